@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The build cache: what was fetched and built, by the hash of what it was made from.
+
+An entry is a directory that is either whole or not there: it is built beside
+its place and renamed when it is done. A lock for each entry lets two runs that
+want the same one build it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+Notify = Callable[[str], None]
+
+_PART = ".part-"
+
+
+def quiet(message: str) -> None:
+    """A `Notify` that tells nobody."""
+
+
+def home() -> Path:
+    """The root of the cache: `$KSPAWN_HOME`, or `~/.cache/kspawn`."""
+    configured = os.environ.get("KSPAWN_HOME")
+    return Path(configured).absolute() if configured else Path.home() / ".cache" / "kspawn"
+
+
+def digest(*parts: str | bytes | Path) -> str:
+    """A hash of the parts, in order; a path stands for the content of its file.
+
+    Args:
+        parts: Text, bytes, or files to read.
+
+    Returns:
+        SHA-256 in hexadecimal. The lengths go in too, so that ("ab", "c")
+        and ("a", "bc") differ.
+    """
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            own = file_digest(part).encode()
+        else:
+            own = part.encode() if isinstance(part, str) else part
+        total.update(f"{len(own)}:".encode())
+        total.update(own)
+    return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def short(key: str) -> str:
+    """A key cut to what a person reads and a file name needs."""
+    return key[:16]
+
+
+@contextmanager
+def lock(kind: str, key: str, *, notify: Notify = quiet) -> Iterator[None]:
+    """Hold the lock of an entry; say so if another run holds it first.
+
+    Args:
+        kind: The kind of the entry, such as "kernels".
+        key: Its key.
+        notify: Told when there is something to wait for.
+    """
+    file = _lock(kind, key)
+    try:
+        file.acquire(timeout=0)
+    except Timeout:
+        notify(f"waiting for another run that builds {kind}/{key}")
+        file.acquire()
+    try:
+        yield
+    finally:
+        file.release()
+
+
+def entry(kind: str, key: str, build: Callable[[Path], None], *, notify: Notify = quiet) -> Path:
+    """The directory of an entry, built first if it is not there.
+
+    Args:
+        kind: The kind of the entry, such as "kernels".
+        key: What identifies its content, usable as a file name.
+        build: Fills the empty directory it is given; what it raises is passed
+            on and nothing is left.
+        notify: Told when another run is waited for.
+
+    Returns:
+        The directory, whole. It is not to be changed.
+    """
+    path = home() / kind / key
+    if path.is_dir():
+        return path
+    with lock(kind, key, notify=notify):
+        if path.is_dir():
+            return path
+        sweep(kind)
+        _remove_parts(path)
+        part = path.with_name(f"{path.name}{_PART}{os.getpid()}")
+        part.mkdir(parents=True)
+        try:
+            build(part)
+            part.rename(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    return path
+
+
+def sweep(kind: str) -> None:
+    """Remove what builds that were killed left behind, where nobody holds the lock.
+
+    Args:
+        kind: The kind of the entries.
+    """
+    keys = {part.name.rpartition(_PART)[0] for part in (home() / kind).glob(f"*{_PART}*")}
+    for key in keys:
+        file = _lock(kind, key)
+        try:
+            file.acquire(timeout=0)
+        except Timeout:
+            continue
+        try:
+            _remove_parts(home() / kind / key)
+        finally:
+            file.release()
+
+
+def entries(kind: str) -> list[Path]:
+    """The whole entries of a kind, the newest first."""
+    folder = home() / kind
+    if not folder.is_dir():
+        return []
+    whole = [path for path in folder.iterdir() if path.is_dir() and _PART not in path.name]
+    return sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def clean(*, notify: Notify = quiet) -> int:
+    """Remove all entries that no other run is building; logs and counts go too.
+
+    Args:
+        notify: Told of what is in use and stays.
+
+    Returns:
+        The number of bytes that were given back, hard links counted once.
+    """
+    root = home()
+    if not root.is_dir():
+        return 0
+    before = _disk_usage(root)
+    for kind in sorted(path for path in root.iterdir() if path.is_dir() and path.name != "locks"):
+        sweep(kind.name)
+        for path in sorted(kind.iterdir()):
+            _clean_one(kind.name, path, notify)
+        if not any(kind.iterdir()):
+            kind.rmdir()
+    return before - _disk_usage(root)
+
+
+def _clean_one(kind: str, path: Path, notify: Notify) -> None:
+    file = _lock(kind, path.name.partition(_PART)[0])
+    try:
+        file.acquire(timeout=0)
+    except Timeout:
+        notify(f"{kind}/{path.name} is in use and stays")
+        return
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    finally:
+        file.release()
+
+
+def _lock(kind: str, key: str) -> FileLock:
+    folder = home() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{kind}-{key}.lock")
+
+
+def _remove_parts(path: Path) -> None:
+    """The caller holds the lock: so nobody works on what is removed."""
+    for part in path.parent.glob(f"{path.name}{_PART}*"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _disk_usage(root: Path) -> int:
+    seen: dict[int, int] = {}
+    for folder, _, files in os.walk(root):
+        for name in files:
+            status = (Path(folder) / name).lstat()
+            seen[status.st_ino] = status.st_blocks * 512
+    return sum(seen.values())

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: `./kspawn COMMAND`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness import __version__, accel, cache, cycle, doctor, lab, specs
+from harness.domain import EMBEDDED
+from harness.errors import ExitCode, KspawnError
+from harness.progress import ProgressLine
+from harness.result import Result, Verdict
+
+ROOT = Path(__file__).resolve().parent.parent
+_SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def new_run(results: Path, name: str) -> Path:
+    """A folder for a run that is no other's.
+
+    Args:
+        results: The folder of all runs.
+        name: What runs.
+    """
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+        folder = results / f"{stamp}-{name}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise KspawnError(f"no name is left for a run in {results}")
+
+
+def _vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--kernel", default="linux-6.12", show_default=True, help="Name or YAML file."),
+        click.option("--vm-config", default="default", show_default=True, help="Name or YAML file."),
+        click.option(
+            "--accel", type=click.Choice(accel.CHOICES), default="auto", show_default=True
+        ),
+        click.option("--libvirt-uri", default=EMBEDDED, show_default=True),
+        click.option(
+            "--results",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path("results"),
+            show_default=True,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kspawn")
+def cli() -> None:
+    """A test bench for kexec based hibernation and kexec jumps.
+
+    Exit codes: 0 passed, 1 a check failed, 2 usage, 3 missing prerequisite,
+    4 the kernel crashed or hung, 5 the harness or the VM was lost.
+    """
+
+
+@cli.command("cycle")
+@_vm_options
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--resume-path", type=click.Choice(cycle.RESUME_PATHS), default="restricted", show_default=True
+)
+def cycle_command(
+    kernel: str,
+    vm_config: str,
+    accel: str,
+    libvirt_uri: str,
+    results: Path,
+    json_file: Path | None,
+    resume_path: str,
+) -> int:
+    """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise click.UsageError(f"--json: there is no folder {json_file.absolute().parent}")
+    specs.load_kernel(kernel)
+    specs.load_vm_config(vm_config)
+    folder = new_run(results.absolute(), f"cycle-{resume_path}")
+    with ProgressLine(err) as line:
+        code = pytest.main(
+            [
+                str(_SUITE),
+                f"--rootdir={ROOT}",
+                f"--confcutdir={ROOT}",
+                f"--config-file={ROOT / 'pyproject.toml'}",
+                *("-p", "no:terminal", "-p", "no:cacheprovider"),
+                f"--kernel={kernel}",
+                f"--vm-config={vm_config}",
+                f"--accel={accel}",
+                f"--libvirt-uri={libvirt_uri}",
+                f"--resume-path={resume_path}",
+                f"--run-folder={folder}",
+                f"--junitxml={folder / 'junit.xml'}",
+            ],
+            plugins=[_Progress(line)],
+        )
+    return _conclude(folder, json_file, code)
+
+
+class _Progress:
+    """The pytest plugin that carries the progress line, and the first error."""
+
+    error: KspawnError | None = None
+
+    def __init__(self, line: ProgressLine) -> None:
+        self.line = line
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Hand the line to the fixtures."""
+        config.stash[lab.PROGRESS] = self.line
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+        """Note an error that came before there was a result."""
+        if call.excinfo is not None and isinstance(call.excinfo.value, KspawnError):
+            type(self).error = call.excinfo.value
+        return (yield)
+
+
+def _conclude(folder: Path, json_file: Path | None, code: int) -> int:
+    stored = folder / "result.json"
+    if not stored.exists():
+        if _Progress.error is not None:
+            raise _Progress.error
+        if code == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        raise KspawnError(f"the run ended without a result (pytest ended with {int(code)})")
+    result = Result.model_validate_json(stored.read_text())
+    if json_file is not None:
+        result.save(json_file)
+    show(result, folder)
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    return result.exit_code
+
+
+def show(result: Result, folder: Path) -> None:
+    """Print a result for people.
+
+    Args:
+        result: The result.
+        folder: Where its report is.
+    """
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    for title in ("boot", "kernel", "phase", "seconds"):
+        table.add_column(title, justify="right" if title == "seconds" else "left")
+    for phase in result.phases:
+        failed = "" if phase.outcome == "ok" else f" ({phase.outcome})"
+        table.add_row(
+            str(phase.boot or ""), phase.kernel, phase.name + failed, f"{phase.seconds:.1f}"
+        )
+    out.print(table)
+    good = sum(check.ok for check in result.checks)
+    if result.image is not None:
+        out.print(
+            f"image: {result.image.stored_bytes >> 20} MiB stored, "
+            f"{result.image.zero_bytes >> 20} MiB zero, of {result.image.ram_bytes >> 20} MiB"
+        )
+    for check in result.checks:
+        if not check.ok:
+            out.print(f"[red]failed[/]: {check.name}: {escape(check.detail)}")
+    if result.log_tail:
+        out.print(f"the end of the log:\n{escape(result.log_tail)}", style="dim")
+    if result.verdict is Verdict.PASSED:
+        out.print(
+            f"[bold green]passed[/]: {good} checks in {result.seconds:.1f} s "
+            f"({result.accelerator.name if result.accelerator else '?'}, {result.jump_command})"
+        )
+    else:
+        out.print(f"[bold red]failed[/]: {escape(result.reason)}")
+    out.print(f"report: {folder / 'report.html'}")
+
+
+@cli.command()
+@click.argument("kernels", nargs=-1)
+def build(kernels: tuple[str, ...]) -> int:
+    """Build kernels, by default all that kernels/ describes."""
+    chosen = kernels or tuple(specs.names(specs.KERNELS))
+    loaded = [specs.load_kernel(name) for name in chosen]
+    with ProgressLine(err) as line:
+        for spec in loaded:
+            built = lab.build_kernels(spec, progress=line.build)
+            for kernel in (built.normal, built.spawned):
+                out.print(f"{spec.name} {kernel.role}: {kernel.release}: {kernel.bzimage}")
+    return int(ExitCode.PASSED)
+
+
+@cli.command("doctor")
+def doctor_command() -> int:
+    """Tell what is needed, what was found, and what to do."""
+    return doctor.run_doctor(out)
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Also the compiler's cache and packages.")
+def clean(everything: bool) -> int:
+    """Remove built kernels, trees and sources from the cache."""
+    cache.clean()
+    if everything:
+        for name in ("ccache", "libvirt-cache", "accel.json", "logs"):
+            path = cache.home() / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    return int(ExitCode.PASSED)
+
+
+def main() -> None:
+    """Run a command, and end in one clear line and a documented exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(int(code or 0))
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(int(ExitCode.USAGE))
+    except KspawnError as exc:
+        err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
+        sys.exit(int(exc.exit_code))
+    except KeyboardInterrupt:
+        err.print("[bold red]kspawn[/]: interrupted; all machines are stopped")
+        sys.exit(130)

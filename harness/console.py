@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The status port: one JSON object a line, apart from every kernel's log."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pexpect
+from pexpect import fdpexpect
+
+from harness.errors import HarnessError
+
+_LINE = rb"(\{[^\r\n]*\})\r*\n"
+
+
+class StatusPort:
+    """Reads the guests' status lines from the socket of a serial port.
+
+    Args:
+        client: The connected socket. It is not closed here.
+    """
+
+    def __init__(self, client: socket.socket) -> None:
+        self._spawn = fdpexpect.fdspawn(client.fileno(), maxread=65536)
+        self.lines: list[dict[str, Any]] = []
+
+    def next(self, seconds: float) -> dict[str, Any] | None:
+        """The next status line.
+
+        Args:
+            seconds: How long to wait for one.
+
+        Returns:
+            The object, or None if there was none in time or the port is gone.
+
+        Raises:
+            HarnessError: A line is not JSON. A guest that resets its UART in
+                the middle of a line begins a new one first, so this is a bug.
+        """
+        found = self._spawn.expect([_LINE, pexpect.TIMEOUT, pexpect.EOF], timeout=seconds)
+        if found != 0:
+            return None
+        assert self._spawn.match is not None
+        raw: bytes = self._spawn.match.group(1)
+        try:
+            line: dict[str, Any] = json.loads(raw)
+        except ValueError as exc:
+            raise HarnessError(f"a status line is not JSON: {raw[:200]!r}") from exc
+        self.lines.append(line)
+        return line
+
+
+class Prompt:
+    """A shell on a console, for where there is no network.
+
+    Args:
+        client: The connected socket of the serial port.
+    """
+
+    MARK = "kspawn-prompt-"
+
+    def __init__(self, client: socket.socket) -> None:
+        self._spawn = fdpexpect.fdspawn(client.fileno(), maxread=65536, encoding="utf-8")
+        self._count = 0
+
+    def run(self, command: str, *, seconds: float) -> tuple[int, str]:
+        """Run a command; its end is marked by what no command prints by itself.
+
+        Args:
+            command: A shell command, one line.
+            seconds: How long it may take.
+
+        Returns:
+            Its exit code and what it printed.
+
+        Raises:
+            HarnessError: It did not end in time, or the console is gone.
+        """
+        self._count += 1
+        mark = f"{self.MARK}{self._count}"
+        # The echo of the command line has the mark in two pieces.
+        self._spawn.send(f"{command}; echo {self.MARK}''{self._count}:$?\n")
+        found = self._spawn.expect(
+            [rf"{mark}:(\d+)\r*\n", pexpect.TIMEOUT, pexpect.EOF], timeout=seconds
+        )
+        if found != 0:
+            raise HarnessError(f"`{command}` did not end on the console within {seconds:.0f} s")
+        assert self._spawn.match is not None
+        before = str(self._spawn.before or "")
+        return int(self._spawn.match.group(1)), before.partition("\n")[2].strip()

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The main job: hibernate a real kernel, power off, resume it, and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness import report, verdict, witness
+from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError
+from harness.image import Image, ImageError
+from harness.lab import Lab
+from harness.machine import SPAWNED_END, Machine
+from harness.result import Check, MemoryMap, Range, Result, Verdict
+from harness.specs import VMConfig
+from harness.timeline import Timeline
+from harness.verdict import Seen
+from harness.witness import Witness
+
+RESUME_PATHS = ("restricted",)
+
+# Called with the machine (hibernated or resumed) and the witness, to damage it.
+Mutation = Callable[["Cycle"], None]
+
+
+@dataclass
+class Cycle:
+    """One hibernation and resume, and what it found.
+
+    Args:
+        lab: Where it runs.
+        folder: Where its results go.
+        timeline: Where its phases go.
+        config: The hardware; by default that of the lab.
+        resume_path: The way back.
+        mutate_running: Damages the running machine before the hibernation.
+        mutate_image: Damages the hibernated machine's image.
+        hibernate: False is the control: everything but the hibernation.
+        disk_bytes: Size of the disk for the image.
+        append: More of the normal kernel's command line.
+        hibernating_append: More of the hibernating kernel's command line.
+    """
+
+    lab: Lab
+    folder: Path
+    timeline: Timeline = field(default_factory=Timeline)
+    config: VMConfig | None = None
+    resume_path: str = "restricted"
+    mutate_running: Mutation | None = None
+    mutate_image: Mutation | None = None
+    hibernate: bool = True
+    disk_bytes: int | None = None
+    append: str = ""
+    hibernating_append: str = ""
+
+    machine: Machine = field(init=False)
+    witness: Witness = field(init=False)
+    seen: Seen = field(init=False, default_factory=Seen)
+    result: Result = field(init=False)
+    page: tuple[int, int] = field(init=False, default=(0, 0))
+
+    def run(self) -> Result:
+        """Run it, and leave result.json and report.html.
+
+        Returns:
+            The result; whatever went wrong is in it.
+
+        Raises:
+            KeyboardInterrupt: The user gave up; the result says so.
+        """
+        config = self.config or self.lab.config
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.result = Result(
+            run=self.folder.name,
+            started=datetime.now(UTC),
+            resume_path=self.resume_path,
+            vm_config=config.name,
+            cpus=config.cpus,
+            kernels=self.lab.kernel_info(),
+            accelerator=self.lab.accelerator,
+        )
+        self.machine = self.lab.machine(
+            self.folder, timeline=self.timeline, config=config, disk_bytes=self.disk_bytes
+        )
+        try:
+            self._run()
+            self._judge()
+        except KspawnError as exc:
+            self._failed(exc)
+        except BaseException as exc:
+            self.result.reason = f"{type(exc).__name__}: {exc}"
+            raise
+        finally:
+            self._finish()
+        return self.result
+
+    def _run(self) -> None:
+        self.machine.boot(append=self.append)
+        with self.timeline.phase("witness", boot=1, kernel="normal"):
+            self.witness = Witness.start(self.machine)
+            before = verdict.observe(self.machine)
+            self.page = self.witness.locate(17)
+        if self.mutate_running:
+            self.mutate_running(self)
+        if self.hibernate:
+            self.machine.hibernate(append=self.hibernating_append)
+            self._inspect()
+            if self.mutate_image:
+                self.mutate_image(self)
+            self.seen.back = self.machine.resume()
+        with self.timeline.phase("check", boot=self.machine.boot_number, kernel="normal"):
+            # /proc first: a check of the witness may well move something.
+            checks = witness.compare(before.processes, witness.processes(self.machine))
+            self.result.checks += [*self.witness.check(), *checks]
+            if self.hibernate:
+                self.result.checks += verdict.machine_checks(self.machine, before, self.seen)
+            else:
+                self.result.checks += verdict.kernel_checks(self.machine, before)
+
+    def _inspect(self) -> None:
+        """Look at the image while the power is off."""
+        with self.timeline.phase("verify image"):
+            try:
+                self.seen.image = Image(self.machine.disk)
+                self.result.image = self.seen.image.summary()
+                self.seen.image.verify()
+            except ImageError as exc:
+                self.seen.image_error = str(exc)
+
+    def _judge(self) -> None:
+        self.machine.close()
+        self.result.checks.append(verdict.log_check(self.machine))
+        failed = [check for check in self.result.checks if not check.ok]
+        if failed:
+            names = ", ".join(check.name for check in failed[:5])
+            self._failed(
+                CheckFailedError(f"{len(failed)} of {len(self.result.checks)} checks: {names}")
+            )
+        else:
+            self.result.verdict, self.result.exit_code = Verdict.PASSED, int(ExitCode.PASSED)
+
+    def _failed(self, exc: KspawnError) -> None:
+        self.result.verdict = Verdict.FAILED
+        self.result.exit_code = int(exc.exit_code)
+        self.result.reason = str(exc)
+        if isinstance(exc, KernelError):
+            self.result.log_tail = exc.log_tail
+
+    def _finish(self) -> None:
+        result, machine = self.result, self.machine
+        machine.close()
+        result.splats = machine.splats
+        result.jump_command = machine.jump_command
+        result.phases, result.events = self.timeline.phases, self.timeline.events
+        result.seconds = self.timeline.now()
+        result.logs = machine.log_files()
+        result.memory_map = memory_map(machine, self.seen.image)
+        if any(not check.ok and check.name == verdict.LOG_CHECK for check in result.checks):
+            result.exit_code = int(ExitCode.KERNEL)
+        result.save(self.folder / "result.json")
+        report.write_report(result, self.folder)
+
+
+def memory_map(machine: Machine, image: Image | None) -> MemoryMap:
+    """What was where, from the kernels' own words and the image.
+
+    Args:
+        machine: A machine whose spawned kernels have reported.
+        image: The image, if there was one.
+    """
+    ranges = [Range(start=0, end=SPAWNED_END, what="spawned")]
+    for line in machine.status_lines:
+        if line.get("event") == "saving":
+            ranges += _ranges(line.get("backup", []), "backup")
+            ranges += _ranges(line.get("ram", []), "System RAM")
+            break
+    if image is not None:
+        for segment in image.segments:
+            if segment.stored:
+                stored = segment.phys + segment.stored
+                ranges.append(Range(start=segment.phys, end=stored, what="saved"))
+            if segment.size > segment.stored:
+                ranges.append(
+                    Range(
+                        start=segment.phys + segment.stored,
+                        end=segment.phys + segment.size,
+                        what="zero",
+                    )
+                )
+    return MemoryMap(ram_bytes=machine.config.memory_bytes, ranges=ranges)
+
+
+def _ranges(pairs: list[list[int]], what: str) -> list[Range]:
+    return [Range(start=start, end=end, what=what) for start, end in pairs]
+
+
+def passed(result: Result, *names: str) -> bool:
+    """Whether all the named checks were made and held."""
+    got: dict[str, Check] = {check.name: check for check in result.checks}
+    return all(name in got and got[name].ok for name in names)
+
+

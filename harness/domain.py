@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Virtual machines under libvirt: the hypervisor, and one life of QEMU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import libvirt
+import libvirt_qemu
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness import guard
+from harness.cache import home
+from harness.deadline import Deadline
+from harness.errors import HarnessError, LostVMError, PrerequisiteError
+
+EMBEDDED = "embed"
+_PREFIX = "kspawn-"
+_QEMU_CONF = """\
+stdio_handler = "file"
+security_driver = "none"
+user = "+{uid}"
+group = "+{gid}"
+remember_owner = 0
+"""
+
+_environment = Environment(
+    loader=PackageLoader("harness"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Serial:
+    """A serial port: its log, and a socket where it is talked to."""
+
+    log: Path | None = None
+    socket: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainSpec:
+    """What one life of QEMU looks like; sizes in bytes."""
+
+    name: str
+    accel: str
+    memory: int
+    cpus: int
+    machine: str
+    cpu: str
+    features: Mapping[str, bool]
+    kernel: Path
+    initrd: Path | None
+    cmdline: str
+    disk: Path
+    disk_bus: str
+    serials: Sequence[Serial]
+    reboot: bool = False
+    extra_args: Sequence[str] = field(default_factory=tuple)
+
+    def xml(self, *, emulator: str) -> str:
+        """The domain as libvirt wants it.
+
+        Args:
+            emulator: Path of QEMU's binary.
+        """
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return _environment.get_template("domain.xml.j2").render(emulator=emulator, **values)
+
+
+def emulator_path() -> str:
+    """The path of QEMU's binary.
+
+    Raises:
+        PrerequisiteError: There is none.
+    """
+    path = shutil.which("qemu-system-x86_64")
+    if path is None:
+        raise PrerequisiteError(
+            "qemu-system-x86_64 is not installed", hint="install qemu-system-x86, or run ./kspawn"
+        )
+    return path
+
+
+class _EventLoop:
+    """libvirt's default event loop, in a thread; one a process."""
+
+    _started = False
+    _lock = threading.Lock()
+
+    @classmethod
+    def start(cls) -> None:
+        """Start it, once; must come before the first connection."""
+        with cls._lock:
+            if cls._started:
+                return
+            libvirt.registerErrorHandler(lambda _ctx, _error: None, None)
+            libvirt.virEventRegisterDefaultImpl()
+            threading.Thread(target=cls._run, name="libvirt-events", daemon=True).start()
+            cls._started = True
+
+    @staticmethod
+    def _run() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+
+class Hypervisor:
+    """A connection to libvirt, and the folders that its machines live in.
+
+    The embedded driver (`qemu:///embed`) needs no daemon, has a root folder of
+    its own, and takes one process a root. Any other URI works as well.
+
+    Args:
+        uri: The connection URI; "embed" for the embedded driver.
+
+    Raises:
+        PrerequisiteError: libvirt or its QEMU driver is not there.
+    """
+
+    def __init__(self, *, uri: str = EMBEDDED) -> None:
+        self.uri = uri
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+        # Not under KSPAWN_HOME: a socket's path has at most 107 bytes.
+        if len(os.fsencode(base)) > 40 or not os.access(base, os.W_OK):
+            base = Path("/tmp")
+        guard.sweep(base, prefix=_PREFIX)
+        self.runtime = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        self._lock = guard.hold(self.runtime)
+        self.scratch = home() / "scratch" / self.runtime.name
+        self.scratch.mkdir(parents=True)
+        (self.runtime / "scratch").symlink_to(self.scratch)
+        self._guard = guard.Guard(runtime=self.runtime, scratch=self.scratch)
+        try:
+            self.connection = self._open()
+        except BaseException:
+            self._release()
+            raise
+
+    def _open(self) -> libvirt.virConnect:
+        _EventLoop.start()
+        try:
+            return libvirt.open(self._embedded_uri() if self.uri == EMBEDDED else self.uri)
+        except libvirt.libvirtError as exc:
+            raise PrerequisiteError(
+                f"libvirt cannot open {self.uri}: {exc}", hint="see ./kspawn doctor"
+            ) from exc
+
+    def _embedded_uri(self) -> str:
+        root = self.runtime / "root"
+        (root / "etc").mkdir(parents=True)
+        (root / "etc" / "qemu.conf").write_text(
+            _QEMU_CONF.format(uid=os.getuid(), gid=os.getgid())
+        )
+        # The first open probes QEMU for seconds; what it finds is kept.
+        capabilities = home() / "libvirt-cache"
+        capabilities.mkdir(parents=True, exist_ok=True)
+        (root / "cache").symlink_to(capabilities)
+        return f"qemu:///embed?root={root}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the driver runs in this process."""
+        return self.uri == EMBEDDED
+
+    def start(self, spec: DomainSpec) -> Domain:
+        """Start a machine, connected to its sockets from the first byte.
+
+        Args:
+            spec: What it looks like.
+
+        Raises:
+            LostVMError: QEMU did not start.
+        """
+        flags = libvirt.VIR_DOMAIN_START_PAUSED
+        if not self.embedded:
+            flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
+        domain = Domain(self, spec)
+        try:
+            domain.start(flags)
+        except BaseException:
+            domain.destroy()
+            raise
+        return domain
+
+    def close(self) -> None:
+        """Close the connection and remove all that was left."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self.connection.close()
+        self._release()
+
+    def _release(self) -> None:
+        self._guard.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Domain:
+    """One life of QEMU, from power on to power off.
+
+    Args:
+        hypervisor: Where it runs.
+        spec: What it looks like.
+    """
+
+    def __init__(self, hypervisor: Hypervisor, spec: DomainSpec) -> None:
+        self.spec = spec
+        self.pid = 0
+        self.start_time = 0
+        self._hypervisor = hypervisor
+        self._domain: Any = None
+        self._stopped = threading.Event()
+        self._detail = -1
+        self._callback: int | None = None
+        self.sockets: dict[Path, socket.socket] = {}
+
+    def start(self, flags: int) -> None:
+        """Create the domain paused, connect its sockets, let it run."""
+        connection = self._hypervisor.connection
+        self._callback = connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+        )
+        try:
+            self._domain = connection.createXML(self.spec.xml(emulator=emulator_path()), flags)
+            for serial in self.spec.serials:
+                if serial.socket is not None:
+                    self.sockets[serial.socket] = self._connect(serial.socket)
+            self._identify()
+            self._domain.resume()
+        except libvirt.libvirtError as exc:
+            raise LostVMError(f"QEMU did not start: {' '.join(str(exc).split())}") from exc
+
+    @staticmethod
+    def _connect(path: Path) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.connect(str(path))
+        return client
+
+    def _identify(self) -> None:
+        """Find the PID of QEMU, and when that process began: together unique."""
+        needle = f"guest={self.spec.name},".encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if needle in (entry / "cmdline").read_bytes():
+                        self.pid = int(entry.name)
+                        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                        self.start_time = int(fields[19])
+                        return
+
+    def _lifecycle(
+        self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object
+    ) -> None:
+        if domain.name() == self.spec.name and event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            self._detail = detail
+            self._stopped.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether QEMU is still there."""
+        return not self._stopped.is_set()
+
+    @property
+    def shut_down(self) -> bool:
+        """Whether it ended because the guest switched off (or reset)."""
+        return self._stopped.is_set() and self._detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN
+
+    def wait_stopped(self, deadline: Deadline) -> bool:
+        """Wait until QEMU is gone.
+
+        Args:
+            deadline: Until when.
+
+        Returns:
+            Whether it went.
+        """
+        return self._stopped.wait(deadline.remaining)
+
+    def ssh_port(self) -> int:
+        """The loopback port that is forwarded to the guest's port 22.
+
+        Raises:
+            LostVMError: QEMU does not tell.
+        """
+        try:
+            text = str(libvirt_qemu.qemuMonitorCommand(
+                self._domain, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            ))
+        except libvirt.libvirtError as exc:
+            raise LostVMError(f"QEMU does not answer: {exc}") from exc
+        found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", text)
+        if found is None:
+            raise LostVMError("QEMU forwards no port to the guest")
+        return int(found.group(1))
+
+    def monitor(self, command: str) -> str:
+        """Run a command of QEMU's human monitor.
+
+        Args:
+            command: Such as "info registers".
+
+        Raises:
+            LostVMError: QEMU does not answer.
+        """
+        try:
+            return str(libvirt_qemu.qemuMonitorCommand(
+                self._domain, command, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            ))
+        except libvirt.libvirtError as exc:
+            raise LostVMError(f"QEMU does not answer: {exc}") from exc
+
+    def destroy(self) -> None:
+        """Pull the plug; safe at any time, and more than once."""
+        if self._domain is not None and self.running:
+            with contextlib.suppress(libvirt.libvirtError):
+                self._domain.destroy()
+            self._stopped.wait(5)
+        for client in self.sockets.values():
+            client.close()
+        self.sockets.clear()
+        if self._callback is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                self._hypervisor.connection.domainEventDeregisterAny(self._callback)
+            self._callback = None
+
+
+def new_name() -> str:
+    """A name for a domain that no other run uses."""
+    return f"kspawn-{os.getpid()}-{time.monotonic_ns() % 10**9:09d}-{secrets.token_hex(2)}"

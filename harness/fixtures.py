@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pytest plugin: options, and the fixtures that boot machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import accel, cycle
+from harness.domain import EMBEDDED
+from harness.errors import SpecError
+from harness.lab import PROGRESS, Lab, Options, no_builds
+from harness.machine import Machine
+from harness.progress import ProgressLine
+from harness.specs import load_kernel, load_vm_config
+from harness.timeline import Timeline
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the bench."""
+    group = parser.getgroup("kspawn")
+    group.addoption("--kernel", default="linux-6.12", help="name or YAML file of the kernel")
+    group.addoption("--vm-config", default="default", help="name or YAML file of the machine")
+    group.addoption("--accel", choices=accel.CHOICES, default="auto", help="accelerator")
+    group.addoption("--libvirt-uri", default=EMBEDDED, help="where the machines run")
+    group.addoption(
+        "--resume-path", choices=cycle.RESUME_PATHS, default="restricted", help="the way back"
+    )
+    group.addoption("--results", type=Path, default=Path("results"), help="folder of the results")
+    group.addoption("--run-folder", type=Path, help="folder of this run; by default a new one")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check what the user chose before anything is built.
+
+    Raises:
+        pytest.UsageError: A YAML file is wrong.
+    """
+    try:
+        load_kernel(config.getoption("--kernel"))
+        load_vm_config(config.getoption("--vm-config"))
+    except SpecError as exc:
+        raise pytest.UsageError(str(exc)) from exc
+
+
+@pytest.fixture(scope="session")
+def options(pytestconfig: pytest.Config) -> Options:
+    """What the user chose."""
+    return Options(
+        kernel=pytestconfig.getoption("--kernel"),
+        vm_config=pytestconfig.getoption("--vm-config"),
+        accel=pytestconfig.getoption("--accel"),
+        libvirt_uri=pytestconfig.getoption("--libvirt-uri"),
+    )
+
+
+@pytest.fixture(scope="session")
+def progress_line(pytestconfig: pytest.Config) -> ProgressLine | None:
+    """The progress line of the command that started pytest."""
+    return pytestconfig.stash.get(PROGRESS, None)
+
+
+@pytest.fixture(scope="session")
+def lab(options: Options, progress_line: ProgressLine | None) -> Iterator[Lab]:
+    """The kernels, the hypervisor and the accelerator."""
+    with Lab(options, progress=progress_line.build if progress_line else no_builds) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def run_folder(pytestconfig: pytest.Config) -> Path:
+    """The folder of this run of pytest."""
+    from harness.cli import new_run  # noqa: PLC0415  (the command line imports pytest)
+
+    given: Path | None = pytestconfig.getoption("--run-folder")
+    if given is not None:
+        return given
+    results: Path = pytestconfig.getoption("--results")
+    return new_run(results.absolute(), "pytest")
+
+
+@pytest.fixture(scope="session")
+def new_timeline(progress_line: ProgressLine | None) -> Callable[[], Timeline]:
+    """Makes timelines that are drawn on the progress line."""
+    return lambda: Timeline(progress_line.phase if progress_line else None)
+
+
+@pytest.fixture
+def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder for the results of one test."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in request.node.name)
+    path = run_folder / f"{request.path.stem}-{name}"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture
+def machine(
+    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
+) -> Iterator[Machine]:
+    """A machine, switched off."""
+    with lab.machine(folder, timeline=new_timeline()) as made:
+        yield made

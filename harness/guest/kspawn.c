@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The commands, the side of the normal kernel, and init of the spawned ones. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kspawn.h"
+
+/* From include/uapi/linux/reboot.h; KSPAWN is ours, see kernels/patches. */
+#define REBOOT_MAGIC1		0xfee1dead
+#define REBOOT_MAGIC2		672274793
+#define REBOOT_CMD_POWER_OFF	0x4321fedc
+#define REBOOT_CMD_RESTART	0x01234567
+#define REBOOT_CMD_KEXEC	0x45584543
+#define REBOOT_CMD_KSPAWN	0x4e57504b
+
+struct kexec_segment {
+	const void *buf;
+	size_t bufsz;
+	u64 mem;
+	size_t memsz;
+};
+
+static long do_reboot(unsigned int cmd)
+{
+	return syscall(SYS_reboot, REBOOT_MAGIC1, REBOOT_MAGIC2, cmd, NULL);
+}
+
+static long do_kexec_load(u64 entry, unsigned long nr,
+			  const struct kexec_segment *segs, unsigned long flags)
+{
+	return syscall(SYS_kexec_load, entry, nr, segs, flags);
+}
+
+/*
+ * Jump to where the normal kernel left. Its own swap_pages brings 0-16 MiB
+ * back from the backup area; all that is loaded is the page of the entry, onto
+ * itself, so that the identity mapping of kexec covers it.
+ */
+int jump_back(u64 entry)
+{
+	static u8 page[PAGE] __attribute__((aligned(4096)));
+	struct kexec_segment seg = {
+		.buf = page,
+		.bufsz = PAGE,
+		.mem = entry & ~(PAGE - 1),
+		.memsz = PAGE,
+	};
+
+	if (phys_read(seg.mem, page, PAGE))
+		return -1;
+	if (do_kexec_load(entry, 1, &seg, 0))
+		return fail_errno("no-jump", "kexec_load of the jump back entry");
+	do_reboot(REBOOT_CMD_KEXEC);
+	return fail_errno("no-jump", "reboot(LINUX_REBOOT_CMD_KEXEC)");
+}
+
+/* ---- the normal kernel ------------------------------------------------ */
+
+struct spawn_options {
+	const char *kernel;
+	const char *append;
+	const char *kexec;
+	const char *status;
+};
+
+static int pagemap_frame(const void *page, u64 *frame)
+{
+	u64 word;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return fail_errno("no-pagemap", "/proc/self/pagemap");
+	n = pread(fd, &word, sizeof(word), (uintptr_t)page / PAGE * sizeof(word));
+	if (close(fd))
+		return fail_errno("no-pagemap", "close");
+	if (n != sizeof(word) || !(word >> 63))
+		return fail("no-pagemap", "a locked page is not present");
+	*frame = word & ((1ULL << 55) - 1);
+	return 0;
+}
+
+/* A locked page above 16 MiB: below, the spawned kernel would lie on it. */
+static struct handoff *handoff_page(u64 *phys)
+{
+	for (int tries = 0; tries < 8192; tries++) {
+		u64 frame;
+		void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+				  -1, 0);
+
+		if (page == MAP_FAILED || mlock(page, PAGE)) {
+			fail_errno("no-memory", "a page for the handoff");
+			return NULL;
+		}
+		if (pagemap_frame(page, &frame))
+			return NULL;
+		*phys = frame * PAGE;
+		/* A page below is kept, so that the next one is another. */
+		if (*phys >= SPAWNED_END)
+			return page;
+	}
+	fail("no-memory", "no page above 16 MiB for the handoff");
+	return NULL;
+}
+
+static u64 meminfo_kb(const char *key)
+{
+	char text[4096], *at;
+
+	if (read_text("/proc/meminfo", text, sizeof(text)))
+		return 0;
+	at = strstr(text, key);
+	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+static int fill_handoff(struct handoff *ho)
+{
+	struct utsname uts;
+	char text[128], *next;
+
+	memset(ho, 0, sizeof(*ho));
+	memcpy(ho->magic, HANDOFF_MAGIC, sizeof(ho->magic));
+	ho->version = HANDOFF_VERSION;
+	if (uname(&uts))
+		return fail_errno("no-release", "uname");
+	snprintf(ho->release, sizeof(ho->release), "%.63s", uts.release);
+	if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text)))
+		return -1;
+	text[strcspn(text, "\n")] = 0;
+	snprintf(ho->boot_id, sizeof(ho->boot_id), "%.36s", text);
+	if (read_iomem("System RAM", &ho->ram) ||
+	    read_firmware_map(&ho->firmware))
+		return -1;
+	/* Optional: without it the image has no VMCOREINFO note. */
+	if (!read_text("/sys/kernel/vmcoreinfo", text, sizeof(text))) {
+		ho->vmcoreinfo = strtoull(text, &next, 16);
+		ho->vmcoreinfo_size = strtoull(next, NULL, 16);
+	}
+	ho->memfree_pages = meminfo_kb("MemFree:") / (PAGE >> 10);
+	ho->crc = handoff_crc(ho);
+	return 0;
+}
+
+/* Loads the hibernating kernel through kexec-tools. */
+static int load_spawned(const struct spawn_options *o, u64 handoff_phys)
+{
+	char append[2048];
+	int wstatus;
+	pid_t pid;
+
+	snprintf(append, sizeof(append), "--append=%s kspawn.handoff=%#llx",
+		 o->append, (unsigned long long)handoff_phys);
+	pid = fork();
+	if (pid < 0)
+		return fail_errno("no-load", "fork");
+	if (!pid) {
+		/*
+		 * --mem-min=0x1000: below 640K lies the trampoline that wakes
+		 * the other CPUs, which must be backed up as well.
+		 */
+		execl(o->kexec, "kexec", "-c", "--load-preserve-context",
+		      "--pass-memmap-cmdline", "--mem-min=0x1000",
+		      "--mem-max=0xffffff", append, o->kernel, NULL);
+		_exit(127);
+	}
+	while (waitpid(pid, &wstatus, 0) < 0)
+		if (errno != EINTR)
+			return fail_errno("no-load", "waitpid");
+	if (!WIFEXITED(wstatus) || WEXITSTATUS(wstatus))
+		return fail("no-load", "kexec ended with %d",
+			    WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) :
+						 -WTERMSIG(wstatus));
+	return 0;
+}
+
+static void report_back(const struct handoff *ho, const char *command)
+{
+	static const char *const outcomes[] = {
+		[OUTCOME_NONE] = "none", [OUTCOME_IMAGE] = "image",
+		[OUTCOME_PLAIN] = "plain", [OUTCOME_FAILED] = "failed",
+	};
+	struct json js;
+
+	js_begin(&js, "normal", "back");
+	js_str(&js, "command", command);
+	js_str(&js, "outcome", ho->outcome < ARRAY_SIZE(outcomes) ?
+			       outcomes[ho->outcome] : "unknown");
+	if (ho->outcome == OUTCOME_FAILED) {
+		js_str(&js, "status", ho->status);
+		js_str(&js, "detail", ho->detail);
+	}
+	js_emit(&js);
+}
+
+/* Jumps, and is back once the normal kernel was resumed. */
+static int spawn(const struct spawn_options *o, int loaded_fd)
+{
+	const char *command = "LINUX_REBOOT_CMD_KSPAWN";
+	struct handoff *ho;
+	u64 phys, frame;
+	char ok = 1;
+	long err;
+
+	ho = handoff_page(&phys);
+	if (!ho || fill_handoff(ho) || load_spawned(o, phys))
+		return -1;
+	ho->memfree_pages = meminfo_kb("MemFree:") / (PAGE >> 10);
+	ho->crc = handoff_crc(ho);
+	/* mlock() does not keep compaction from moving a page. */
+	if (pagemap_frame(ho, &frame))
+		return -1;
+	if (frame * PAGE != phys)
+		return fail("moved", "the handoff was moved, try again");
+	if (write(loaded_fd, &ok, 1) != 1 || close(loaded_fd))
+		return fail_errno("no-load", "telling the caller");
+	/* The caller's connection ends before the network is frozen. */
+	usleep(200000);
+	status("normal", "jump");
+	err = do_reboot(REBOOT_CMD_KSPAWN);
+	if (err && errno == EINVAL) {
+		/* A kernel without our patch: the image is ours, and keeps context. */
+		command = "LINUX_REBOOT_CMD_KEXEC";
+		err = do_reboot(REBOOT_CMD_KEXEC);
+	}
+	if (err)
+		return fail_errno("no-jump", command);
+	/* Gives the backup area back. */
+	if (do_kexec_load(0, 0, NULL, 0))
+		return fail_errno("no-unload", "kexec_load");
+	report_back(ho, command);
+	return 0;
+}
+
+int cmd_spawn(int argc, char **argv)
+{
+	struct spawn_options o = {
+		.kernel = "/boot/spawned",
+		.append = "",
+		.kexec = "/sbin/kexec",
+		.status = "/dev/ttyS1",
+	};
+	int pipes[2], c;
+	char ok = 0;
+	pid_t pid;
+
+	while ((c = getopt(argc, argv, "k:a:x:s:")) != -1) {
+		if (c == 'k')
+			o.kernel = optarg;
+		else if (c == 'a')
+			o.append = optarg;
+		else if (c == 'x')
+			o.kexec = optarg;
+		else if (c == 's')
+			o.status = optarg;
+		else
+			return 2;
+	}
+	if (pipe(pipes)) {
+		perror("kspawn: pipe");
+		return 1;
+	}
+	pid = fork();
+	if (pid < 0) {
+		perror("kspawn: fork");
+		return 1;
+	}
+	if (pid) {
+		/* Ends as soon as the kernel is loaded: the child jumps. */
+		close(pipes[1]);
+		return read(pipes[0], &ok, 1) == 1 ? 0 : 1;
+	}
+	close(pipes[0]);
+	if (setsid() < 0 || status_open(o.status, true) ||
+	    spawn(&o, pipes[1])) {
+		status_failure("normal", "spawn-failed");
+		fprintf(stderr, "kspawn: %s: %s\n", failure.status,
+			failure.detail);
+		_exit(1);
+	}
+	_exit(0);
+}
+
+static int cmd_jump(void)
+{
+	if (!do_reboot(REBOOT_CMD_KSPAWN))
+		return 0;
+	perror("kspawn: LINUX_REBOOT_CMD_KSPAWN");
+	return errno == EINVAL ? 22 : 1;
+}
+
+/* ---- the spawned kernels ---------------------------------------------- */
+
+struct boot_options {
+	char role[16];
+	char disk[64];
+	char fault[16];
+	u64 handoff;
+	u64 entry;
+	bool scribble;
+	bool plain;		/* jump straight back, save nothing */
+};
+
+static void parse_option(struct boot_options *o, const char *key,
+			 const char *value)
+{
+	if (!strcmp(key, "kspawn.role"))
+		snprintf(o->role, sizeof(o->role), "%s", value);
+	else if (!strcmp(key, "kspawn.disk"))
+		snprintf(o->disk, sizeof(o->disk), "%s", value);
+	else if (!strcmp(key, "kspawn.fault"))
+		snprintf(o->fault, sizeof(o->fault), "%s", value);
+	else if (!strcmp(key, "kspawn.handoff"))
+		o->handoff = strtoull(value, NULL, 0);
+	else if (!strcmp(key, "kexec_jump_back_entry"))
+		o->entry = strtoull(value, NULL, 0);
+	else if (!strcmp(key, "kspawn.scribble"))
+		o->scribble = atoi(value);
+	else if (!strcmp(key, "kspawn.plain"))
+		o->plain = atoi(value);
+}
+
+static int parse_cmdline(struct boot_options *o)
+{
+	static char text[4096];
+	char *save, *word;
+
+	memset(o, 0, sizeof(*o));
+	strcpy(o->role, "resuming");
+	strcpy(o->disk, "/dev/vda");
+	if (read_text("/proc/cmdline", text, sizeof(text)))
+		return -1;
+	for (word = strtok_r(text, " \n", &save); word;
+	     word = strtok_r(NULL, " \n", &save)) {
+		char *value = strchr(word, '=');
+
+		if (!value)
+			continue;
+		*value++ = 0;
+		parse_option(o, word, value);
+	}
+	return 0;
+}
+
+static void report_init(const struct boot_options *o)
+{
+	struct utsname uts;
+	struct ranges ram;
+	char boot_id[64] = "";
+	struct json js;
+
+	js_begin(&js, o->role, "init");
+	if (!uname(&uts))
+		js_str(&js, "release", uts.release);
+	if (!read_text("/proc/sys/kernel/random/boot_id", boot_id,
+		       sizeof(boot_id)))
+		boot_id[strcspn(boot_id, "\n")] = 0;
+	js_str(&js, "boot_id", boot_id);
+	js_num(&js, "memtotal_kb", meminfo_kb("MemTotal:"));
+	js_num(&js, "memfree_kb", meminfo_kb("MemFree:"));
+	if (!read_iomem("System RAM", &ram))
+		js_ranges(&js, "system_ram", &ram);
+	if (!read_firmware_map(&ram))
+		js_ranges(&js, "firmware_ram", &ram);
+	js_num(&js, "entry", o->entry);
+	js_emit(&js);
+}
+
+static int mounts(void)
+{
+	if (mount("proc", "/proc", "proc", 0, NULL) ||
+	    mount("sysfs", "/sys", "sysfs", 0, NULL) ||
+	    mount("devtmpfs", "/dev", "devtmpfs", 0, NULL))
+		return fail_errno("no-mount", "mount");
+	return 0;
+}
+
+static void report_image(const char *role, const char *event,
+			 const struct image_stats *stats, u64 started)
+{
+	struct json js;
+
+	js_begin(&js, role, event);
+	js_num(&js, "stored_bytes", stats->stored_bytes);
+	js_num(&js, "zero_bytes", stats->zero_bytes);
+	js_num(&js, "free_bytes", stats->free_bytes);
+	js_num(&js, "file_bytes", stats->file_bytes);
+	js_num(&js, "segments", stats->segments);
+	js_num(&js, "took_ms", monotonic_ms() - started);
+	js_emit(&js);
+}
+
+static int read_handoff(const struct boot_options *o, struct handoff *ho)
+{
+	if (!o->handoff || !o->entry)
+		return fail("no-handoff", "not on the command line");
+	if (phys_read(o->handoff, ho, sizeof(*ho)))
+		return -1;
+	if (memcmp(ho->magic, HANDOFF_MAGIC, sizeof(ho->magic)) ||
+	    ho->version != HANDOFF_VERSION || ho->crc != handoff_crc(ho))
+		return fail("no-handoff", "what lies at %#llx is not a handoff",
+			    (unsigned long long)o->handoff);
+	return 0;
+}
+
+/* Tells the normal kernel, in its own memory, how it comes back. */
+static int set_outcome(const struct boot_options *o, struct handoff *ho,
+		       enum outcome outcome)
+{
+	ho->outcome = outcome;
+	if (outcome == OUTCOME_FAILED) {
+		memcpy(ho->status, failure.status, sizeof(ho->status));
+		memcpy(ho->detail, failure.detail, sizeof(ho->detail));
+	}
+	return phys_write(o->handoff, ho, sizeof(*ho));
+}
+
+static int hibernate(const struct boot_options *o, struct handoff *ho)
+{
+	struct save_job job = {
+		.disk = o->disk,
+		.entry = o->entry,
+		.handoff_phys = o->handoff,
+		.handoff = ho,
+	};
+	struct image_stats stats;
+	struct ranges backup;
+	struct json js;
+	u64 started = monotonic_ms();
+
+	js_begin(&js, o->role, "saving");
+	js_ranges(&js, "ram", &ho->ram);
+	/* Not known on every kernel: the report then lacks the backup area. */
+	if (!backup_map_read(o->entry)) {
+		backup_ranges(&backup);
+		js_ranges(&js, "backup", &backup);
+	}
+	js_emit(&js);
+	/* Before the save: it is part of the image. */
+	if (set_outcome(o, ho, OUTCOME_IMAGE))
+		return -1;
+	if (image_save(&job, &stats))
+		return -1;
+	report_image(o->role, "saved", &stats, started);
+	return 0;
+}
+
+static void power_off(const struct boot_options *o)
+{
+	status(o->role, "power-off");
+	sync();
+	if (do_reboot(REBOOT_CMD_POWER_OFF))
+		fail_errno("no-power-off", "reboot");
+	status_failure(o->role, "error");
+}
+
+static void run_hibernating(const struct boot_options *o)
+{
+	struct handoff ho;
+
+	if (read_handoff(o, &ho)) {
+		status_failure(o->role, "error");
+		power_off(o);
+		return;
+	}
+	if (o->plain) {
+		if (set_outcome(o, &ho, OUTCOME_PLAIN) || jump_back(o->entry))
+			status_failure(o->role, "error");
+		return;
+	}
+	if (!hibernate(o, &ho)) {
+		power_off(o);
+		return;
+	}
+	/* Nothing is lost: the normal kernel goes on, and is told why. */
+	status_failure(o->role, "error");
+	if (set_outcome(o, &ho, OUTCOME_FAILED) || jump_back(o->entry))
+		status_failure(o->role, "error");
+}
+
+static void run_resuming(const struct boot_options *o)
+{
+	struct image_stats stats;
+	u64 entry, started = monotonic_ms();
+
+	status(o->role, "restoring");
+	if (image_restore(o->disk, o->scribble, &entry, &stats)) {
+		status_failure(o->role, "refused");
+		power_off(o);
+		return;
+	}
+	report_image(o->role, "restored", &stats, started);
+	if (image_invalidate(o->disk) || jump_back(entry))
+		status_failure(o->role, "error");
+}
+
+void spawned_init(void)
+{
+	struct boot_options o;
+
+	if (!mounts() && !status_open("/dev/ttyS1", true) && !parse_cmdline(&o)) {
+		report_init(&o);
+		if (!strcmp(o.fault, "panic"))
+			exit(1);
+		if (!strcmp(o.fault, "hang"))
+			for (;;)
+				pause();
+		if (!strcmp(o.role, "resuming"))
+			run_resuming(&o);
+		else
+			run_hibernating(&o);
+	} else {
+		status_failure("spawned", "error");
+	}
+	/* init does not end: what went wrong was said, and the harness acts. */
+	for (;;)
+		pause();
+}
+
+static void usage(void)
+{
+	fprintf(stderr,
+		"usage: kspawn spawn [-k KERNEL] [-a APPEND] [-x KEXEC] [-s STATUS]\n"
+		"       kspawn jump\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (getpid() == 1)
+		spawned_init();
+	if (argc >= 2 && !strcmp(argv[1], "spawn"))
+		return cmd_spawn(argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[1], "jump"))
+		return cmd_jump();
+	usage();
+	return 2;
+}

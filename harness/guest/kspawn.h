@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * kspawn: the program for all roles of a hibernation through kexec.
+ *
+ * In the normal kernel it loads the hibernating kernel and jumps; in the
+ * spawned kernels it is init, saves and restores the memory of the normal
+ * kernel, and jumps back.
+ */
+#ifndef KSPAWN_H
+#define KSPAWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+#define PAGE		4096UL
+#define SPAWNED_END	0x1000000UL	/* the spawned kernels live below 16 MiB */
+#define MAX_RANGES	32
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)	((a) < (b) ? (a) : (b))
+
+struct range {
+	u64 start;
+	u64 end;		/* excluded */
+};
+
+struct ranges {
+	u32 nr;
+	struct range r[MAX_RANGES];
+};
+
+/* What failed last: a word for programs and a line for people. */
+struct failure {
+	char status[32];
+	char detail[256];
+};
+
+extern struct failure failure;
+
+int fail(const char *status, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+int fail_errno(const char *status, const char *what);
+
+/* One line of JSON, for the status port. */
+struct json {
+	char buf[6144];
+	size_t len;
+};
+
+void js_begin(struct json *js, const char *role, const char *event);
+void js_str(struct json *js, const char *key, const char *value);
+void js_num(struct json *js, const char *key, u64 value);
+void js_ranges(struct json *js, const char *key, const struct ranges *ranges);
+void js_emit(struct json *js);
+int status_open(const char *path, bool must);
+void status_to(int fd);
+void status(const char *role, const char *event);
+void status_failure(const char *role, const char *event);
+
+int read_text(const char *path, char *buf, size_t size);
+int read_iomem(const char *name, struct ranges *ranges);
+int read_firmware_map(struct ranges *ranges);
+bool ranges_equal(const struct ranges *a, const struct ranges *b);
+u64 ranges_bytes(const struct ranges *ranges);
+/* The part of @in at or above @floor. */
+void ranges_above(const struct ranges *in, u64 floor, struct ranges *out);
+u64 monotonic_ms(void);
+u32 crc32_update(u32 crc, const void *data, size_t len);
+
+/* Physical memory, through mmap(2) of /dev/mem. */
+int phys_open(void);
+void *phys_map(u64 phys, size_t *len);
+int phys_read(u64 phys, void *buf, size_t len);
+int phys_write(u64 phys, const void *buf, size_t len);
+
+/*
+ * The handoff: what the normal kernel tells the hibernating one. It lies in
+ * locked pages of the process that jumps, all above 16 MiB; the address of
+ * the first page is on the command line of the spawned kernel.
+ */
+#define HANDOFF_MAGIC		"KSPAWNHO"
+#define HANDOFF_VERSION		1
+#define HANDOFF_PAGES		4	/* of payload */
+
+enum outcome {
+	OUTCOME_NONE,		/* nobody came back yet */
+	OUTCOME_IMAGE,		/* back from a hibernation image */
+	OUTCOME_PLAIN,		/* back from a plain jump */
+	OUTCOME_FAILED,		/* the image could not be saved */
+};
+
+struct handoff {
+	char magic[8];
+	u32 version;
+	u32 crc;		/* of all that follows, up to nr_payload */
+	u64 payload[HANDOFF_PAGES];
+	u64 vmcoreinfo;		/* physical address, 0 where there is none */
+	u64 vmcoreinfo_size;
+	char release[64];
+	char boot_id[40];
+	struct ranges ram;
+	struct ranges firmware;
+	u64 memfree_pages;	/* MemFree just before the jump */
+	u32 end;
+	/* Written by the spawned kernel: not part of the checksum. */
+	u32 outcome;
+	char status[32];
+	char detail[256];
+};
+
+u32 handoff_crc(const struct handoff *handoff);
+
+/* The page list of the jump: where the normal kernel's 0-16 MiB went. */
+int backup_map_read(u64 entry);
+/* Where @phys of the normal kernel is now, or 0 if that is not known. */
+u64 normal_phys(u64 phys);
+void backup_ranges(struct ranges *ranges);
+
+struct save_job {
+	const char *disk;
+	u64 entry;
+	u64 handoff_phys;
+	const struct handoff *handoff;
+	const u8 *skip;		/* a bit a page frame that need not be saved */
+	u64 skip_frames;
+};
+
+struct image_stats {
+	u64 stored_bytes;
+	u64 zero_bytes;
+	u64 free_bytes;
+	u64 file_bytes;
+	u32 segments;
+};
+
+int image_save(const struct save_job *job, struct image_stats *stats);
+/* Restores the image on @disk; *entry is where to jump. */
+int image_restore(const char *disk, bool scribble, u64 *entry,
+		  struct image_stats *stats);
+int image_invalidate(const char *disk);
+
+int jump_back(u64 entry);
+void spawned_init(void) __attribute__((noreturn));
+int cmd_spawn(int argc, char **argv);
+
+#endif

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Builds the programs that run in the guests: static, with musl, in seconds."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import cache
+from harness.cache import Notify, quiet
+from harness.errors import BuildError, PrerequisiteError
+
+GUEST = Path(__file__).resolve().parent / "guest"
+
+_COMPILER = "musl-gcc"
+_FLAGS = ("-static", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+# Each program is made of the sources that begin with its name. The spawned
+# kernels have few MiB for theirs; the witness keeps registers in loops.
+_PROGRAMS: dict[str, tuple[str, ...]] = {
+    "kspawn": ("-Os", "-s"),
+    "witness": ("-O2", "-g", "-pthread"),
+}
+PROGRAMS = tuple(_PROGRAMS)
+# musl's headers end where the kernel's begin: these are the system's own.
+_KERNEL_HEADERS = {
+    "linux": ("/usr/include/linux",),
+    "asm": ("/usr/include/x86_64-linux-gnu/asm", "/usr/include/asm"),
+    "asm-generic": ("/usr/include/asm-generic",),
+}
+
+
+def build_guest(
+    programs: Sequence[str] = PROGRAMS, *, folder: Path = GUEST, notify: Notify = quiet
+) -> dict[str, Path]:
+    """Build the guests' programs, where their sources changed.
+
+    Args:
+        programs: The names of the programs.
+        folder: Where the sources are.
+        notify: Told what is built.
+
+    Returns:
+        The path of each program by its name.
+
+    Raises:
+        BuildError: A program does not compile.
+        PrerequisiteError: The compiler or the kernel's headers are missing.
+    """
+    return {name: _build(name, folder, notify) for name in programs}
+
+
+def _build(name: str, folder: Path, notify: Notify) -> Path:
+    sources = sorted(folder.glob(f"{name}*.c"))
+    if not sources:
+        raise BuildError(f"the guest program {name} has no source {name}*.c")
+    compiler = _compiler_version()
+    headers = sorted(folder.glob("*.h"))
+    flags = (*_FLAGS, *_PROGRAMS.get(name, ("-Os",)))
+    names = [path.name for path in (*sources, *headers)]
+    key = cache.digest(name, compiler, *flags, *names, *sources, *headers)
+
+    def build(part: Path) -> None:
+        notify(f"building the guest program {name}")
+        includes = part / "include"
+        _link_kernel_headers(includes)
+        # Linked in one go: the whole takes a second.
+        command = [_COMPILER, *flags, "-isystem", str(includes), "-I", str(folder)]
+        command += ["-o", str(part / name), *map(str, sources)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BuildError(f"{name} does not build: {first_error(done.stderr)}")
+        shutil.rmtree(includes)
+
+    return cache.entry("guest", f"{name}-{cache.short(key)}", build, notify=notify) / name
+
+
+def first_error(output: str) -> str:
+    """The line of a compiler's output that says what is wrong.
+
+    Args:
+        output: What it printed.
+    """
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    pattern = re.compile(r"\berror:|undefined reference|multiple definition|\bfatal\b")
+    return next((line for line in lines if pattern.search(line)), (lines or ["no message"])[-1])
+
+
+def _compiler_version() -> str:
+    if not shutil.which(_COMPILER):
+        raise PrerequisiteError(f"{_COMPILER} is needed", hint="install the package musl-tools")
+    done = subprocess.run([_COMPILER, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0]
+
+
+def _link_kernel_headers(includes: Path) -> None:
+    includes.mkdir()
+    for name, places in _KERNEL_HEADERS.items():
+        found = next((place for place in places if Path(place).is_dir()), None)
+        if found is None:
+            raise PrerequisiteError(
+                f"the kernel's headers {places[0]} are needed",
+                hint="install the package linux-libc-dev",
+            )
+        (includes / name).symlink_to(found)

@@ -1,0 +1,847 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Builds kernels from their specs, and keeps them in the cache.
+
+There are two levels. A tree is a patched and configured source with the
+objects in `build/` below it; its key leaves out the init that a spawned kernel
+embeds. A kernel is what a tree made with one init. So another init costs a
+link, not a build.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from harness import cache, debian, guestbuild, initramfs
+from harness.errors import BuildError, PrerequisiteError, UsageError
+from harness.specs import DebianSource, DirectorySource, KernelSpec, Role, TarballSource, shown
+
+Progress = Callable[[int, int, str], None]
+
+# Goes into every key: raise it when the same inputs would be built otherwise.
+_VERSION = "1"
+_TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "tar", "patch", "cp")
+_TOOL_PACKAGES = "make gcc binutils flex bison bc tar patch libelf-dev"
+# The lines that make prints, until a build of this kernel has been counted.
+_LINES = {"normal": 1950, "spawned": 1000}
+_EMBEDDED = "initramfs.cpio"
+_STEP = re.compile(r"^  ([A-Z][A-Z0-9_]*) +(?:\[M\] +)?(\S+)")
+_STOP_SECONDS = 5
+_NO_HELP = 1 << 30
+
+
+def no_progress(done: int, total: int, what: str) -> None:
+    """A `Progress` that tells nobody."""
+
+
+@dataclass(frozen=True)
+class BuiltKernel:
+    """A kernel in the cache.
+
+    Args:
+        folder: Where its files are.
+        name: The name of its spec.
+        role: "normal" or "spawned".
+        tree: The tree it was built in; modules for it can be built there.
+    """
+
+    folder: Path
+    name: str
+    role: Role
+    tree: Path
+
+    @property
+    def bzimage(self) -> Path:
+        """What boots."""
+        return self.folder / "bzImage"
+
+    @property
+    def vmlinux(self) -> Path:
+        """The kernel with its symbols."""
+        return self.folder / "vmlinux"
+
+    @property
+    def config_file(self) -> Path:
+        """The .config it was built with."""
+        return self.folder / "config"
+
+    @property
+    def objects(self) -> Path:
+        """The folder of the objects: `make -C <objects> M=<module>` works in it."""
+        return self.tree / "build"
+
+    @cached_property
+    def release(self) -> str:
+        """The release, as uname -r gives it."""
+        return (self.folder / "release").read_text().strip()
+
+    @cached_property
+    def config_hash(self) -> str:
+        """SHA-256 of the .config."""
+        return cache.file_digest(self.config_file)
+
+    @property
+    def build_hash(self) -> str:
+        """The key in the cache."""
+        return self.folder.name
+
+    @cached_property
+    def config(self) -> dict[str, str]:
+        """The options that are set, without CONFIG_: "y", "m", a number or a string."""
+        options = parse_config(self.config_file.read_text())
+        return {name: value for name, value in options.items() if value != "n"}
+
+
+def build_kernel(
+    spec: KernelSpec,
+    role: Role,
+    *,
+    init: Path | None = None,
+    fragments: Sequence[Path] = (),
+    progress: Progress = no_progress,
+) -> BuiltKernel:
+    """Build a kernel, as far as it is not in the cache.
+
+    Args:
+        spec: The kernel.
+        role: Which of its two builds.
+        init: The static program that a spawned kernel embeds as its init.
+        fragments: Config fragments that are applied after those of the spec.
+        progress: Told how many of how many steps are done (0 of 0 where that
+            is not known), and what is being done.
+
+    Returns:
+        The kernel.
+
+    Raises:
+        BuildError: A patch does not apply, an option did not take, or the
+            kernel does not compile.
+        PrerequisiteError: The source or a tool is not there.
+        UsageError: The kind of source cannot be built yet.
+    """
+    if role == "spawned" and init is None:
+        raise UsageError(f"the spawned kernel of {spec.name} needs an init to embed")
+    _check_tools()
+    recipe = _recipe(spec, role, fragments, progress)
+    embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
+    key = cache.short(cache.digest(recipe.key, embedded))
+    tree = cache.home() / "trees" / recipe.key
+
+    def build(part: Path) -> None:
+        cache.entry("trees", recipe.key, lambda new: _prepare(recipe, new), notify=recipe.notify)
+        with cache.lock("trees", recipe.key, notify=recipe.notify):
+            with _no_orphans(tree / "build", recipe) as guard:
+                _compile(recipe, tree, embedded, guard)
+            _collect(tree / "build", part)
+
+    folder = cache.entry("kernels", key, build, notify=recipe.notify)
+    return BuiltKernel(folder=folder, name=spec.name, role=role, tree=tree)
+
+
+# --- Sources ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a tree is copied from; `digest` changes with its content."""
+
+    digest: str
+    copy: Callable[[Path], None]
+
+
+def _source(spec: KernelSpec, notify: cache.Notify) -> _Source:
+    match spec.source:
+        case DebianSource(package=package):
+            tree = debian.source(package, notify=notify)
+            return _Source(tree.name, lambda target: _link_tree(tree, target))
+        case TarballSource(path=name, sha256=sha256):
+            return _tarball(spec.path(name), sha256, notify)
+        case DirectorySource(path=name):
+            return _directory(spec.path(name), notify)
+    raise UsageError(
+        f"kernel {spec.name}: a source of the kind {spec.source.kind!r} cannot be built yet",
+        hint="debian, tarball and directory can",
+    )
+
+
+def _tarball(path: Path, sha256: str | None, notify: cache.Notify) -> _Source:
+    if not path.is_file():
+        raise PrerequisiteError(f"there is no source archive {path}")
+    digest = cache.file_digest(path)
+    if sha256 and sha256.lower() != digest:
+        raise PrerequisiteError(f"{path} has the SHA-256 {digest}, not the one in the spec")
+
+    def copy(target: Path) -> None:
+        _link_tree(debian.extract(path, key=cache.short(digest), notify=notify), target)
+
+    return _Source(digest, copy)
+
+
+def _directory(path: Path, notify: cache.Notify) -> _Source:
+    if not (path / "Kconfig").is_file():
+        raise PrerequisiteError(f"{path} is no kernel source: it has no Kconfig")
+    files = _git_files(path)
+    if files is None:
+        files = _all_files(path)
+
+    def copy(target: Path) -> None:
+        notify(f"copying {path}")
+        _copy_files(path, files, target)
+
+    return _Source(_manifest(path, files), copy)
+
+
+def _git_files(path: Path) -> list[str] | None:
+    """The files of a git work tree, what git ignores left out; None if it is none."""
+    if not (path / ".git").exists():
+        return None
+    command = ["git", "-C", str(path), "ls-files", "-z", "-co", "--exclude-standard"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        return None
+    names = {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
+    return sorted(name for name in names if os.path.lexists(path / name))
+
+
+def _all_files(path: Path) -> list[str]:
+    found = []
+    for folder, _, names in os.walk(path):
+        found += [os.path.relpath(Path(folder) / name, path) for name in names]
+    return sorted(found)
+
+
+def _manifest(path: Path, files: Iterable[str]) -> str:
+    """A digest of names, sizes and times: contents would take too long to read each time."""
+    lines = []
+    for name in files:
+        status = (path / name).lstat()
+        lines.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_mode}")
+    return cache.digest(str(path), "\n".join(lines))
+
+
+def _copy_files(path: Path, files: Sequence[str], target: Path) -> None:
+    names = b"\0".join(os.fsencode(name) for name in files)
+    pack = ["tar", "-C", str(path), "--null", "--no-recursion", "-T", "-", "-cf", "-"]
+    unpack = ["tar", "-C", str(target), "-xf", "-"]
+    with subprocess.Popen(unpack, stdin=subprocess.PIPE) as reader:
+        done = subprocess.run(pack, input=names, stdout=reader.stdin, check=False)
+    if done.returncode or reader.returncode:
+        raise BuildError(f"cannot copy {path} into the cache")
+
+
+def _link_tree(tree: Path, target: Path) -> None:
+    """Copy a tree by hard links: patch(1) replaces a file, it does not write into it."""
+    done = subprocess.run(
+        ["cp", "-al", f"{tree}/.", str(target)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BuildError(f"cannot copy {tree}: {done.stderr.strip()}")
+
+
+# --- Recipes: what goes into a build ------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    name: str
+    role: Role
+    source: _Source
+    patches: Sequence[Path]
+    allconfig: str
+    key: str
+    progress: Progress
+    notify: cache.Notify
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.role}"
+
+
+def _recipe(spec: KernelSpec, role: Role, fragments: Sequence[Path], progress: Progress) -> _Recipe:
+    def notify(message: str) -> None:
+        progress(0, 0, message)
+
+    files = [*spec.fragments(role), *fragments]
+    allconfig = "".join(path.read_text().rstrip("\n") + "\n" for path in files)
+    if role == "spawned":
+        allconfig += f'CONFIG_INITRAMFS_SOURCE="{_EMBEDDED}"\n'
+    patches = spec.patch_files(role)
+    source = _source(spec, notify)
+    key = cache.digest(_VERSION, source.digest, allconfig, _compiler_version(), *patches)
+    return _Recipe(
+        name=spec.name,
+        role=role,
+        source=source,
+        patches=patches,
+        allconfig=allconfig,
+        key=f"{spec.name}-{role}-{cache.short(key)}",
+        progress=progress,
+        notify=notify,
+    )
+
+
+def _compiler_version() -> str:
+    lines = []
+    for tool in ("gcc", "ld"):
+        done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
+        lines.append(done.stdout.partition("\n")[0])
+    return "\n".join(lines)
+
+
+def _check_tools() -> None:
+    missing = [tool for tool in _TOOLS if not shutil.which(tool)]
+    if missing:
+        raise PrerequisiteError(
+            f"building a kernel needs {', '.join(missing)}",
+            hint=f"install the packages {_TOOL_PACKAGES}",
+        )
+
+
+# --- Patches and configs ------------------------------------------------------
+
+
+def _prepare(recipe: _Recipe, tree: Path) -> None:
+    recipe.notify(f"{recipe.label}: copying the source")
+    recipe.source.copy(tree)
+    _apply_patches(recipe.patches, tree)
+    recipe.notify(f"{recipe.label}: configuring")
+    objects = tree / "build"
+    objects.mkdir()
+    (objects / "allconfig").write_text(recipe.allconfig)
+    if (tree / ".config").exists():
+        _make(tree, ["mrproper"])
+    _make(tree, ["O=build", "KCONFIG_ALLCONFIG=allconfig", "allnoconfig"])
+    got = (objects / ".config").read_text()
+    check_config(recipe.allconfig, got, tree=tree, label=recipe.label)
+
+
+def _apply_patches(patches: Sequence[Path], tree: Path) -> None:
+    for patch in patches:
+        command = ["patch", "-p1", "--forward", "--fuzz=0", "--no-backup-if-mismatch"]
+        command += ["--reject-file=-", "-i", str(patch)]
+        done = subprocess.run(
+            command,
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            raise BuildError(f"the patch {shown(patch)} does not apply: {_rejected(done.stdout)}")
+
+
+def _rejected(output: str) -> str:
+    """The file and the hunk that patch(1) could not place."""
+    file = ""
+    for line in output.splitlines():
+        if found := re.match(r"patching file (\S+)", line):
+            file = found[1]
+        elif re.search(r"FAILED|previously applied|No file to patch|can't find file", line):
+            return f"{file}: {line.strip()}" if file else line.strip()
+    lines = output.strip().splitlines()
+    return lines[-1] if lines else "patch(1) failed"
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """The options of a .config or of a fragment, without CONFIG_; not set is "n".
+
+    Args:
+        text: The content of the file; where an option is there twice, the last counts.
+    """
+    options: dict[str, str] = {}
+    for line in text.splitlines():
+        if found := re.match(r"CONFIG_(\w+)=(.*)$", line.strip()):
+            options[found[1]] = found[2].strip('"')
+        elif found := re.match(r"# CONFIG_(\w+) is not set$", line.strip()):
+            options[found[1]] = "n"
+    return options
+
+
+def check_config(wanted: str, got: str, *, tree: Path, label: str = "") -> None:
+    """Check that every option that was asked for took.
+
+    Args:
+        wanted: The fragments.
+        got: The .config that came out.
+        tree: The source, to say what an option depends on.
+        label: Names the kernel in the error.
+
+    Raises:
+        BuildError: An option did not take; it is named, with its unmet dependency.
+    """
+    config = parse_config(got)
+    for name, value in parse_config(wanted).items():
+        actual = config.get(name, "n")
+        if actual == value:
+            continue
+        reason = Kconfig(tree).explain(name, config)
+        place = f"{label}: " if label else ""
+        raise BuildError(f"{place}CONFIG_{name}={value} did not take, it is {actual}: {reason}")
+
+
+@dataclass
+class Symbol:
+    """One definition of an option in a Kconfig file."""
+
+    file: str
+    line: int
+    depends: list[str]
+    has_prompt: bool = False
+    prompt_if: str = ""
+    in_choice: bool = False
+
+
+@dataclass
+class Kconfig:
+    """What the Kconfig files say of the options: enough to explain, not to configure.
+
+    Args:
+        tree: The source.
+        arch: The folder of arch/ whose files count.
+    """
+
+    tree: Path
+    arch: str = "x86"
+    symbols: dict[str, list[Symbol]] = field(default_factory=dict)
+    selects: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._read("Kconfig", [])
+
+    def explain(self, name: str, config: Mapping[str, str]) -> str:
+        """Why an option cannot be what was asked for, in one line.
+
+        Args:
+            name: The option, without CONFIG_.
+            config: The options that came out.
+        """
+        definitions = self.symbols.get(name)
+        if not definitions:
+            return "this kernel has no such option"
+        reasons = [self._explain_one(name, symbol, config) for symbol in definitions]
+        return "; or ".join(dict.fromkeys(reasons))
+
+    def _explain_one(self, name: str, symbol: Symbol, config: Mapping[str, str]) -> str:
+        where = f"({symbol.file}:{symbol.line})"
+        terms = [term for expression in symbol.depends for term in conjuncts(expression)]
+        unmet = [term for term in dict.fromkeys(terms) if not holds(term, config)]
+        if unmet:
+            return f"unmet dependency {' && '.join(unmet)} {where}"
+        if not symbol.has_prompt:
+            selectors = " ".join(self.selects.get(name, [])) or "nothing"
+            return f"it cannot be set by hand, only be selected, by: {selectors} {where}"
+        if symbol.prompt_if and not holds(symbol.prompt_if, config):
+            return f"it can only be set if {symbol.prompt_if} {where}"
+        if symbol.in_choice:
+            return f"another member of its choice was taken {where}"
+        return f"its dependencies are met; is the value in its range, or is it selected? {where}"
+
+    def _read(self, name: str, outer: list[str]) -> None:
+        path = self.tree / name
+        if not path.is_file():
+            return
+        _KconfigReader(self, name, outer).read(_logical_lines(path.read_text(errors="replace")))
+
+
+class _KconfigReader:
+    """Reads one file; blocks (if, menu, choice) add to what is in them depends on."""
+
+    def __init__(self, kconfig: Kconfig, name: str, outer: Sequence[str]) -> None:
+        self.kconfig = kconfig
+        self.name = name
+        # For each open block its word and the expressions it adds.
+        self.blocks: list[tuple[str, list[str]]] = [("file", list(outer))]
+        self.symbol: Symbol | None = None
+        self.option = ""
+        # The depth of the help text that is being read, 0 before its first line.
+        self.help_depth = _NO_HELP
+
+    def read(self, lines: Iterator[tuple[int, str]]) -> None:
+        for number, line in lines:
+            if self._is_help(line):
+                continue
+            word, _, rest = line.strip().partition(" ")
+            self._statement(word, rest.strip(), number)
+
+    def _is_help(self, line: str) -> bool:
+        """Help is as deep as its first line, and ends before what is less deep."""
+        text = line.expandtabs()
+        if not text.strip():
+            return True
+        depth = len(text) - len(text.lstrip())
+        if self.help_depth == 0:
+            self.help_depth = depth or _NO_HELP
+        if depth >= self.help_depth:
+            return True
+        self.help_depth = _NO_HELP
+        if text.strip() in ("help", "---help---"):
+            self.help_depth = 0
+            return True
+        return text.lstrip().startswith("#")
+
+    def _statement(self, word: str, rest: str, number: int) -> None:
+        match word:
+            case "config" | "menuconfig":
+                self._config(rest, number)
+            case "if" | "menu" | "choice":
+                self.symbol = None
+                self.blocks.append((word, [rest] if word == "if" else []))
+            case "endif" | "endmenu" | "endchoice":
+                self.symbol = None
+                if len(self.blocks) > 1:
+                    self.blocks.pop()
+            case "comment":
+                self.symbol = Symbol(self.name, number, [])
+            case "source":
+                self._source(rest)
+            case _:
+                self._property(word, rest)
+
+    def _config(self, name: str, number: int) -> None:
+        depends = [term for _, terms in self.blocks for term in terms]
+        in_choice = any(word == "choice" for word, _ in self.blocks)
+        self.option = name
+        self.symbol = Symbol(self.name, number, depends, in_choice=in_choice)
+        self.kconfig.symbols.setdefault(name, []).append(self.symbol)
+
+    def _source(self, rest: str) -> None:
+        self.symbol = None
+        name = rest.strip('"').replace("$(SRCARCH)", self.kconfig.arch)
+        self.kconfig._read(name, [term for _, terms in self.blocks for term in terms])
+
+    def _property(self, word: str, rest: str) -> None:
+        if word == "depends" and rest.startswith("on "):
+            expression = rest.removeprefix("on ").strip()
+            (self.symbol.depends if self.symbol else self.blocks[-1][1]).append(expression)
+        elif self.symbol and word in ("bool", "tristate", "string", "int", "hex", "prompt"):
+            self._prompt(self.symbol, rest)
+        elif self.symbol and word == "select":
+            target = rest.partition(" ")[0]
+            self.kconfig.selects.setdefault(target, []).append(self.option)
+
+    @staticmethod
+    def _prompt(symbol: Symbol, rest: str) -> None:
+        if not rest.startswith(('"', "'")):
+            return
+        symbol.has_prompt = True
+        _, found, condition = rest[1:].partition(rest[0])
+        if found and condition.strip().startswith("if "):
+            symbol.prompt_if = condition.strip().removeprefix("if ").strip()
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers; a backslash at the end joins the next."""
+    start, held = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        start = start or number
+        if line.endswith("\\"):
+            held += line[:-1] + " "
+            continue
+        yield start, held + line
+        start, held = 0, ""
+
+
+_TOKEN = re.compile(r'\s*(&&|\|\||!=|<=|>=|=|<|>|!|\(|\)|"[^"]*"|\$\([^)]*\)|[\w./$-]+)')
+
+
+def conjuncts(expression: str) -> list[str]:
+    """The terms of an expression that are joined by && at its top.
+
+    Args:
+        expression: A Kconfig expression.
+    """
+    terms, depth, current = [], 0, ""
+    for part in re.split(r"(&&|\|\||\(|\))", expression.partition(" #")[0]):
+        depth += {"(": 1, ")": -1}.get(part, 0)
+        if part == "||" and depth == 0:
+            return [expression.strip()]
+        if part == "&&" and depth == 0:
+            terms.append(current.strip())
+            current = ""
+        else:
+            current += part
+    return [*terms, current.strip()]
+
+
+def holds(expression: str, config: Mapping[str, str]) -> bool:
+    """Whether an expression is other than "n"; what depends on the compiler counts as "y".
+
+    Args:
+        expression: A Kconfig expression.
+        config: The options, without CONFIG_.
+    """
+    return _Expression(_TOKEN.findall(expression), config).disjunction()
+
+
+class _Expression:
+    """A parser that evaluates: disjunction, conjunction, negation, comparison."""
+
+    def __init__(self, tokens: list[str], config: Mapping[str, str]) -> None:
+        self.tokens = tokens
+        self.config = config
+
+    def disjunction(self) -> bool:
+        value = self._conjunction()
+        while self._take("||"):
+            value = self._conjunction() or value
+        return value
+
+    def _conjunction(self) -> bool:
+        value = self._term()
+        while self._take("&&"):
+            value = self._term() and value
+        return value
+
+    def _term(self) -> bool:
+        if self._take("!"):
+            return not self._term()
+        if self._take("("):
+            value = self.disjunction()
+            self._take(")")
+            return value
+        return self._comparison()
+
+    def _comparison(self) -> bool:
+        left = self._value()
+        if self.tokens and self.tokens[0] in ("=", "!=", "<", ">", "<=", ">="):
+            operator = self.tokens.pop(0)
+            return _compare(left, operator, self._value())
+        return left not in ("n", "", '""')
+
+    def _value(self) -> str:
+        token = self.tokens.pop(0) if self.tokens else "n"
+        if token.startswith("$("):
+            return "y"
+        if token.startswith('"') or token in ("y", "m", "n") or token[0].isdigit():
+            return token.strip('"')
+        return self.config.get(token, "n")
+
+    def _take(self, token: str) -> bool:
+        if self.tokens and self.tokens[0] == token:
+            self.tokens.pop(0)
+            return True
+        return False
+
+
+def _compare(left: str, operator: str, right: str) -> bool:
+    try:
+        difference = int(left, 0) - int(right, 0)
+    except ValueError:
+        difference = 0 if left == right else (1 if left > right else -1)
+    match operator:
+        case "=":
+            return difference == 0
+        case "!=":
+            return difference != 0
+        case "<":
+            return difference < 0
+        case ">":
+            return difference > 0
+        case "<=":
+            return difference <= 0
+    return difference >= 0
+
+
+# --- make ---------------------------------------------------------------------
+
+
+@contextmanager
+def _no_orphans(objects: Path, recipe: _Recipe) -> Iterator[int]:
+    """Wait until what a killed run started here has ended; yield what make is to inherit.
+
+    The lock of the cache goes with our own process, but compilers that are
+    running go on for seconds, and then remove what they were making. This lock
+    is theirs too: it is free when the last of them is gone.
+    """
+    with (objects / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            recipe.notify(f"{recipe.label}: waiting for the end of an interrupted build")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def _compile(recipe: _Recipe, tree: Path, embedded: bytes, guard: int) -> None:
+    """Bring the objects of a tree up to date. The caller holds its lock."""
+    objects = tree / "build"
+    config = objects / ".config"
+    # A build that was killed while it linked again leaves a vmlinux that make
+    # takes for whole. One that was killed the first time does not: kbuild
+    # notes how it made a file after it made it.
+    complete, unsure = objects / ".complete", objects / ".unsure"
+    if unsure.exists() and complete.exists():
+        recipe.notify(f"{recipe.label}: clearing up after an interrupted build")
+        _make(tree, ["O=build", "clean"], inherit=(guard,))
+        complete.unlink()
+    unsure.touch()
+    if embedded:
+        _write_if_changed(objects / _EMBEDDED, embedded)
+    modules = parse_config(config.read_text()).get("MODULES") == "y"
+    goals = ["bzImage", *(["modules"] if modules else [])]
+    _make_with_progress(recipe, tree, goals, inherit=(guard,))
+    complete.touch()
+    unsure.unlink()
+
+
+def _collect(objects: Path, target: Path) -> None:
+    files = {
+        "bzImage": "arch/x86/boot/bzImage",
+        "vmlinux": "vmlinux",
+        "config": ".config",
+        "release": "include/config/kernel.release",
+        "System.map": "System.map",
+    }
+    for name, source in files.items():
+        shutil.copy2(objects / source, target / name)
+
+
+def _write_if_changed(path: Path, data: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != data:
+        path.write_bytes(data)
+
+
+def _make(tree: Path, goals: Sequence[str], *, inherit: Sequence[int] = ()) -> None:
+    """Run make where it is short."""
+    with _running(tree, ["-s", *goals], inherit=inherit) as process:
+        output = process.communicate()[0]
+    if process.returncode:
+        message = guestbuild.first_error(output)
+        raise BuildError(f"make {goals[-1]} failed: {message}")
+
+
+def _make_with_progress(
+    recipe: _Recipe, tree: Path, goals: Sequence[str], *, inherit: Sequence[int]
+) -> None:
+    log = cache.home() / "logs" / f"{recipe.key}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    steps = _Steps(recipe, tree / "build")
+    arguments = ["O=build", f"-j{os.cpu_count() or 1}", *goals]
+    try:
+        with log.open("w") as file, _running(tree, arguments, inherit=inherit) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                steps.see(line)
+            process.wait()
+    finally:
+        steps.keep()
+    if process.returncode:
+        message = guestbuild.first_error(log.read_text(errors="replace"))
+        raise BuildError(f"{recipe.label} kernel does not build: {message}", hint=f"see {log}")
+    steps.finish()
+
+
+class _Steps:
+    """How far a build is: the lines that make printed, of those it printed last time.
+
+    Only the first build of a tree is counted, with what runs that were
+    interrupted did of it; later ones link, and end before a figure is of use.
+    """
+
+    def __init__(self, recipe: _Recipe, objects: Path) -> None:
+        self.recipe = recipe
+        self.first = not (objects / ".complete").exists()
+        self.own = objects / ".steps"
+        self.last = cache.home() / "counts" / f"{recipe.name}-{recipe.role}"
+        self.done = _read_count(self.own)
+        self.total = _read_count(self.last) or _LINES[recipe.role]
+
+    def see(self, line: str) -> None:
+        if not (step := _STEP.match(line)):
+            return
+        self.done += 1
+        what = f"{self.recipe.label}: {step[1]} {step[2]}"
+        if self.first:
+            self.recipe.progress(min(self.done, self.total), self.total, what)
+        else:
+            self.recipe.progress(0, 0, what)
+
+    def keep(self) -> None:
+        if self.first:
+            self.own.write_text(f"{self.done}\n")
+
+    def finish(self) -> None:
+        if self.first:
+            self.last.parent.mkdir(exist_ok=True)
+            self.last.write_text(f"{self.done}\n")
+
+
+def _read_count(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+@contextmanager
+def _running(
+    tree: Path, arguments: Sequence[str], *, inherit: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run make in a session of its own, which is ended with whatever ends us."""
+    command = ["make", "-C", str(tree), "ARCH=x86_64"]
+    if shutil.which("ccache"):
+        command.append("CC=ccache gcc")
+    if setpriv := shutil.which("setpriv"):
+        # Should we be killed, make gets a signal, and ends what it started.
+        command = [setpriv, "--pdeathsig", "TERM", *command]
+    process = subprocess.Popen(
+        [*command, *arguments],
+        env=_environment(tree),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        pass_fds=tuple(inherit),
+    )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, number)
+        try:
+            process.wait(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    if process.stdout:
+        process.stdout.close()
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    """The same build for everyone: nothing of the user's make, no dates and names."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not re.match(r"MAKE|KBUILD_|KCONFIG_|ARCH$|CROSS_COMPILE$|LOCALVERSION$|[KC]FLAGS", name)
+    }
+    # Objects are below the source, so kbuild names all files relative to it:
+    # the paths are the same for all trees, and ccache knows a file again.
+    return env | {
+        "LC_ALL": "C",
+        "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
+        "KBUILD_BUILD_VERSION": "1",
+        "KBUILD_BUILD_USER": "kspawn",
+        "KBUILD_BUILD_HOST": "kspawn",
+        "CCACHE_DIR": str(cache.home() / "ccache"),
+        "CCACHE_BASEDIR": str(tree),
+        "CCACHE_NOHASHDIR": "1",
+        "CCACHE_SLOPPINESS": "time_macros",
+    }

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab: the kernels, the hypervisor and the accelerator that runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from harness import accel, guestbuild, kbuild
+from harness.domain import EMBEDDED, Hypervisor
+from harness.machine import TCG_SCALE, Kernels, Machine, Timeouts
+from harness.progress import ProgressLine
+from harness.result import Accelerator, KernelInfo
+from harness.specs import KernelSpec, VMConfig, load_kernel, load_vm_config
+from harness.timeline import Timeline
+
+# Where the command that starts pytest leaves its progress line.
+PROGRESS = pytest.StashKey[ProgressLine]()
+
+Builds = Callable[[str, int, int, str], None]
+
+
+def no_builds(kernel: str, done: int, total: int, what: str) -> None:
+    """A `Builds` that tells nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user chose, on the command line or for pytest."""
+
+    kernel: str = "linux-6.12"
+    vm_config: str = "default"
+    accel: str = "auto"
+    libvirt_uri: str = EMBEDDED
+    config_fragments: tuple[Path, ...] = ()
+
+
+def build_kernels(
+    spec: KernelSpec,
+    *,
+    fragments: Sequence[Path] = (),
+    progress: Builds = no_builds,
+) -> Kernels:
+    """Build all that a cycle boots, as far as it is not in the cache.
+
+    Args:
+        spec: The kernel.
+        fragments: Config fragments of the user for the normal kernel.
+        progress: Told what is built, and how far.
+
+    Raises:
+        BuildError: Something does not build.
+        PrerequisiteError: Something that the build needs is missing.
+    """
+
+    def tell(role: str) -> kbuild.Progress:
+        return lambda done, total, what: progress(f"{role} {spec.name}", done, total, what)
+
+    guest = guestbuild.build_guest(notify=lambda what: progress("guest", 0, 0, what))
+    return Kernels(
+        normal=kbuild.build_kernel(
+            spec, "normal", fragments=fragments, progress=tell("normal")
+        ),
+        spawned=kbuild.build_kernel(
+            spec, "spawned", init=guest["kspawn"], progress=tell("spawned")
+        ),
+        guest=guest,
+    )
+
+
+class Lab:
+    """What machines are made in; closing it ends all of them.
+
+    Args:
+        options: What the user chose.
+        progress: Told what is built.
+    """
+
+    def __init__(self, options: Options, *, progress: Builds = no_builds) -> None:
+        self.options = options
+        self.spec = load_kernel(options.kernel)
+        self.config = load_vm_config(options.vm_config)
+        self.kernels = build_kernels(
+            self.spec, fragments=options.config_fragments, progress=progress
+        )
+        self.hypervisor = Hypervisor(uri=options.libvirt_uri)
+        try:
+            self.accelerator = accel.choose(
+                options.accel, hypervisor=self.hypervisor, spawned=self.kernels.spawned
+            )
+        except BaseException:
+            self.hypervisor.close()
+            raise
+
+    def timeouts(self, config: VMConfig | None = None) -> Timeouts:
+        """The deadlines for a machine under this accelerator."""
+        scale = (config or self.config).timeout_scale
+        return Timeouts(scale=scale * (TCG_SCALE if self.accelerator.name == "tcg" else 1.0))
+
+    def machine(
+        self,
+        folder: Path,
+        *,
+        timeline: Timeline | None = None,
+        config: VMConfig | None = None,
+        kernels: Kernels | None = None,
+        disk_bytes: int | None = None,
+        expected: Sequence[str] = (),
+    ) -> Machine:
+        """A new machine, switched off.
+
+        Args:
+            folder: Where its logs go.
+            timeline: Where its phases go.
+            config: Its hardware; by default that of the options.
+            kernels: Other kernels than those of the lab.
+            disk_bytes: Size of the disk for the image.
+            expected: Patterns of splats that do not fail a run.
+        """
+        return Machine(
+            hypervisor=self.hypervisor,
+            kernels=kernels or self.kernels,
+            config=config or self.config,
+            accel=self.accelerator.name,
+            folder=folder,
+            timeline=timeline or Timeline(),
+            timeouts=self.timeouts(config),
+            disk_bytes=disk_bytes,
+            expected=expected,
+        )
+
+    def kernel_info(self) -> list[KernelInfo]:
+        """The kernels, for the result."""
+        return [
+            KernelInfo(
+                role=kernel.role,
+                name=kernel.name,
+                release=kernel.release,
+                config_hash=kernel.config_hash,
+                build_hash=kernel.build_hash,
+            )
+            for kernel in (self.kernels.normal, self.kernels.spawned)
+        ]
+
+
+    def close(self) -> None:
+        """End all machines and the hypervisor."""
+        self.hypervisor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

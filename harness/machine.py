@@ -1,0 +1,703 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The machine: a state machine around the lives of QEMU that make a cycle.
+
+off -boot-> running -load, KSPAWN-> hibernating -save, power off-> hibernated
+-boot 0-16M, restore-> resuming -jump back-> running
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness import domain, initramfs, ssh
+from harness.console import Prompt, StatusPort
+from harness.deadline import Deadline
+from harness.domain import Domain, DomainSpec, Hypervisor, Serial
+from harness.errors import (
+    HarnessError,
+    KernelCrashError,
+    KernelHangError,
+    LostVMError,
+    RefusedError,
+    StateError,
+)
+from harness.kbuild import BuiltKernel
+from harness.result import LogFile, Splat
+from harness.specs import VMConfig
+from harness.splats import SplatScanner, mark_expected
+from harness.timeline import Timeline
+
+SPAWNED_END = 16 << 20
+_POLL = 0.1
+# Some room for the header of the image, over all of RAM stored.
+_DISK_EXTRA = 64 << 20
+# The e820 map of 0-16 MiB. It ends a page early: where RAM ends exactly at
+# 16 MiB, the kernel reserves up to 64 MiB as "RAM buffer", and memory that is
+# hot-added there is refused with EEXIST (arch/x86/kernel/e820.c, ram_alignment).
+RESTRICTED = "memmap=exactmap memmap=635K@4K memmap=15356K@1M"
+_NORMAL_CONSOLE = "console=ttyS0,115200"
+_SPAWNED_CONSOLE = "console=ttyS2,115200"
+
+
+class State(StrEnum):
+    """Where a machine is."""
+
+    OFF = "off"
+    RUNNING = "running"
+    HIBERNATING = "hibernating"
+    HIBERNATED = "hibernated"
+    RESUMING = "resuming"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long the phases may take, in seconds, under KVM; scaled for TCG.
+
+    Args:
+        scale: By how much slower the accelerator is, and the machine besides.
+    """
+
+    scale: float = 1.0
+    boot: float = 20.0
+    ssh: float = 10.0
+    command: float = 20.0
+    load: float = 10.0
+    spawn: float = 15.0
+    save: float = 30.0
+    power_off: float = 8.0
+    restore: float = 30.0
+    back: float = 15.0
+
+    def deadline(self, name: str, what: str, *, memory: int = 0) -> Deadline:
+        """The deadline of a phase.
+
+        Args:
+            name: The phase: one of the fields above.
+            what: What is waited for.
+            memory: Bytes of RAM that the phase goes through.
+        """
+        seconds: float = getattr(self, name) * self.scale
+        return Deadline(seconds=seconds * max(1.0, memory / (1 << 30)), what=what)
+
+
+# TCG was measured 3 to 8 times slower than KVM on boots; noisy hosts need more.
+TCG_SCALE = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernels:
+    """What a machine boots: the two builds and the userland of the normal one."""
+
+    normal: BuiltKernel
+    spawned: BuiltKernel
+    guest: dict[str, Path]
+
+
+@dataclass
+class KernelLog:
+    """The log of one kernel in one life of QEMU."""
+
+    path: Path
+    kernel: str
+    boot: int
+    scanner: SplatScanner = field(default_factory=SplatScanner)
+    position: int = 0
+    splats: list[Splat] = field(default_factory=list)
+
+    def scan(self, *, last: bool = False) -> None:
+        """Read what has come since, and collect the splats in it."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self.position)
+                data = file.read()
+            self.position += len(data)
+            self._take(self.scanner.feed(data))
+        if last:
+            self._take(self.scanner.finish())
+
+    def _take(self, splats: Sequence[Splat]) -> None:
+        for splat in splats:
+            self.splats.append(splat.model_copy(update={"log": self.path.name}))
+
+    def tail(self, lines: int = 25) -> str:
+        """The last lines of the log."""
+        if not self.path.exists():
+            return ""
+        text = self.path.read_bytes()[-16384:].decode(errors="replace")
+        return "\n".join(text.replace("\r", "").splitlines()[-lines:])
+
+
+class Machine:
+    """One machine, through as many lives of QEMU as it takes.
+
+    Args:
+        hypervisor: Where it runs.
+        kernels: What it boots.
+        config: Its hardware.
+        accel: "kvm" or "tcg".
+        folder: Where its logs go.
+        timeline: Where its phases go.
+        timeouts: How long they may take.
+        disk_bytes: Size of the disk for the image; by default RAM and a bit.
+        expected: Patterns of splats that do not fail the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        hypervisor: Hypervisor,
+        kernels: Kernels,
+        config: VMConfig,
+        accel: str,
+        folder: Path,
+        timeline: Timeline,
+        timeouts: Timeouts,
+        disk_bytes: int | None = None,
+        expected: Sequence[str] = (),
+    ) -> None:
+        self.state = State.OFF
+        self.kernels = kernels
+        self.config = config
+        self.accel = accel
+        self.folder = folder
+        self.timeline = timeline
+        self.timeouts = timeouts
+        self.expected = list(expected)
+        self.boot_number = 0
+        self.logs: list[KernelLog] = []
+        self.status_lines: list[dict[str, Any]] = []
+        self.lives: list[tuple[int, int]] = []
+        self.jump_command = ""
+        self._hypervisor = hypervisor
+        self._domain: Domain | None = None
+        self._status: StatusPort | None = None
+        self._shell: ssh.Shell | None = None
+        self._host_key = ""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tag = domain.new_name()
+        self._private = hypervisor.scratch / tag
+        self._private.mkdir()
+        self._key = ssh.make_key(self._private)
+        self.disk = self._private / "image.raw"
+        with self.disk.open("wb") as file:
+            file.truncate(disk_bytes or config.memory_bytes + _DISK_EXTRA)
+
+    # -- states ----------------------------------------------------------
+
+    def _require(self, *states: State, to: State) -> None:
+        if self.state not in states:
+            raise StateError(f"the machine is {self.state}: it cannot become {to}")
+
+    @contextmanager
+    def _transition(self, *states: State, to: State) -> Iterator[None]:
+        """Go to a state; whatever fails on the way breaks the machine for good."""
+        self._require(*states, to=to)
+        try:
+            yield
+        except BaseException:
+            self.state = State.BROKEN
+            self._power_cut()
+            raise
+        self.state = to
+
+    def _power_cut(self) -> None:
+        if self._shell is not None:
+            self._shell.close()
+            self._shell = None
+        if self._domain is not None:
+            self._domain.destroy()
+            self._domain = None
+        self._scan(last=True)
+        self._status = None
+
+    # -- one life of QEMU ------------------------------------------------
+
+    def _start(
+        self,
+        *,
+        kernel: Path,
+        initrd: Path | None,
+        cmdline: str,
+        logs: Sequence[str],
+        accel: str | None = None,
+        extra_args: Sequence[str] = (),
+        reboot: bool = False,
+    ) -> None:
+        self.boot_number += 1
+        number = self.boot_number
+        sockets = self._hypervisor.runtime
+        first, second = (self.folder / f"{number}-{name}.log" for name in logs)
+        status = Serial(
+            log=self.folder / f"{number}-status.log",
+            socket=sockets / f"s{number}-{self._private.name[-4:]}",
+        )
+        shell = Serial(socket=sockets / f"c{number}-{self._private.name[-4:]}")
+        serials = [Serial(log=first), status, Serial(log=second), shell]
+        spec = DomainSpec(
+            name=domain.new_name(),
+            accel=accel or self.accel,
+            memory=self.config.memory_bytes,
+            cpus=self.config.cpus,
+            machine=self.config.machine,
+            cpu=self.config.cpu,
+            features=self.config.cpu_features,
+            kernel=kernel,
+            initrd=initrd,
+            cmdline=cmdline,
+            disk=self.disk,
+            disk_bus=self.config.disk_bus,
+            serials=serials,
+            reboot=reboot,
+            extra_args=extra_args,
+        )
+        self.timeline.event("power on", f"boot {number}")
+        for path, name in zip((first, second), logs, strict=True):
+            self.logs.append(KernelLog(path=path, kernel=name.partition("-")[0], boot=number))
+        self._domain = self._hypervisor.start(spec)
+        self.lives.append((self._domain.pid, self._domain.start_time))
+        assert status.socket is not None
+        self._status = StatusPort(self._domain.sockets[status.socket])
+        assert shell.socket is not None
+        self._console = shell.socket
+
+    @property
+    def domain(self) -> Domain:
+        """The current life of QEMU.
+
+        Raises:
+            StateError: The machine is off.
+        """
+        if self._domain is None:
+            raise StateError(f"the machine is {self.state}: there is no QEMU")
+        return self._domain
+
+    def _scan(self, *, last: bool = False) -> None:
+        for log in self.logs:
+            if log.boot == self.boot_number:
+                log.scan(last=last)
+                mark_expected(log.splats, self.expected)
+
+    @property
+    def splats(self) -> list[Splat]:
+        """All splats so far, in the order of the logs."""
+        return [splat for log in self.logs for splat in log.splats]
+
+    def log_files(self) -> list[LogFile]:
+        """The logs that were left, those that a kernel wrote to."""
+        files = [
+            LogFile(path=log.path.name, kernel=log.kernel, boot=log.boot)
+            for log in self.logs
+            if log.path.exists() and log.path.stat().st_size
+        ]
+        for number in range(1, self.boot_number + 1):
+            if (self.folder / f"{number}-status.log").exists():
+                files.append(LogFile(path=f"{number}-status.log", kernel="status", boot=number))
+        return sorted(files, key=lambda log: (log.boot, log.path))
+
+    def _tail(self) -> str:
+        written = [
+            log
+            for log in self.logs
+            if log.boot == self.boot_number and log.path.exists() and log.path.stat().st_size
+        ]
+        # The kernel that wrote last is the one that has something to say.
+        return max(written, key=lambda log: log.path.stat().st_mtime).tail() if written else ""
+
+    def _raise_splat(self, splat: Splat) -> None:
+        """After a splat: wait for its end, then stop the machine at once."""
+        end = Deadline(seconds=2 * self.timeouts.scale, what="the end of the splat")
+        while not end.expired and self.domain.running:
+            if not any(log.scanner.open for log in self.logs):
+                break
+            self.domain.wait_stopped(end.sub(_POLL, "the end of the splat"))
+            self._scan()
+        self._scan(last=True)
+        where = f" in {splat.function}" if splat.function else ""
+        raise KernelCrashError(
+            f"{splat.kind}{where}: {splat.title} ({splat.log}:{splat.log_line})",
+            log_tail=self._tail(),
+        )
+
+    def _raise_open_splat(self) -> None:
+        """A report that never ended explains a silence better than the silence."""
+        self._scan(last=True)
+        for splat in self.splats:
+            if not splat.expected:
+                raise KernelCrashError(
+                    f"{splat.kind}: {splat.title} ({splat.log}:{splat.log_line})",
+                    log_tail=self._tail(),
+                )
+
+    def _check_alive(self, *, off_is_fine: bool = False) -> None:
+        self._scan()
+        for log in self.logs:
+            if log.boot == self.boot_number:
+                for splat in log.splats:
+                    if not splat.expected:
+                        self._raise_splat(splat)
+        if self.domain.running or (off_is_fine and self.domain.shut_down):
+            return
+        # QEMU is gone, and with it the last lines may just have come.
+        self._scan(last=True)
+        for splat in self.splats:
+            if not splat.expected:
+                self._raise_splat(splat)
+        if self.domain.shut_down:
+            raise KernelCrashError(
+                "the machine was reset or switched off by its kernel, which said nothing",
+                log_tail=self._tail(),
+            )
+        raise LostVMError("QEMU is gone: it was killed or it crashed")
+
+    def _next_status(self, seconds: float) -> dict[str, Any] | None:
+        assert self._status is not None
+        line = self._status.next(seconds)
+        if line is not None:
+            self.status_lines.append({**line, "boot": self.boot_number})
+            self.timeline.event(
+                f"{line.get('role', '?')}: {line.get('event', '?')}", str(line.get("status", ""))
+            )
+        return line
+
+    def wait_status(
+        self,
+        role: str,
+        *events: str,
+        deadline: Deadline,
+        refused: Sequence[str] = ("error", "refused", "spawn-failed"),
+    ) -> dict[str, Any]:
+        """Wait for a status line, while watching that the machine is well.
+
+        Args:
+            role: Who says it.
+            events: The events that are waited for.
+            deadline: Until when.
+            refused: Events that end the wait, whoever says them.
+
+        Returns:
+            The line.
+
+        Raises:
+            RefusedError: A guest program said that it does not go on.
+            KernelCrashError: A kernel crashed.
+            KernelHangError: The deadline passed.
+            LostVMError: QEMU is gone.
+        """
+        while True:
+            line = self._next_status(_POLL)
+            if line is not None:
+                if line.get("role") == role and line.get("event") in events:
+                    return line
+                if line.get("event") in refused:
+                    self._scan()
+                    raise RefusedError(
+                        f"{line.get('role')}: {line.get('status')}: {line.get('detail')}",
+                        status=str(line.get("status")),
+                        log_tail=self._tail(),
+                    )
+                continue
+            self._check_alive()
+            if deadline.expired:
+                self._raise_open_splat()
+                raise KernelHangError(
+                    f"no {' or '.join(events)!r} from the {role} kernel within "
+                    f"{deadline.seconds:.0f} s ({deadline.what})",
+                    log_tail=self._tail(),
+                )
+
+    # -- the cycle -------------------------------------------------------
+
+    def boot(self, *, append: str = "", extra_args: Sequence[str] = ()) -> dict[str, Any]:
+        """Boot the normal kernel until its userland is ready.
+
+        Args:
+            append: More of its command line.
+            extra_args: More arguments of QEMU.
+
+        Returns:
+            The ready line: release, boot_id, hostkey.
+
+        Raises:
+            KernelError: It crashed or hung on the way.
+        """
+        with self._transition(State.OFF, State.HIBERNATED, to=State.RUNNING):
+            with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="normal"):
+                self._start(
+                    kernel=self.kernels.normal.bzimage,
+                    initrd=self._initrd(),
+                    cmdline=f"{_NORMAL_CONSOLE} panic=-1 random.trust_cpu=1 {append}".strip(),
+                    logs=("normal", "hibernating"),
+                    extra_args=extra_args,
+                )
+                deadline = self.timeouts.deadline("boot", "the userland of the normal kernel")
+                ready = self.wait_status("normal", "ready", deadline=deadline)
+            self._host_key = str(ready["hostkey"])
+            self._connect()
+        return ready
+
+    def _initrd(self) -> Path:
+        path = self._private / "normal.cpio"
+        if not path.exists():
+            path.write_bytes(
+                initramfs.normal_initramfs(
+                    guest=self.kernels.guest,
+                    authorized_key=self._key.public,
+                    files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
+                )
+            )
+        return path
+
+    def _connect(self) -> None:
+        deadline = self.timeouts.deadline("ssh", "sshd of the normal kernel")
+        with self.timeline.phase("connect", boot=self.boot_number, kernel="normal"):
+            self._shell = ssh.Shell(
+                port=self.domain.ssh_port(),
+                key=self._key,
+                host_key=self._host_key,
+                alive=self._check_alive,
+            )
+            self._shell.connect(deadline)
+
+    def run(self, command: str, *, deadline: Deadline | None = None) -> ssh.Done:
+        """Run a command in the normal kernel's userland.
+
+        Args:
+            command: The command line.
+            deadline: By when it must have ended.
+        """
+        if self.state is not State.RUNNING or self._shell is None:
+            raise StateError(f"the machine is {self.state}: it runs no command")
+        limit = deadline or self.timeouts.deadline("command", command)
+        return self._shell.run(command, limit)
+
+    def prompt(self) -> Prompt:
+        """The shell on the machine's console, for where there is no network."""
+        return Prompt(self.domain.sockets[self._console])
+
+    def disk_name(self) -> str:
+        """The name of the image's disk in the guests."""
+        return "/dev/sda" if self.config.disk_bus == "sata" else "/dev/vda"
+
+    def _spawn(self, append: str) -> None:
+        """Load the hibernating kernel and jump; returns when it is loaded."""
+        assert self._shell is not None
+        words = f"{_SPAWNED_CONSOLE} kspawn.role=hibernating kspawn.disk={self.disk_name()} {append}"
+        with self.timeline.phase("load", boot=self.boot_number, kernel="normal"):
+            deadline = self.timeouts.deadline("load", "kexec_load of the hibernating kernel")
+            done = self._shell.run(
+                f"kspawn spawn -a {shlex.quote(words.strip())} </dev/null", deadline
+            )
+            if done.exit_code:
+                line = self.wait_status(
+                    "normal", "spawn-failed", deadline=deadline, refused=()
+                )
+                raise RefusedError(
+                    f"the hibernating kernel could not be loaded: {line.get('detail')}: "
+                    f"{done.err.strip()}",
+                    status=str(line.get("status")),
+                    log_tail=self._tail(),
+                )
+        self._shell.close()
+        self._shell = None
+
+    def hibernate(self, *, append: str = "") -> dict[str, Any]:
+        """Hibernate through KSPAWN, until the power is off.
+
+        Args:
+            append: More of the hibernating kernel's command line.
+
+        Returns:
+            The status line of the save: sizes and times.
+
+        Raises:
+            RefusedError: The image could not be saved; the normal kernel is
+                back, and the machine running.
+            KernelError: A kernel crashed or hung.
+        """
+        boot = self.boot_number
+        with self._transition(State.RUNNING, to=State.HIBERNATED):
+            self._spawn(append)
+            self.state = State.HIBERNATING
+            with self.timeline.phase("jump", boot=boot, kernel="normal"):
+                self.wait_status(
+                    "hibernating",
+                    "init",
+                    deadline=self.timeouts.deadline("spawn", "init of the hibernating kernel"),
+                )
+            with self.timeline.phase("save", boot=boot, kernel="hibernating"):
+                try:
+                    saved = self.wait_status(
+                        "hibernating",
+                        "saved",
+                        deadline=self.timeouts.deadline(
+                            "save", "the image", memory=self.config.memory_bytes
+                        ),
+                    )
+                except RefusedError as refusal:
+                    saved = None
+                    refused = refusal
+            if saved is not None:
+                with self.timeline.phase("power off", boot=boot, kernel="hibernating"):
+                    self._wait_off()
+        if saved is None:
+            self._bounced()
+            raise refused
+        return saved
+
+    def _wait_off(self) -> None:
+        deadline = self.timeouts.deadline("power_off", "power off")
+        while self.domain.running:
+            self._next_status(_POLL)
+            self._check_alive(off_is_fine=True)
+            if deadline.expired:
+                raise KernelHangError(
+                    f"the power is still on after {deadline.seconds:.0f} s",
+                    log_tail=self._tail(),
+                )
+        self._check_alive(off_is_fine=True)
+        self.timeline.event("power off")
+        self._power_cut()
+
+    def _bounced(self) -> None:
+        """The save failed: the hibernating kernel jumps back, nothing is lost."""
+        self.state = State.RESUMING
+        with self._transition(State.RESUMING, to=State.RUNNING):
+            self._wait_back()
+
+    def _wait_back(self) -> dict[str, Any]:
+        with self.timeline.phase("jump back", boot=self.boot_number, kernel="normal"):
+            back = self.wait_status(
+                "normal",
+                "back",
+                deadline=self.timeouts.deadline("back", "the normal kernel, back again"),
+            )
+        self.jump_command = str(back["command"])
+        self._connect()
+        return back
+
+    def resume(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
+        """Boot the resuming kernel in 0-16 MiB, until the normal kernel is back.
+
+        Args:
+            append: More of the resuming kernel's command line.
+            scribble: Fill RAM above 16 MiB with a pattern first: that of a new
+                QEMU is all zero, and hides what a restore forgets.
+
+        Returns:
+            The normal kernel's status line: the command it jumped with, and
+            how it came back.
+
+        Raises:
+            RefusedError: There is no good image; the power is off again.
+            KernelError: A kernel crashed or hung.
+        """
+        refused: RefusedError | None = None
+        with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
+            self.state = State.RESUMING
+            words = f"{RESTRICTED} kspawn.role=resuming kspawn.scribble={scribble:d} {append}"
+            self._boot_resuming(words)
+            try:
+                self._wait_restored()
+            except RefusedError as exc:
+                # The resuming kernel switches off: the image is as it was.
+                self._wait_off()
+                refused = exc
+            else:
+                back = self._wait_back()
+        if refused is not None:
+            self.state = State.HIBERNATED
+            raise refused
+        return back
+
+    def _boot_resuming(self, words: str) -> None:
+        with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="resuming"):
+            self._start(
+                kernel=self.kernels.spawned.bzimage,
+                initrd=None,
+                cmdline=f"{_SPAWNED_CONSOLE} panic=-1 kspawn.disk={self.disk_name()} {words}",
+                logs=("normal", "resuming"),
+            )
+            self.wait_status(
+                "resuming",
+                "init",
+                deadline=self.timeouts.deadline("boot", "init of the resuming kernel"),
+            )
+
+    def _wait_restored(self) -> dict[str, Any]:
+        with self.timeline.phase("restore", boot=self.boot_number, kernel="resuming"):
+            return self.wait_status(
+                "resuming",
+                "restored",
+                deadline=self.timeouts.deadline(
+                    "restore", "the image", memory=self.config.memory_bytes
+                ),
+            )
+
+    def jump(self, *, append: str = "") -> dict[str, Any]:
+        """Jump into the hibernating kernel and straight back.
+
+        Args:
+            append: More of the hibernating kernel's command line.
+
+        Returns:
+            The normal kernel's status line.
+        """
+        with self._transition(State.RUNNING, to=State.RUNNING):
+            self._spawn(f"kspawn.plain=1 {append}")
+            self.state = State.HIBERNATING
+            with self.timeline.phase("jump", boot=self.boot_number, kernel="normal"):
+                self.wait_status(
+                    "hibernating",
+                    "init",
+                    deadline=self.timeouts.deadline("spawn", "init of the hibernating kernel"),
+                )
+            self.state = State.RESUMING
+            back = self._wait_back()
+        return back
+
+    def status_of(self, role: str, event: str) -> dict[str, Any]:
+        """The latest status line of a kind.
+
+        Raises:
+            HarnessError: There is none.
+        """
+        for line in reversed(self.status_lines):
+            if line.get("role") == role and line.get("event") == event:
+                return line
+        raise HarnessError(f"there was no {event!r} from the {role} kernel")
+
+    # -- the end ---------------------------------------------------------
+
+    def close(self) -> None:
+        """Pull the plug and remove the disk."""
+        self._power_cut()
+        if self.state is not State.BROKEN:
+            self.state = State.OFF
+        with contextlib.suppress(OSError):
+            for path in self._private.iterdir():
+                path.unlink()
+            os.rmdir(self._private)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+Progress = Callable[[str, float | None], None]

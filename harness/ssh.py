@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands in the normal kernel's userland, over SSH."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, KernelHangError
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A key made for one run: the file paramiko reads, and the line sshd reads."""
+
+    private: Path
+    public: str
+
+
+def make_key(folder: Path) -> KeyPair:
+    """Make an Ed25519 key.
+
+    Args:
+        folder: Where the private key goes.
+    """
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = folder / "id_ed25519"
+    private.touch(mode=0o600)
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return KeyPair(private=private, public=public.decode())
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended."""
+
+    command: str
+    exit_code: int
+    out: str
+    err: str
+
+    def check(self) -> str:
+        """Its output, if it succeeded.
+
+        Raises:
+            HarnessError: It failed.
+        """
+        if self.exit_code:
+            raise HarnessError(
+                f"`{self.command}` ended with {self.exit_code} in the guest: "
+                f"{(self.err or self.out).strip()[-400:]}"
+            )
+        return self.out
+
+
+class Shell:
+    """An SSH connection to the normal kernel.
+
+    Args:
+        port: The loopback port that QEMU forwards.
+        key: The key made for this run.
+        host_key: The guest's host key, as its ready line gave it.
+        alive: Raises when there is no use in waiting any longer.
+    """
+
+    def __init__(
+        self, *, port: int, key: KeyPair, host_key: str, alive: Callable[[], None]
+    ) -> None:
+        self._port = port
+        self._key = key
+        self._alive = alive
+        kind, _, blob = host_key.partition(" ")
+        self._host_key = (kind, paramiko.PKey.from_type_string(kind, base64.b64decode(blob)))
+        self._client: paramiko.SSHClient | None = None
+
+    def _connect_once(self, deadline: Deadline) -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        kind, host_key = self._host_key
+        client.get_host_keys().add(f"[127.0.0.1]:{self._port}", kind, host_key)
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        limit = max(5.0, deadline.remaining)
+        client.connect(
+            "127.0.0.1",
+            port=self._port,
+            username="root",
+            key_filename=str(self._key.private),
+            look_for_keys=False,
+            allow_agent=False,
+            timeout=limit,
+            banner_timeout=limit,
+            auth_timeout=limit,
+        )
+        return client
+
+    def connect(self, deadline: Deadline) -> None:
+        """Connect, trying again until the deadline.
+
+        Args:
+            deadline: By when.
+
+        Raises:
+            KernelHangError: No connection was had in time.
+        """
+        last: Exception | None = None
+        while not deadline.expired:
+            self._alive()
+            try:
+                self._client = self._connect_once(deadline)
+                return
+            except (OSError, EOFError, paramiko.SSHException) as exc:
+                last = exc
+                time.sleep(0.2)
+        raise KernelHangError(f"no SSH connection to the guest within {deadline.seconds:.0f} s: {last}")
+
+    def run(self, command: str, deadline: Deadline) -> Done:
+        """Run a command with the guest's shell.
+
+        Args:
+            command: The command line.
+            deadline: By when it must have ended.
+
+        Raises:
+            KernelHangError: It had not ended in time.
+            HarnessError: The connection broke.
+        """
+        if self._client is None:
+            self.connect(deadline)
+        assert self._client is not None
+        transport = self._client.get_transport()
+        if transport is None:
+            raise HarnessError("the SSH connection to the guest is closed")
+        try:
+            channel = transport.open_session(timeout=max(1.0, deadline.remaining))
+            channel.settimeout(0.25)
+            channel.exec_command(command)
+            out, err = self._collect(channel, command, deadline)
+            return Done(command=command, exit_code=channel.recv_exit_status(), out=out, err=err)
+        except (OSError, EOFError, paramiko.SSHException) as exc:
+            self._alive()
+            raise HarnessError(f"the SSH connection to the guest broke: {exc}") from exc
+
+    def _collect(
+        self, channel: paramiko.Channel, command: str, deadline: Deadline
+    ) -> tuple[str, str]:
+        out, err = bytearray(), bytearray()
+        while True:
+            with contextlib.suppress(socket.timeout):
+                data = channel.recv(65536)
+                out += data
+                if not data:
+                    break
+            while channel.recv_stderr_ready():
+                err += channel.recv_stderr(65536)
+            self._alive()
+            if deadline.expired:
+                channel.close()
+                raise KernelHangError(
+                    f"`{command}` did not end within {deadline.seconds:.0f} s in the guest"
+                )
+        while data := channel.recv_stderr(65536):
+            err += data
+        return out.decode(errors="replace"), err.decode(errors="replace")
+
+    def put(self, data: bytes, path: str, deadline: Deadline, *, mode: str = "644") -> None:
+        """Write a file in the guest.
+
+        Args:
+            data: Its content.
+            path: Its path in the guest.
+            deadline: By when.
+            mode: Its mode, as chmod takes it.
+        """
+        text = base64.b64encode(data).decode()
+        self.run(f"rm -f {path}", deadline).check()
+        for at in range(0, len(text), 60000):
+            self.run(f"echo {text[at : at + 60000]} | base64 -d >> {path}", deadline).check()
+        self.run(f"chmod {mode} {path}", deadline).check()
+
+    def close(self) -> None:
+        """Close the connection; the guest may be long gone."""
+        if self._client is not None:
+            with contextlib.suppress(Exception):
+                self._client.close()
+            self._client = None

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The verdict: what is asserted about a hibernation, whatever the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import witness
+from harness.image import Image
+from harness.machine import SPAWNED_END, Machine
+from harness.result import Check
+from harness.witness import Process
+
+MACHINE_CHECKS = (
+    "kernel.boot-id",
+    "kernel.uptime",
+    "jump.outcome",
+    "spawned.boot-ids",
+    "spawned.hibernating-memory",
+    "spawned.resuming-memory",
+    "power.off-in-between",
+    "image.whole",
+    "image.outside-ram",
+    "image.normal-kernel",
+)
+LOG_CHECK = "log.no-splats"
+
+# Every check of a full cycle, known before it runs: each is a test of its own.
+CYCLE_CHECKS = (
+    *(f"witness.{name}" for name in witness.CHECKS),
+    *(f"proc.{name}" for name in witness.PROC_CHECKS),
+    *MACHINE_CHECKS,
+    LOG_CHECK,
+)
+
+
+@dataclass
+class Before:
+    """What was seen before the hibernation."""
+
+    processes: Mapping[int, Process]
+    boot_id: str
+    release: str
+    uptime: float
+    lives: int = 0
+
+
+@dataclass
+class Seen:
+    """What was seen on the way; filled in by the cycle."""
+
+    image: Image | None = None
+    image_error: str = ""
+    back: dict[str, Any] = field(default_factory=dict)
+
+
+def observe(machine: Machine) -> Before:
+    """Note what must be the same afterwards.
+
+    Args:
+        machine: A running machine.
+    """
+    return Before(
+        processes=witness.processes(machine),
+        boot_id=_boot_id(machine),
+        release=machine.run("uname -r").check().strip(),
+        uptime=_uptime(machine),
+        lives=len(machine.lives),
+    )
+
+
+def _boot_id(machine: Machine) -> str:
+    return machine.run("cat /proc/sys/kernel/random/boot_id").check().strip()
+
+
+def _uptime(machine: Machine) -> float:
+    return float(machine.run("cat /proc/uptime").check().split()[0])
+
+
+def _check(name: str, ok: bool, detail: str) -> Check:
+    return Check(name=name, ok=ok, detail=detail)
+
+
+def _spawned_lines(machine: Machine, roles: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        line
+        for line in machine.status_lines
+        if line.get("event") == "init" and line.get("role") in roles
+    ]
+
+
+def _restricted(name: str, line: dict[str, Any] | None) -> Check:
+    if line is None:
+        return _check(name, False, "it was never seen")
+    ram = [tuple(one) for one in line.get("system_ram", [])]
+    beyond = [f"{start:#x}-{end:#x}" for start, end in ram if end > SPAWNED_END]
+    total = f"{line.get('memtotal_kb')} kB of MemTotal"
+    if beyond or not ram:
+        return _check(name, False, f"System RAM above 16 MiB: {', '.join(beyond)}; {total}")
+    return _check(name, True, f"System RAM ends at {max(end for _, end in ram):#x}; {total}")
+
+
+def kernel_checks(machine: Machine, before: Before) -> list[Check]:
+    """It is the same kernel as before.
+
+    Args:
+        machine: A running machine.
+        before: What was seen before.
+    """
+    boot_id, uptime = _boot_id(machine), _uptime(machine)
+    return [
+        _check("kernel.boot-id", boot_id == before.boot_id, f"{before.boot_id} → {boot_id}"),
+        _check(
+            "kernel.uptime",
+            uptime >= before.uptime,
+            f"{before.uptime:.1f} s → {uptime:.1f} s",
+        ),
+    ]
+
+
+def machine_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
+    """What the machine went through.
+
+    Args:
+        machine: A machine that was resumed.
+        before: What was seen before.
+        seen: What was seen on the way.
+    """
+    hibernating = _spawned_lines(machine, ["hibernating"])
+    resuming = _spawned_lines(machine, ["resuming"])
+    ids = [before.boot_id, *(str(line.get("boot_id")) for line in hibernating + resuming)]
+    lives = machine.lives[before.lives - 1 :]
+    outcome = str(seen.back.get("outcome"))
+    return [
+        *kernel_checks(machine, before),
+        _check(
+            "jump.outcome",
+            outcome == "image",
+            f"{seen.back.get('command')}, back from: {outcome}",
+        ),
+        _check(
+            "spawned.boot-ids",
+            len(ids) >= 3 and len(set(ids)) == len(ids) and all(ids),
+            f"{len(set(ids))} different of {len(ids)} kernels",
+        ),
+        _restricted("spawned.hibernating-memory", hibernating[-1] if hibernating else None),
+        _restricted("spawned.resuming-memory", resuming[-1] if resuming else None),
+        _check(
+            "power.off-in-between",
+            len(lives) >= 2 and len(set(lives)) == len(lives) and all(pid for pid, _ in lives),
+            "QEMU was " + ", then ".join(f"{pid} (began at {began})" for pid, began in lives),
+        ),
+        *_image_checks(machine, before, seen),
+    ]
+
+
+def _image_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
+    image = seen.image
+    if image is None:
+        return [
+            _check(name, False, seen.image_error or "there was none")
+            for name in MACHINE_CHECKS
+            if name.startswith("image.")
+        ]
+    return [
+        _check(
+            "image.whole",
+            not seen.image_error,
+            seen.image_error or f"{image.info.chunks} chunks, all checksums right",
+        ),
+        _check(
+            "image.outside-ram",
+            image.path.is_file() and image.path.stat().st_size > image.info.data_offset,
+            f"a file of {image.path.stat().st_size >> 20} MiB on the host",
+        ),
+        _check(
+            "image.normal-kernel",
+            image.info.boot_id == before.boot_id and image.info.release == before.release,
+            f"of {image.info.release}, boot_id {image.info.boot_id}",
+        ),
+    ]
+
+
+def log_check(machine: Machine) -> Check:
+    """No kernel reported anything unexpected."""
+    unexpected = [splat for splat in machine.splats if not splat.expected]
+    if unexpected:
+        first = unexpected[0]
+        return _check(LOG_CHECK, False, f"{len(unexpected)}, first: {first.kind}: {first.title}")
+    sizes = sum(log.position for log in machine.logs)
+    return _check(LOG_CHECK, sizes > 0, f"none in {sizes} bytes of logs")
+
+

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The launcher ./kspawn: real shell, Python and venv; apt-get and dpkg-query are stand-ins."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.doctor import read_packages
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = [package.name for package in read_packages()]
+
+# No dependencies: a venv of it takes seconds and no network.
+PYPROJECT = """
+[project]
+name = "kspawn"
+dependencies = []
+[project.optional-dependencies]
+dev = []
+"""
+
+MAIN = """
+import json, os, sys, time
+print(json.dumps({
+    "pid": os.getpid(), "argv": sys.argv[1:], "file": __file__, "prefix": sys.prefix,
+    "home": os.environ["KSPAWN_HOME"], "python": os.environ["KSPAWN_PYTHON"],
+}), flush=True)
+if "wait" in sys.argv:
+    time.sleep(60)
+sys.exit(7 if "seven" in sys.argv else 0)
+"""
+
+# What the launcher calls besides the programs that it looks for.
+TOOLS = (
+    *("sh", "cat", "cut", "date", "env", "grep", "id", "ln", "mkdir", "readlink", "rm", "sleep"),
+    *("tail", "tr", "wc"),
+)
+
+DPKG_QUERY = """
+while read -r package; do echo "$package installed"; done <"$STATE/installed"
+"""
+
+APT_GET = """
+echo "apt-get $*" >>"$STATE/calls"
+case " $* " in
+*" update "*) ;;
+*" install "*)
+    [ ! -e "$STATE/broken" ] || { echo "E: Unable to fetch some archives"; exit 100; }
+    for word in "$@"; do echo "$word"; done >>"$STATE/installed"
+    ;;
+esac
+"""
+
+
+@dataclass
+class Checkout:
+    """A copy of what the launcher needs, and a home for it."""
+
+    root: Path
+    home: Path
+    state: Path
+    bin: Path
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        env = {key: value for key, value in os.environ.items() if not key.startswith("KSPAWN_")}
+        path = f"{self.bin}:{env['PATH']}"
+        return {
+            **env,
+            "PATH": path,
+            "KSPAWN_HOME": str(self.home),
+            "STATE": str(self.state),
+        } | extra
+
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.root / "kspawn", *arguments],
+            env=env or self.environment(),
+            cwd=self.root.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def fake(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{script}")
+        path.chmod(0o755)
+
+    def install(self, packages: Sequence[str]) -> None:
+        (self.state / "installed").write_text("".join(f"{name}\n" for name in packages))
+
+    def calls(self) -> list[str]:
+        path = self.state / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+def make_checkout(folder: Path) -> Checkout:
+    made = Checkout(folder / "a check out", folder / "a ho me", folder / "state", folder / "bin")
+    (made.root / "harness").mkdir(parents=True)
+    made.state.mkdir()
+    made.bin.mkdir()
+    shutil.copy(ROOT / "kspawn", made.root)
+    shutil.copy(ROOT / "harness" / "debian-packages.txt", made.root / "harness")
+    (made.root / "pyproject.toml").write_text(PYPROJECT)
+    (made.root / "harness" / "__init__.py").touch()
+    (made.root / "harness" / "__main__.py").write_text(MAIN)
+    made.fake("dpkg-query", DPKG_QUERY)
+    made.fake("apt-get", APT_GET)
+    made.fake("sudo", 'echo "sudo $*" >>"$STATE/calls"\nexec "$@"\n')
+    made.install(PACKAGES)
+    return made
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return make_checkout(tmp_path)
+
+
+def without_apt(checkout: Checkout, programs: Sequence[str]) -> dict[str, str]:
+    """An environment whose PATH holds the launcher's tools and these programs only."""
+    folder = checkout.root.parent / "no apt"
+    folder.mkdir()
+    for name in {*TOOLS, *programs}:
+        if found := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
+            (folder / name).symlink_to(found)
+    return checkout.environment(PATH=str(folder))
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """One whose environment has been made, on a system without apt that has all programs."""
+    made = make_checkout(tmp_path_factory.mktemp("ready"))
+    programs = [package.probe.partition(":")[2] for package in read_packages()]
+    done = made.run(env=without_apt(made, [name for name in programs if "/" not in name]))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "making the Python environment" in done.stderr
+    return made
+
+
+@pytest.mark.parametrize("script", ["kspawn", ".ci/run"])
+def test_scripts_are_clean(script: str) -> None:
+    path = ROOT / script
+    shell = ["bash", "-n"] if "bash" in path.read_text().partition("\n")[0] else ["sh", "-n"]
+    assert os.access(path, os.X_OK)
+    subprocess.run([*shell, path], check=True)
+    # Not everybody has these; the shell itself has read the script above.
+    for checker in (["dash", "-n"], ["shellcheck"]):
+        if shutil.which(checker[0]) and (checker[0] != "dash" or shell[0] == "sh"):
+            done = subprocess.run([*checker, path], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
+
+
+def test_no_install_prints_what_is_missing(checkout: Checkout) -> None:
+    checkout.install([name for name in PACKAGES if name not in ("flex", "musl-tools")])
+    done = checkout.run("cycle", env=checkout.environment(KSPAWN_NO_INSTALL="1"))
+    assert done.returncode == 3
+    assert done.stdout.split() == ["flex", "musl-tools"]
+    assert "apt-get install --no-install-recommends flex musl-tools" in done.stderr
+    assert not checkout.calls()
+    assert not checkout.home.exists()
+
+
+def test_a_package_that_was_removed_is_missing(checkout: Checkout) -> None:
+    checkout.fake("dpkg-query", "echo flex config-files\necho bison installed\n")
+    done = checkout.run(env=checkout.environment(KSPAWN_NO_INSTALL="1"))
+    assert "flex" in done.stdout.split()
+    assert "bison" not in done.stdout.split()
+
+
+def test_missing_packages_are_installed_as_root(ready: Checkout, checkout: Checkout) -> None:
+    checkout.home = ready.home
+    checkout.install([name for name in PACKAGES if name != "flex"])
+    checkout.fake("id", "echo 1000\n")
+    done = checkout.run("hello")
+    assert done.returncode == 0, done.stderr
+    assert "installing 1 Debian packages: flex" in done.stderr
+    calls = checkout.calls()
+    assert calls[0] == "sudo true"
+    assert calls[-1].startswith("apt-get ")
+    assert calls[-1].endswith("install --no-install-recommends flex")
+    assert any(call.startswith("sudo env DEBIAN_FRONTEND=noninteractive apt-get") for call in calls)
+    assert json.loads(done.stdout)["argv"] == ["hello"]
+
+
+def test_apt_that_fails_is_one_line_and_a_log(checkout: Checkout) -> None:
+    checkout.install([name for name in PACKAGES if name != "flex"])
+    (checkout.state / "broken").touch()
+    done = checkout.run("hello")
+    assert done.returncode == 3
+    log = checkout.home / "logs" / "apt.log"
+    last = done.stderr.splitlines()[-1]
+    assert last == f"kspawn: apt-get failed (E: Unable to fetch some archives); its log: {log}"
+    assert "Unable to fetch" in log.read_text()
+    # The lists may have been outdated: it was tried again with new ones.
+    assert any(" update" in call for call in checkout.calls())
+
+
+def test_no_root_and_no_sudo(checkout: Checkout) -> None:
+    checkout.install([name for name in PACKAGES if name != "flex"])
+    checkout.fake("id", "echo 1000\n")
+    checkout.fake("sudo", "exit 1\n")
+    done = checkout.run("hello")
+    assert done.returncode == 3
+    assert "as root: apt-get install --no-install-recommends flex" in done.stderr
+
+
+def test_without_apt_it_prints_what_is_needed(checkout: Checkout) -> None:
+    done = checkout.run("cycle", env=without_apt(checkout, ["gcc", "bison"]))
+    assert done.returncode == 3
+    needed = [line.split()[0] for line in done.stdout.splitlines()]
+    assert "program:flex" in needed
+    assert "program:qemu-system-x86_64" in needed
+    assert "program:bison" not in needed
+    assert "program:ccache" not in needed, "it is optional"
+    assert "no apt-get" in done.stderr
+
+
+def test_arguments_and_exit_code_pass_through_spaces_and_all(ready: Checkout) -> None:
+    done = ready.run("one two", "", "*", "seven")
+    assert done.returncode == 7
+    seen = json.loads(done.stdout)
+    assert seen["argv"] == ["one two", "", "*", "seven"]
+    assert seen["file"] == str(ready.root / "harness" / "__main__.py")
+    assert seen["home"] == str(ready.home)
+    assert Path(seen["python"]).exists()
+    assert seen["prefix"] == str(next(ready.home.glob("venv-*")))
+    assert (ready.root / ".venv").resolve() == Path(seen["prefix"])
+    assert done.stderr == "", "nothing is set up again"
+
+
+def test_called_through_a_link_from_elsewhere(ready: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(ready.root / "kspawn")
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__main__.py").write_text("raise SystemExit('not this one')")
+    done = subprocess.run(
+        ["./link"],
+        cwd=tmp_path,
+        env=ready.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["file"] == str(ready.root / "harness" / "__main__.py")
+
+
+def test_the_launcher_becomes_python(ready: Checkout) -> None:
+    with subprocess.Popen(
+        [ready.root / "kspawn", "wait"], env=ready.environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["pid"] == process.pid
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == -signal.SIGTERM
+
+
+def test_it_costs_little_when_all_is_set_up(ready: Checkout) -> None:
+    """CPU time, the stub's Python included: time on the clock depends on the machine's load."""
+    used = []
+    for _ in range(3):
+        before = os.times()
+        ready.run()
+        after = os.times()
+        used.append(sum(after[2:4]) - sum(before[2:4]))
+    assert min(used) < 0.3
+
+
+def test_two_at_once_after_one_that_was_killed(checkout: Checkout) -> None:
+    first = launch(checkout)
+    end = time.monotonic() + 60
+    while not list(checkout.home.glob("venv-*/bin/python")) and time.monotonic() < end:
+        time.sleep(0.01)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    half = next(checkout.home.glob("venv-*"))
+    assert not (half / "complete").exists()
+    (half / "leftover").touch()
+    both = [launch(checkout), launch(checkout)]
+    outcomes = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outcomes
+    messages = "".join(stderr for _, stderr in outcomes)
+    assert messages.count("making the Python environment") == 1
+    assert not (half / "leftover").exists()
+
+
+def launch(checkout: Checkout) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [checkout.root / "kspawn", "hello"],
+        env=checkout.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_an_environment_that_cannot_be_made(checkout: Checkout) -> None:
+    # pip does not fit below this limit.
+    limited = f"ulimit -f 64; exec '{checkout.root}/kspawn' hello"
+    done = subprocess.run(
+        ["sh", "-c", limited],
+        env=checkout.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("kspawn: cannot make the Python environment (")
+    assert last.endswith(f"its log: {checkout.home}/logs/venv.log")
+    assert not list(checkout.home.glob("venv-*/complete"))
+
+
+def test_help_of_test(ready: Checkout) -> None:
+    done = ready.run("test", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: ./kspawn test [--all]")

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The witness, on the host: content when nothing happened, and only then."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GUEST = Path(__file__).parents[2] / "harness" / "guest"
+FLAGS = ["-static", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+MEBIBYTES = 4
+CHECKS = [
+    "futex-shared",
+    "anonymous-memory",
+    "tmpfs-file",
+    "unlinked-file",
+    "file-lock",
+    "pipe",
+    "epoll",
+    "eventfd",
+    "tcp",
+    "unix-socket",
+    "signal",
+    "posix-timer",
+    "timerfd",
+    "clock",
+    "threads",
+    "registers",
+    "identity",
+]
+
+
+@dataclass
+class Answer:
+    """What a call of the witness printed, and its exit code."""
+
+    status: int
+    data: dict[str, Any]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The detail of each check that failed."""
+        return {c["name"]: c["detail"] for c in self.data["checks"] if not c["ok"]}
+
+
+@dataclass
+class Witness:
+    """A witness with its own directory and socket."""
+
+    binary: Path
+    directory: Path
+    pids: list[int] = field(default_factory=list)
+
+    def call(self, command: str, *arguments: str) -> Answer:
+        """Calls the program, which must print one line of JSON and nothing else."""
+        done = subprocess.run(
+            [self.binary, command, "--socket", "socket", *arguments],
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        assert done.stdout.count("\n") == 1
+        return Answer(done.returncode, json.loads(done.stdout))
+
+    def run(self, *arguments: str) -> Answer:
+        """Starts the witness."""
+        size = ("--mebibytes", str(MEBIBYTES))
+        answer = self.call("run", "--dir", str(self.directory), *size, *arguments)
+        if answer.status == 0:
+            self.pids.append(answer.data["pid"])
+        return answer
+
+    def kill(self) -> None:
+        """Ends it, and waits until it cannot be reached any more."""
+        for pid in self.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while self.pids and self.call("check").status != 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.pids.clear()
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("musl-gcc")
+    if compiler is None:
+        pytest.skip("musl-gcc is not installed")
+    output = tmp_path_factory.mktemp("witness") / "witness"
+    sources = sorted(GUEST.glob("witness*.c"))
+    subprocess.run([compiler, *FLAGS, "-o", output, *sources], check=True)
+    return output
+
+
+@pytest.fixture
+def witness(binary: Path, tmp_path: Path) -> Iterator[Witness]:
+    it = Witness(binary, tmp_path)
+    try:
+        yield it
+    finally:
+        it.kill()
+
+
+def test_says_what_it_set_up(witness: Witness) -> None:
+    answer = witness.run()
+    assert answer.status == 0
+    assert answer.data["checks"] == CHECKS
+    assert int(answer.data["nonce"], 16) >= 0
+    physical = answer.data["phys"]
+    # Only root is told page frames.
+    assert physical is None or (physical["page"] == MEBIBYTES * 128 and physical["pfn"] > 0)
+
+
+def test_passes_again_and_again(witness: Witness) -> None:
+    started = witness.run()
+    for turn in range(1, 4):
+        answer = witness.call("check")
+        assert (answer.status, answer.failed) == (0, {})
+        assert [c["name"] for c in answer.data["checks"]] == CHECKS
+        assert answer.data["round"] == turn
+        assert answer.data["pid"] == started.data["pid"]
+        assert answer.data["nonce"] == started.data["nonce"]
+
+
+def test_passes_after_it_was_stopped_and_continued(witness: Witness) -> None:
+    pid = witness.run().data["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGCONT)
+    assert witness.call("check").failed == {}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_damage_fails_its_check_only(witness: Witness, name: str) -> None:
+    witness.run()
+    assert witness.call("check").failed == {}
+    damaged = witness.call("damage", name)
+    assert (damaged.status, damaged.data["damaged"]) == (0, name)
+    answer = witness.call("check")
+    assert answer.status == 1
+    assert list(answer.failed) == [name]
+    assert answer.failed[name]
+    # It is not forgotten when the check put things right.
+    again = witness.call("check")
+    assert (again.status, again.failed) == (1, answer.failed)
+
+
+def test_detail_says_what_differs(witness: Witness) -> None:
+    witness.run()
+    witness.call("damage", "anonymous-memory")
+    detail = witness.call("check").failed["anonymous-memory"]
+    assert detail.startswith("page 17 word 3: 0x")
+    assert detail.endswith("1 of 1024 pages differ")
+
+
+def test_locates_a_page(witness: Witness) -> None:
+    nonce = int(witness.run().data["nonce"], 16)
+    answer = witness.call("locate", "5")
+    assert answer.status == 0
+    assert answer.data["page"] == 5
+    assert int(answer.data["vaddr"], 16) % 4096 == 0
+    assert int(answer.data["word0"], 16) == 0x4B57 << 48 | (nonce & 0xFFFFFF) << 24 | 5
+    assert answer.data["pfn"] is None or answer.data["pfn"] > 0
+
+
+def test_refuses_what_it_does_not_have(witness: Witness) -> None:
+    witness.run("--no-spin")
+    for request in (("locate", "1024"), ("locate", "x"), ("damage", "x"), ("damage", "registers")):
+        answer = witness.call(*request)
+        assert answer.status == 2
+        assert "error" in answer.data
+    assert [c["name"] for c in witness.call("check").data["checks"]] == [
+        name for name in CHECKS if name != "registers"
+    ]
+
+
+def test_there_is_one_witness_a_socket(witness: Witness) -> None:
+    witness.run()
+    second = witness.run()
+    assert second.status == 3
+    assert "another witness" in second.data["error"]
+    assert witness.call("check").failed == {}
+
+
+def test_stops_and_leaves_nothing(witness: Witness) -> None:
+    witness.run()
+    assert witness.call("stop").status == 0
+    assert list(witness.directory.iterdir()) == []
+    assert witness.call("check").status == 4
+
+
+def test_a_dead_witness_is_unreachable(witness: Witness) -> None:
+    witness.run()
+    witness.kill()
+    answer = witness.call("check")
+    assert answer.status == 4
+    assert "error" in answer.data
+    # Its socket is still there, and in nobody's way.
+    assert witness.run().status == 0
+
+
+def test_a_dead_child_is_noticed(witness: Witness) -> None:
+    pid = witness.run().data["pid"]
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    if not listing.exists():
+        pytest.skip("this kernel does not list children in /proc")
+    children = listing.read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
+    time.sleep(0.1)
+    assert list(witness.call("check").failed) == ["futex-shared"]
+
+
+def test_a_setup_that_fails_says_why(witness: Witness) -> None:
+    answer = witness.call("run", "--dir", str(witness.directory / "none"))
+    assert answer.status == 3
+    assert "No such file or directory" in answer.data["error"]
