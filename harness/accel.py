@@ -14,10 +14,10 @@ import os
 from pathlib import Path
 
 from harness.cache import file_digest, home
+from harness.console import StatusPort
 from harness.deadline import Deadline
 from harness.domain import DomainSpec, Hypervisor, Serial, emulator_path, new_name
 from harness.errors import HarnessError, UsageError
-from harness.console import StatusPort
 from harness.kbuild import BuiltKernel
 from harness.result import Accelerator
 

@@ -20,6 +20,9 @@ from filelock import FileLock, Timeout
 Notify = Callable[[str], None]
 
 _PART = ".part-"
+# What this project builds and can build again. Other modules keep things of
+# runs that are under way here too: those are theirs to remove.
+KINDS = ("ccache", "counts", "guest", "kernels", "logs", "packages", "sources", "trees", "userland")
 
 
 def quiet(message: str) -> None:
@@ -146,7 +149,7 @@ def entries(kind: str) -> list[Path]:
 
 
 def clean(*, notify: Notify = quiet) -> int:
-    """Remove all entries that no other run is building; logs and counts go too.
+    """Remove all that can be built again and that no other run is building.
 
     Args:
         notify: Told of what is in use and stays.
@@ -158,7 +161,7 @@ def clean(*, notify: Notify = quiet) -> int:
     if not root.is_dir():
         return 0
     before = _disk_usage(root)
-    for kind in sorted(path for path in root.iterdir() if path.is_dir() and path.name != "locks"):
+    for kind in (root / name for name in KINDS if (root / name).is_dir()):
         sweep(kind.name)
         for path in sorted(kind.iterdir()):
             _clean_one(kind.name, path, notify)

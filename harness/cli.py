@@ -49,8 +49,12 @@ def new_run(results: Path, name: str) -> Path:
 
 def _vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--kernel", default="linux-6.12", show_default=True, help="Name or YAML file."),
-        click.option("--vm-config", default="default", show_default=True, help="Name or YAML file."),
+        click.option(
+            "--kernel", default="linux-6.12", show_default=True, help="Name or YAML file."
+        ),
+        click.option(
+            "--vm-config", default="default", show_default=True, help="Name or YAML file."
+        ),
         click.option(
             "--accel", type=click.Choice(accel.CHOICES), default="auto", show_default=True
         ),

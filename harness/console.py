@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from typing import Any
 
@@ -13,6 +14,12 @@ from pexpect import fdpexpect
 from harness.errors import HarnessError
 
 _LINE = rb"(\{[^\r\n]*\})\r*\n"
+
+
+def _match(spawn: fdpexpect.fdspawn[Any]) -> re.Match[Any]:
+    if not isinstance(spawn.match, re.Match):
+        raise HarnessError("the console matched nothing")
+    return spawn.match
 
 
 class StatusPort:
@@ -42,8 +49,7 @@ class StatusPort:
         found = self._spawn.expect([_LINE, pexpect.TIMEOUT, pexpect.EOF], timeout=seconds)
         if found != 0:
             return None
-        assert self._spawn.match is not None
-        raw: bytes = self._spawn.match.group(1)
+        raw = _match(self._spawn).group(1)
         try:
             line: dict[str, Any] = json.loads(raw)
         except ValueError as exc:
@@ -87,6 +93,5 @@ class Prompt:
         )
         if found != 0:
             raise HarnessError(f"`{command}` did not end on the console within {seconds:.0f} s")
-        assert self._spawn.match is not None
         before = str(self._spawn.before or "")
-        return int(self._spawn.match.group(1)), before.partition("\n")[2].strip()
+        return int(_match(self._spawn).group(1)), before.partition("\n")[2].strip()

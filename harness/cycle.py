@@ -12,7 +12,7 @@ from harness import report, verdict, witness
 from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError
 from harness.image import Image, ImageError
 from harness.lab import Lab
-from harness.machine import SPAWNED_END, Machine
+from harness.machine import SPAWNED_END, Machine, Timeouts
 from harness.result import Check, MemoryMap, Range, Result, Verdict
 from harness.specs import VMConfig
 from harness.timeline import Timeline
@@ -41,6 +41,7 @@ class Cycle:
         disk_bytes: Size of the disk for the image.
         append: More of the normal kernel's command line.
         hibernating_append: More of the hibernating kernel's command line.
+        timeouts: Other deadlines than those of the lab.
     """
 
     lab: Lab
@@ -54,6 +55,7 @@ class Cycle:
     disk_bytes: int | None = None
     append: str = ""
     hibernating_append: str = ""
+    timeouts: Timeouts | None = None
 
     machine: Machine = field(init=False)
     witness: Witness = field(init=False)
@@ -84,6 +86,8 @@ class Cycle:
         self.machine = self.lab.machine(
             self.folder, timeline=self.timeline, config=config, disk_bytes=self.disk_bytes
         )
+        if self.timeouts is not None:
+            self.machine.timeouts = self.timeouts
         try:
             self._run()
             self._judge()
@@ -112,7 +116,9 @@ class Cycle:
             self.seen.back = self.machine.resume()
         with self.timeline.phase("check", boot=self.machine.boot_number, kernel="normal"):
             # /proc first: a check of the witness may well move something.
-            checks = witness.compare(before.processes, witness.processes(self.machine))
+            checks = witness.compare(
+                before.processes, witness.processes(self.machine, like=before.processes)
+            )
             self.result.checks += [*self.witness.check(), *checks]
             if self.hibernate:
                 self.result.checks += verdict.machine_checks(self.machine, before, self.seen)
@@ -200,5 +206,3 @@ def passed(result: Result, *names: str) -> bool:
     """Whether all the named checks were made and held."""
     got: dict[str, Check] = {check.name: check for check in result.checks}
     return all(name in got and got[name].ok for name in names)
-
-

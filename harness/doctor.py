@@ -11,6 +11,7 @@ import ctypes.util
 import importlib.util
 import os
 import platform
+import pwd
 import re
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import cache, debian
+from harness import cache
 from harness.errors import ExitCode
 
 PACKAGES_FILE = Path(__file__).with_name("debian-packages.txt")
@@ -34,6 +35,7 @@ PACKAGES_FILE = Path(__file__).with_name("debian-packages.txt")
 _MIN_PYTHON = (3, 11)
 _MIN_DISK = 6 << 30
 _MIN_RAM = 2 << 30
+_ACCOUNT = "libvirt-qemu"
 _SOURCE_PACKAGE = "linux-source-6.12"
 # A program that hangs must not hang the doctor.
 _TIMEOUT = 30
@@ -96,6 +98,7 @@ def doctor() -> list[Finding]:
         *(check_package(package, versions.get(package.name, "")) for package in packages),
         check_qemu(),
         check_libvirt(),
+        check_account(os.geteuid()),
         check_static_program(),
         check_kernel_source(),
         check_disk(cache.home()),
@@ -235,6 +238,25 @@ def check_libvirt() -> Finding:
     return Finding(name, State.BROKEN, seen, f"remove {sys.prefix}: ./kspawn makes it again")
 
 
+def check_account(uid: int, account: str = _ACCOUNT) -> Finding:
+    """Debian's libvirt, as root, looks for an account before it reads its configuration.
+
+    Args:
+        uid: The user that libvirt will run as.
+        account: The account that it was built to give QEMU.
+    """
+    name = f"account {account}"
+    if uid != 0:
+        return Finding(name, State.OK, "not needed: not root")
+    if not shutil.which("apt-get"):
+        return Finding(name, State.OK, "not needed: not Debian's libvirt")
+    try:
+        return Finding(name, State.OK, f"uid {pwd.getpwnam(account).pw_uid}")
+    except KeyError:
+        advice = f"useradd --system --user-group --no-create-home {account}"
+        return Finding(name, State.MISSING, "libvirt does not start as root", advice)
+
+
 def check_static_program() -> Finding:
     """musl-gcc makes a static program that runs here."""
     name = "musl-gcc works"
@@ -261,8 +283,10 @@ def check_kernel_source() -> Finding:
     if not shutil.which("apt-get"):
         advice = "give the source of the kernel as a directory"
         return Finding(name, State.NOTE, "no apt-get to fetch it", advice)
-    if version := debian.candidate(_SOURCE_PACKAGE):
-        return Finding(name, State.OK, f"{_SOURCE_PACKAGE} {version}, to be fetched")
+    policy = _run(["apt-cache", "policy", _SOURCE_PACKAGE]).stdout
+    version = re.search(r"^ +Candidate: (\S+)$", policy, re.MULTILINE)
+    if version and version[1] != "(none)":
+        return Finding(name, State.OK, f"{_SOURCE_PACKAGE} {version[1]}, to be fetched")
     return Finding(name, State.NOTE, f"apt knows no {_SOURCE_PACKAGE}", "apt-get update, as root")
 
 

@@ -25,7 +25,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness import guard
 from harness.cache import home
 from harness.deadline import Deadline
-from harness.errors import HarnessError, LostVMError, PrerequisiteError
+from harness.errors import LostVMError, PrerequisiteError
 
 EMBEDDED = "embed"
 _PREFIX = "kspawn-"
@@ -154,6 +154,8 @@ class Hypervisor:
             raise
 
     def _open(self) -> libvirt.virConnect:
+        # libvirt reads it once: its warnings (a tainted domain) are none of the user's.
+        os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"3:file:{self.runtime / 'libvirt.log'}")
         _EventLoop.start()
         try:
             return libvirt.open(self._embedded_uri() if self.uri == EMBEDDED else self.uri)
@@ -165,9 +167,7 @@ class Hypervisor:
     def _embedded_uri(self) -> str:
         root = self.runtime / "root"
         (root / "etc").mkdir(parents=True)
-        (root / "etc" / "qemu.conf").write_text(
-            _QEMU_CONF.format(uid=os.getuid(), gid=os.getgid())
-        )
+        (root / "etc" / "qemu.conf").write_text(_QEMU_CONF.format(uid=os.getuid(), gid=os.getgid()))
         # The first open probes QEMU for seconds; what it finds is kept.
         capabilities = home() / "libvirt-cache"
         capabilities.mkdir(parents=True, exist_ok=True)
@@ -309,9 +309,11 @@ class Domain:
             LostVMError: QEMU does not tell.
         """
         try:
-            text = str(libvirt_qemu.qemuMonitorCommand(
-                self._domain, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-            ))
+            text = str(
+                libvirt_qemu.qemuMonitorCommand(
+                    self._domain, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+                )
+            )
         except libvirt.libvirtError as exc:
             raise LostVMError(f"QEMU does not answer: {exc}") from exc
         found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", text)
@@ -329,9 +331,11 @@ class Domain:
             LostVMError: QEMU does not answer.
         """
         try:
-            return str(libvirt_qemu.qemuMonitorCommand(
-                self._domain, command, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-            ))
+            return str(
+                libvirt_qemu.qemuMonitorCommand(
+                    self._domain, command, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+                )
+            )
         except libvirt.libvirtError as exc:
             raise LostVMError(f"QEMU does not answer: {exc}") from exc
 

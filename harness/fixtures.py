@@ -97,9 +97,7 @@ def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def machine(
-    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
-) -> Iterator[Machine]:
+def machine(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]) -> Iterator[Machine]:
     """A machine, switched off."""
     with lab.machine(folder, timeline=new_timeline()) as made:
         yield made

@@ -105,3 +105,38 @@ def _link_kernel_headers(includes: Path) -> None:
                 hint="install the package linux-libc-dev",
             )
         (includes / name).symlink_to(found)
+
+
+def build_module(name: str, *, objects: Path, build_hash: str, notify: Notify = quiet) -> Path:
+    """Build a test module for the normal kernel.
+
+    Args:
+        name: Its name; the source is in harness/guest/modules/.
+        objects: The folder of the kernel's objects.
+        build_hash: The key of the kernel in the cache.
+        notify: Told what is built.
+
+    Returns:
+        The path of the .ko file.
+
+    Raises:
+        BuildError: It does not compile.
+    """
+    folder = GUEST / "modules"
+    source = folder / f"{name}.c"
+    key = cache.short(cache.digest(build_hash, source))
+
+    def build(part: Path) -> None:
+        notify(f"building the module {name}")
+        shutil.copy(source, part)
+        (part / "Kbuild").write_text(f"obj-m := {name}.o\n")
+        done = subprocess.run(
+            ["make", "-s", "-C", str(objects), f"M={part}", "modules"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BuildError(f"{name} does not build: {first_error(done.stderr + done.stdout)}")
+
+    return cache.entry("modules", f"{name}-{key}", build, notify=notify) / f"{name}.ko"

@@ -26,6 +26,19 @@ PAGE = 4096
 NOTE_NAME = b"KSPAWN"
 NT_INFO, NT_SUMS, NT_SEAL = 1, 2, 3
 _INFO_HEAD = struct.Struct("<IIQQQQQIIQQ64s40s")
+_NUMBERS = (
+    "version",
+    "page_bytes",
+    "entry",
+    "data_offset",
+    "stored_bytes",
+    "zero_bytes",
+    "free_bytes",
+    "chunk_bytes",
+    "chunks",
+    "handoff",
+    "memfree_pages",
+)
 _RANGES = 32
 _RANGES_SIZE = 8 + _RANGES * 16
 _NHDR = struct.Struct("<III")
@@ -132,12 +145,18 @@ class Image:
         offset, size = self._notes[NT_INFO]
         file.seek(offset)
         data = file.read(size)
-        values = list(_INFO_HEAD.unpack_from(data))
-        release, boot_id = (bytes(v).rstrip(b"\0").decode(errors="replace") for v in values[-2:])
+        *numbers, release, boot_id = _INFO_HEAD.unpack_from(data)
         # The struct of C aligns what follows to eight bytes.
         at = (_INFO_HEAD.size + 7) // 8 * 8
-        ranges = [_ranges(data, at + i * _RANGES_SIZE) for i in range(3)]
-        return Info(*values[:-2], release, boot_id, *ranges)
+        ram, firmware, backup = (_ranges(data, at + i * _RANGES_SIZE) for i in range(3))
+        return Info(
+            **dict(zip(_NUMBERS, numbers, strict=True)),
+            release=_text(release),
+            boot_id=_text(boot_id),
+            ram=ram,
+            firmware=firmware,
+            backup=backup,
+        )
 
     def chunks(self) -> Iterator[bytes]:
         """The stored data, in the pieces that have a checksum each."""
@@ -236,9 +255,7 @@ class Image:
             self._mend((offset - self.info.data_offset) // self.info.chunk_bytes)
 
     def _mend(self, index: int) -> None:
-        size = min(
-            self.info.chunk_bytes, self.info.stored_bytes - index * self.info.chunk_bytes
-        )
+        size = min(self.info.chunk_bytes, self.info.stored_bytes - index * self.info.chunk_bytes)
         with self.path.open("r+b") as file:
             file.seek(self.info.data_offset + index * self.info.chunk_bytes)
             crc = zlib.crc32(file.read(size))
@@ -289,3 +306,7 @@ def _ranges(data: bytes, at: int) -> list[tuple[int, int]]:
     if count > _RANGES:
         raise ImageError(f"{count} ranges of memory, at most {_RANGES} make sense")
     return [struct.unpack_from("<QQ", data, at + 8 + 16 * i) for i in range(count)]
+
+
+def _text(field_of_c: bytes) -> str:
+    return field_of_c.rstrip(b"\0").decode(errors="replace")

@@ -189,7 +189,8 @@ def _tarball(path: Path, sha256: str | None, notify: cache.Notify) -> _Source:
 def _directory(path: Path, notify: cache.Notify) -> _Source:
     if not (path / "Kconfig").is_file():
         raise PrerequisiteError(f"{path} is no kernel source: it has no Kconfig")
-    files = _git_files(path)
+    files = _git_files(path, "-co")
+    digest = _git_digest(path) if files is not None else None
     if files is None:
         files = _all_files(path)
 
@@ -197,24 +198,46 @@ def _directory(path: Path, notify: cache.Notify) -> _Source:
         notify(f"copying {path}")
         _copy_files(path, files, target)
 
-    return _Source(_manifest(path, files), copy)
+    return _Source(digest or _manifest(path, files), copy)
 
 
-def _git_files(path: Path) -> list[str] | None:
-    """The files of a git work tree, what git ignores left out; None if it is none."""
+def _git_files(path: Path, which: str) -> list[str] | None:
+    """The files of a git work tree, what git ignores left out; None if it is none.
+
+    Args:
+        path: Its root.
+        which: "-o" for those that git does not know, "-co" for all.
+    """
     if not (path / ".git").exists():
         return None
-    command = ["git", "-C", str(path), "ls-files", "-z", "-co", "--exclude-standard"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
+    listed = _git(path, "ls-files", "-z", which, "--exclude-standard")
+    if listed is None:
         return None
-    names = {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
+    names = {os.fsdecode(name) for name in listed.split(b"\0") if name}
     return sorted(name for name in names if os.path.lexists(path / name))
+
+
+def _git_digest(path: Path) -> str | None:
+    """A digest of the content: the same again when a bisection comes back to a commit."""
+    tree = _git(path, "rev-parse", "HEAD^{tree}")
+    changes = _git(path, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
+    unknown = _git_files(path, "-o")
+    if tree is None or changes is None or unknown is None:
+        return None
+    files = [path / name for name in unknown]
+    return cache.digest(tree, changes, *unknown, *(file for file in files if file.is_file()))
+
+
+def _git(path: Path, *arguments: str) -> bytes | None:
+    done = subprocess.run(["git", "-C", str(path), *arguments], capture_output=True, check=False)
+    return None if done.returncode else done.stdout
 
 
 def _all_files(path: Path) -> list[str]:
     found = []
-    for folder, _, names in os.walk(path):
+    for folder, folders, names in os.walk(path):
+        if ".git" in folders:
+            folders.remove(".git")
         found += [os.path.relpath(Path(folder) / name, path) for name in names]
     return sorted(found)
 
@@ -684,6 +707,7 @@ def _compile(recipe: _Recipe, tree: Path, embedded: bytes, guard: int) -> None:
         recipe.notify(f"{recipe.label}: clearing up after an interrupted build")
         _make(tree, ["O=build", "clean"], inherit=(guard,))
         complete.unlink()
+        (objects / ".steps").unlink(missing_ok=True)
     unsure.touch()
     if embedded:
         _write_if_changed(objects / _EMBEDDED, embedded)

@@ -15,7 +15,7 @@ from harness import accel, guestbuild, kbuild
 from harness.domain import EMBEDDED, Hypervisor
 from harness.machine import TCG_SCALE, Kernels, Machine, Timeouts
 from harness.progress import ProgressLine
-from harness.result import Accelerator, KernelInfo
+from harness.result import KernelInfo
 from harness.specs import KernelSpec, VMConfig, load_kernel, load_vm_config
 from harness.timeline import Timeline
 
@@ -63,9 +63,7 @@ def build_kernels(
 
     guest = guestbuild.build_guest(notify=lambda what: progress("guest", 0, 0, what))
     return Kernels(
-        normal=kbuild.build_kernel(
-            spec, "normal", fragments=fragments, progress=tell("normal")
-        ),
+        normal=kbuild.build_kernel(spec, "normal", fragments=fragments, progress=tell("normal")),
         spawned=kbuild.build_kernel(
             spec, "spawned", init=guest["kspawn"], progress=tell("spawned")
         ),
@@ -146,7 +144,6 @@ class Lab:
             )
             for kernel in (self.kernels.normal, self.kernels.spawned)
         ]
-
 
     def close(self) -> None:
         """End all machines and the hypervisor."""

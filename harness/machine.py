@@ -8,7 +8,6 @@ off -boot-> running -load, KSPAWN-> hibernating -save, power off-> hibernated
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness import domain, initramfs, ssh
+from harness import domain, guestbuild, initramfs, ssh
 from harness.console import Prompt, StatusPort
 from harness.deadline import Deadline
 from harness.domain import Domain, DomainSpec, Hypervisor, Serial
@@ -101,6 +100,12 @@ class Kernels:
     normal: BuiltKernel
     spawned: BuiltKernel
     guest: dict[str, Path]
+
+    def module(self, name: str) -> Path:
+        """A test module for the normal kernel, built when it is first asked for."""
+        return guestbuild.build_module(
+            name, objects=self.normal.objects, build_hash=self.normal.build_hash
+        )
 
 
 @dataclass
@@ -480,6 +485,18 @@ class Machine:
         limit = deadline or self.timeouts.deadline("command", command)
         return self._shell.run(command, limit)
 
+    def load_fault(self, mode: str) -> None:
+        """Load the module whose device fails on purpose while it is suspended.
+
+        Args:
+            mode: "none", "fail" or "panic"; see harness/guest/modules.
+        """
+        assert self._shell is not None
+        limit = self.timeouts.deadline("command", "the fault module")
+        module = self.kernels.module("kspawn_fault").read_bytes()
+        self._shell.put(module, "/run/kspawn_fault.ko", limit)
+        self.run(f"insmod /run/kspawn_fault.ko mode={mode}").check()
+
     def prompt(self) -> Prompt:
         """The shell on the machine's console, for where there is no network."""
         return Prompt(self.domain.sockets[self._console])
@@ -491,16 +508,15 @@ class Machine:
     def _spawn(self, append: str) -> None:
         """Load the hibernating kernel and jump; returns when it is loaded."""
         assert self._shell is not None
-        words = f"{_SPAWNED_CONSOLE} kspawn.role=hibernating kspawn.disk={self.disk_name()} {append}"
+        role = f"kspawn.role=hibernating kspawn.disk={self.disk_name()}"
+        words = f"{_SPAWNED_CONSOLE} {role} {append}"
         with self.timeline.phase("load", boot=self.boot_number, kernel="normal"):
             deadline = self.timeouts.deadline("load", "kexec_load of the hibernating kernel")
             done = self._shell.run(
                 f"kspawn spawn -a {shlex.quote(words.strip())} </dev/null", deadline
             )
             if done.exit_code:
-                line = self.wait_status(
-                    "normal", "spawn-failed", deadline=deadline, refused=()
-                )
+                line = self.wait_status("normal", "spawn-failed", deadline=deadline, refused=())
                 raise RefusedError(
                     f"the hibernating kernel could not be loaded: {line.get('detail')}: "
                     f"{done.err.strip()}",
@@ -686,7 +702,7 @@ class Machine:
         with contextlib.suppress(OSError):
             for path in self._private.iterdir():
                 path.unlink()
-            os.rmdir(self._private)
+            self._private.rmdir()
 
     def __enter__(self) -> Self:
         return self

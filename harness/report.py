@@ -879,6 +879,7 @@ def render(result: Result, folder: Path) -> str:
     except ValueError:
         exit_meaning = "unknown"
     memory = result.memory_map
+    logs = [log_view(file, folder, result.splats) for file in result.logs]
     roles = [r for r in ROLES if any(p.kernel == r for p in result.phases)]
     return environment.get_template("report.html.j2").render(
         r=result,
@@ -896,7 +897,8 @@ def render(result: Result, folder: Path) -> str:
         memory_charts=[memory_chart(memory, f) for f in (WIDE, NARROW)] if memory else [],
         kind_sums=kind_sums(memory) if memory else [],
         groups=check_groups(result.checks),
-        logs=[log_view(file, folder, result.splats) for file in result.logs],
+        logs=logs,
+        anchors={s.anchor for log in logs for part in log.parts for s in part.segments},
         share=share,
         role_names=ROLES,
         row=ROW,

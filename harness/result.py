@@ -77,7 +77,8 @@ class Range(_Model):
     start: int
     end: int
     what: str = Field(
-        description="'System RAM', 'reserved', 'spawned' (0-16 MiB), 'backup', 'saved', 'zero', 'free'"
+        description="'System RAM', 'reserved', 'spawned' (0-16 MiB), 'backup', 'saved', "
+        "'zero' or 'free'"
     )
 
 

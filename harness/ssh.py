@@ -132,7 +132,9 @@ class Shell:
             except (OSError, EOFError, paramiko.SSHException) as exc:
                 last = exc
                 time.sleep(0.2)
-        raise KernelHangError(f"no SSH connection to the guest within {deadline.seconds:.0f} s: {last}")
+        raise KernelHangError(
+            f"no SSH connection to the guest within {deadline.seconds:.0f} s: {last}"
+        )
 
     def run(self, command: str, deadline: Deadline) -> Done:
         """Run a command with the guest's shell.

@@ -191,5 +191,3 @@ def log_check(machine: Machine) -> Check:
         return _check(LOG_CHECK, False, f"{len(unexpected)}, first: {first.kind}: {first.title}")
     sizes = sum(log.position for log in machine.logs)
     return _check(LOG_CHECK, sizes > 0, f"none in {sizes} bytes of logs")
-
-

@@ -54,6 +54,7 @@ for p in /proc/[0-9]*; do
   echo "@@ $pid task"; cat $p/task/*/stat 2>/dev/null
 done
 """
+_READINGS = 4
 _SIGNALS = ("SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
 _IDENTITY = ("Name", "Umask", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Cpus_allowed")
 
@@ -100,12 +101,29 @@ def _process(pid: int, files: Mapping[str, str]) -> Process | None:
     )
 
 
-def processes(machine: Machine) -> dict[int, Process]:
+def processes(machine: Machine, *, like: Mapping[int, Process] | None = None) -> dict[int, Process]:
     """All processes of the userland but those of the connection that asks.
+
+    A process that works shows it: init blocks signals while it starts a child.
+    So /proc is read until two readings agree, or one agrees with `like`; what
+    was really lost or changed stays so.
 
     Args:
         machine: A running machine.
+        like: The processes as they were before.
     """
+    last = _read_processes(machine)
+    for _ in range(_READINGS):
+        if like is not None and all(check.ok for check in compare(like, last)):
+            break
+        again = _read_processes(machine)
+        if like is None and all(check.ok for check in compare(last, again)):
+            break
+        last = again
+    return last
+
+
+def _read_processes(machine: Machine) -> dict[int, Process]:
     files: dict[int, dict[str, str]] = {}
     current: list[str] = []
     for line in machine.run(_DUMP).check().splitlines():

@@ -699,7 +699,31 @@ static int load_chunk(struct loader *l, u32 index)
 	return 0;
 }
 
-static int fill_phys(u64 phys, u64 len, int value)
+/*
+ * By vectors and not by memset(3): musl's is `rep stosq`, which an emulator
+ * takes one word at a time. Whole pages only.
+ */
+static void fill(void *mem, size_t len, u8 value)
+{
+	typedef u64 vec __attribute__((vector_size(16)));
+	u64 word = value * 0x0101010101010101UL;
+	vec v = { word, word };
+
+	for (vec *p = mem, *end = p + len / sizeof(v); p < end; p += 8) {
+		p[0] = v;
+		p[1] = v;
+		p[2] = v;
+		p[3] = v;
+		p[4] = v;
+		p[5] = v;
+		p[6] = v;
+		p[7] = v;
+		/* Else the compiler makes a memset of it again. */
+		__asm__ volatile("" : : : "memory");
+	}
+}
+
+static int fill_phys(u64 phys, u64 len, u8 value)
 {
 	while (len) {
 		size_t n = len;
@@ -707,7 +731,7 @@ static int fill_phys(u64 phys, u64 len, int value)
 
 		if (!to)
 			return -1;
-		memset(to, value, n);
+		fill(to, n, value);
 		phys += n;
 		len -= n;
 	}

@@ -45,9 +45,7 @@ def flip_with_mending(cycle: Cycle) -> None:
     Image(image.path).verify()
 
 
-def test_flipped_bit_fails_the_witness(
-    lab: Lab, folder: Path, new_timeline: NewTimeline
-) -> None:
+def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
     result = Cycle(
         lab=lab, folder=folder, timeline=new_timeline(), mutate_image=flip_with_mending
     ).run()
@@ -67,9 +65,7 @@ class Hibernated:
 
 
 @pytest.fixture(scope="module")
-def hibernated(
-    lab: Lab, run_folder: Path, new_timeline: NewTimeline
-) -> Iterator[Hibernated]:
+def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterator[Hibernated]:
     with lab.machine(run_folder / "refusals", timeline=new_timeline()) as machine:
         machine.boot()
         Witness.start(machine)

@@ -137,15 +137,17 @@ def test_a_wait_is_announced(tmp_path: Path) -> None:
 
 def test_clean_spares_what_is_in_use(home: Path) -> None:
     for key in ("one", "two"):
-        cache.entry("things", key, write_file)
-    (home / "ccache").mkdir()
-    (home / "ccache" / "file").write_bytes(bytes(1 << 16))
+        cache.entry("kernels", key, write_file)
+    for folder in ("ccache", "scratch"):
+        (home / folder).mkdir()
+        (home / folder / "file").write_bytes(bytes(1 << 16))
     told: list[str] = []
-    with cache.lock("things", "two"):
+    with cache.lock("kernels", "two"):
         assert cache.clean(notify=told.append) >= 1 << 16
-    assert [path.name for path in cache.entries("things")] == ["two"]
-    assert told == ["things/two is in use and stays"]
+    assert [path.name for path in cache.entries("kernels")] == ["two"]
+    assert told == ["kernels/two is in use and stays"]
     assert not (home / "ccache").exists()
+    assert (home / "scratch" / "file").exists()
 
 
 def test_digest_keeps_parts_apart(tmp_path: Path) -> None:

@@ -144,6 +144,16 @@ def test_libvirt_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "cannot open" in finding.found
 
 
+def test_the_account_of_qemu(empty_path: Path) -> None:
+    assert doctor.check_account(0, "no-such-account").state is State.OK
+    script(empty_path / "apt-get", "exit 0")
+    finding = doctor.check_account(0, "no-such-account")
+    assert finding.state is State.MISSING
+    assert finding.advice.startswith("useradd --system")
+    assert doctor.check_account(1000, "no-such-account").state is State.OK
+    assert doctor.check_account(0, "root").found == "uid 0"
+
+
 @pytest.mark.usefixtures("empty_path")
 def test_no_apt_to_fetch_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KSPAWN_HOME", str(tmp_path))

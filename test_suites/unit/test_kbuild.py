@@ -236,6 +236,28 @@ def test_digest_of_a_directory_follows_its_files(tmp_path: Path) -> None:
     assert kbuild._directory(tmp_path, cache.quiet).digest != before
 
 
+def test_digest_of_a_git_tree_is_that_of_its_content(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True)
+
+    def digest() -> str:
+        return kbuild._directory(tmp_path, cache.quiet).digest
+
+    (tmp_path / "Kconfig").write_text("one\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "one")
+    first = digest()
+    (tmp_path / "Kconfig").write_text("two\n")
+    assert digest() != first
+    (tmp_path / "Kconfig").write_text("one\n")
+    os.utime(tmp_path / "Kconfig", (1, 1))
+    assert digest() == first
+    (tmp_path / "new").write_text("new")
+    assert digest() != first
+
+
 def test_tarball_with_another_checksum_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "linux.tar"
     path.write_bytes(b"x")

@@ -120,6 +120,9 @@ def make_checkout(folder: Path) -> Checkout:
     made.fake("dpkg-query", DPKG_QUERY)
     made.fake("apt-get", APT_GET)
     made.fake("sudo", 'echo "sudo $*" >>"$STATE/calls"\nexec "$@"\n')
+    made.fake("id", "echo 0\n")
+    made.fake("getent", '[ ! -e "$STATE/no-account" ]\n')
+    made.fake("useradd", 'echo "useradd $*" >>"$STATE/calls"\nrm "$STATE/no-account"\n')
     made.install(PACKAGES)
     return made
 
@@ -215,6 +218,18 @@ def test_no_root_and_no_sudo(checkout: Checkout) -> None:
     done = checkout.run("hello")
     assert done.returncode == 3
     assert "as root: apt-get install --no-install-recommends flex" in done.stderr
+
+
+def test_root_gets_the_account_that_libvirt_wants(ready: Checkout, checkout: Checkout) -> None:
+    checkout.home = ready.home
+    (checkout.state / "no-account").touch()
+    refused = checkout.run("hello", env=checkout.environment(KSPAWN_NO_INSTALL="1"))
+    assert refused.returncode == 3
+    assert "useradd --system" in refused.stderr
+    assert not checkout.calls()
+    assert checkout.run("hello").returncode == 0
+    assert [call.split()[-1] for call in checkout.calls()] == ["libvirt-qemu"]
+    assert checkout.run("hello").stderr == ""
 
 
 def test_without_apt_it_prints_what_is_needed(checkout: Checkout) -> None:

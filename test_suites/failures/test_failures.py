@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does each failure end in its own outcome, with the log's tail, in time?
+
+Each case here is provoked on purpose, and must end well before the deadline
+of the whole, in the exception (and so the exit code) that documents it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.cycle import Cycle
+from harness.errors import (
+    ExitCode,
+    KernelCrashError,
+    KernelHangError,
+    LostVMError,
+    RefusedError,
+    StateError,
+)
+from harness.lab import Lab
+from harness.machine import Machine, State
+from harness.result import SplatKind, Verdict
+from harness.timeline import Timeline
+from harness.witness import Witness
+
+pytestmark = [pytest.mark.vm, pytest.mark.ci]
+
+NewTimeline = Callable[[], Timeline]
+
+
+def test_disk_too_small_loses_nothing(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """The save fails, the hibernating kernel jumps back, the processes go on."""
+    with lab.machine(folder, timeline=new_timeline(), disk_bytes=8 << 20) as machine:
+        boot_id = machine.boot()["boot_id"]
+        witness = Witness.start(machine)
+        with pytest.raises(RefusedError) as refusal:
+            machine.hibernate()
+        assert refusal.value.status == "no-space"
+        assert machine.state is State.RUNNING
+        back = machine.status_of("normal", "back")
+        assert (back["outcome"], back["status"]) == ("failed", "no-space")
+        assert machine.run("cat /proc/sys/kernel/random/boot_id").out.strip() == boot_id
+        assert [check for check in witness.check() if not check.ok] == []
+        # And no half of an image is on the disk.
+        assert machine.disk.open("rb").read(4) == bytes(4)
+
+
+def test_hibernating_kernel_hangs(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        hibernating_append="kspawn.fault=hang",
+        timeouts=replace(lab.timeouts(), save=5.0),
+    ).run()
+    assert result.verdict is Verdict.FAILED
+    assert result.exit_code == ExitCode.KERNEL
+    assert "'saved' from the hibernating kernel" in result.reason
+    assert "Run /init as init process" in result.log_tail
+    assert result.phases[-1].outcome == "KernelHangError"
+
+
+def test_hibernating_kernel_panics(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        hibernating_append="kspawn.fault=panic",
+    ).run()
+    assert result.exit_code == ExitCode.KERNEL
+    assert [(splat.kind, splat.log) for splat in result.splats] == [
+        (SplatKind.PANIC, "1-hibernating.log")
+    ]
+    assert "Attempted to kill init" in result.reason
+    assert "Kernel panic" in result.log_tail
+
+
+def test_normal_kernel_panics_on_jump(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """A module's freeze callback panics: between KSPAWN and the jump."""
+    with lab.machine(folder, timeline=new_timeline()) as machine:
+        machine.boot()
+        machine.load_fault("panic")
+        start = time.monotonic()
+        with pytest.raises(KernelCrashError) as crash:
+            machine.hibernate()
+        assert time.monotonic() - start < machine.timeouts.spawn * machine.timeouts.scale
+        assert "Kernel panic" in crash.value.log_tail
+        assert machine.state is State.BROKEN
+        assert any(splat.kind is SplatKind.PANIC for splat in machine.splats)
+
+
+def test_resuming_kernel_panics(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    with lab.machine(folder, timeline=new_timeline()) as machine, pytest.raises(KernelCrashError):
+        machine.resume(append="kspawn.fault=panic")
+
+
+def test_warning_fails_a_run_that_passed(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """An unexpected WARN in the normal kernel is never green."""
+
+    def warn(cycle: Cycle) -> None:
+        cycle.machine.run("echo WARNING > /sys/kernel/debug/provoke-crash/DIRECT")
+
+    result = Cycle(
+        lab=lab, folder=folder, timeline=new_timeline(), mutate_running=warn, hibernate=False
+    ).run()
+    assert result.verdict is Verdict.FAILED
+    assert result.exit_code == ExitCode.KERNEL
+    assert any(splat.kind is SplatKind.WARN for splat in result.splats)
+
+
+def test_qemu_killed_from_outside(machine: Machine) -> None:
+    machine.boot()
+    os.kill(machine.domain.pid, signal.SIGKILL)
+    start = time.monotonic()
+    with pytest.raises(LostVMError):
+        machine.hibernate()
+    assert time.monotonic() - start < 10
+    with pytest.raises(StateError, match="broken"):
+        machine.resume()
+
+
+def test_machine_that_is_reset_did_not_pass(machine: Machine) -> None:
+    machine.boot()
+    with pytest.raises((KernelCrashError, LostVMError)) as crash:
+        machine.run("echo b > /proc/sysrq-trigger; sleep 30")
+    assert isinstance(crash.value, KernelCrashError)
+
+
+def test_wrong_transition_names_both_states(machine: Machine) -> None:
+    with pytest.raises(StateError, match=r"off.*hibernated"):
+        machine.hibernate()
+
+
+def test_kernel_that_does_not_boot_hangs(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """An init that never gets ready: the deadline ends it, with the log's tail."""
+    with lab.machine(folder, timeline=new_timeline()) as machine:
+        machine.timeouts = replace(machine.timeouts, boot=5.0)
+        with pytest.raises(KernelHangError) as hang:
+            machine.boot(append="rdinit=/bin/cat")
+        assert "Linux version" in hang.value.log_tail or "Run /bin/cat" in hang.value.log_tail
