@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -16,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import __version__, accel, cache, cycle, doctor, lab, specs
+from harness import __version__, accel, bench, cache, cycle, doctor, lab, specs
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
 from harness.progress import ProgressLine
@@ -216,6 +218,18 @@ def doctor_command() -> int:
     return doctor.run_doctor(out)
 
 
+@cli.command("bench")
+@_vm_options
+def bench_command(kernel: str, vm_config: str, accel: str, libvirt_uri: str, results: Path) -> int:
+    """Measure boot, save and restore beside bare QEMU and the raw disk."""
+    chosen = lab.Options(kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri)
+    folder = new_run(results.absolute(), "bench")
+    with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
+        figures = bench.run(made, folder, listener=line.phase)
+    bench.show(figures, out)
+    return int(ExitCode.PASSED)
+
+
 @cli.command()
 @click.option("--all", "everything", is_flag=True, help="Also the compiler's cache and packages.")
 def clean(everything: bool) -> int:
@@ -231,8 +245,18 @@ def clean(everything: bool) -> int:
     return int(ExitCode.PASSED)
 
 
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a run as Ctrl-C does, with its own exit code."""
+    _stopped_by.append(number)
+    raise KeyboardInterrupt
+
+
+_stopped_by: list[int] = []
+
+
 def main() -> None:
     """Run a command, and end in one clear line and a documented exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(int(code or 0))
@@ -248,4 +272,4 @@ def main() -> None:
         sys.exit(int(exc.exit_code))
     except KeyboardInterrupt:
         err.print("[bold red]kspawn[/]: interrupted; all machines are stopped")
-        sys.exit(130)
+        sys.exit(128 + (_stopped_by[0] if _stopped_by else signal.SIGINT))

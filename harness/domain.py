@@ -35,6 +35,8 @@ security_driver = "none"
 user = "+{uid}"
 group = "+{gid}"
 remember_owner = 0
+namespaces = []
+cgroup_controllers = []
 """
 
 _environment = Environment(

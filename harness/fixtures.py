@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from harness import accel, cycle
 from harness.domain import EMBEDDED
-from harness.errors import SpecError
+from harness.errors import KernelError, KspawnError, SpecError
 from harness.lab import PROGRESS, Lab, Options, no_builds
 from harness.machine import Machine
 from harness.progress import ProgressLine
@@ -43,6 +43,30 @@ def pytest_configure(config: pytest.Config) -> None:
         load_vm_config(config.getoption("--vm-config"))
     except SpecError as exc:
         raise pytest.UsageError(str(exc)) from exc
+
+
+_worst = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note the worst outcome: a lost machine is not a failed test."""
+    report = yield
+    if report.failed and call.excinfo is not None:
+        error = call.excinfo.value
+        code = int(error.exit_code) if isinstance(error, KspawnError) else 1
+        item.config.stash[_worst] = max(code, item.config.stash.get(_worst, 0))
+        if isinstance(error, KernelError) and error.log_tail:
+            report.sections.append(("the end of the kernel's log", error.log_tail))
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """End with the exit codes of docs/exit-codes.md where tests failed."""
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        session.exitstatus = session.config.stash.get(_worst, int(exitstatus))
 
 
 @pytest.fixture(scope="session")

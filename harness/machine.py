@@ -43,7 +43,7 @@ _DISK_EXTRA = 64 << 20
 # 16 MiB, the kernel reserves up to 64 MiB as "RAM buffer", and memory that is
 # hot-added there is refused with EEXIST (arch/x86/kernel/e820.c, ram_alignment).
 RESTRICTED = "memmap=exactmap memmap=635K@4K memmap=15356K@1M"
-_NORMAL_CONSOLE = "console=ttyS0,115200"
+NORMAL_CMDLINE = "console=ttyS0,115200 panic=-1 random.trust_cpu=1"
 _SPAWNED_CONSOLE = "console=ttyS2,115200"
 
 
@@ -439,8 +439,8 @@ class Machine:
             with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="normal"):
                 self._start(
                     kernel=self.kernels.normal.bzimage,
-                    initrd=self._initrd(),
-                    cmdline=f"{_NORMAL_CONSOLE} panic=-1 random.trust_cpu=1 {append}".strip(),
+                    initrd=self.initrd(),
+                    cmdline=f"{NORMAL_CMDLINE} {append}".strip(),
                     logs=("normal", "hibernating"),
                     extra_args=extra_args,
                 )
@@ -450,7 +450,8 @@ class Machine:
             self._connect()
         return ready
 
-    def _initrd(self) -> Path:
+    def initrd(self) -> Path:
+        """The userland of the normal kernel, with this machine's key in it."""
         path = self._private / "normal.cpio"
         if not path.exists():
             path.write_bytes(
@@ -678,8 +679,7 @@ class Machine:
                     deadline=self.timeouts.deadline("spawn", "init of the hibernating kernel"),
                 )
             self.state = State.RESUMING
-            back = self._wait_back()
-        return back
+            return self._wait_back()
 
     def status_of(self, role: str, event: str) -> dict[str, Any]:
         """The latest status line of a kind.
@@ -689,7 +689,7 @@ class Machine:
         """
         for line in reversed(self.status_lines):
             if line.get("role") == role and line.get("event") == event:
-                return line
+                return dict(line)
         raise HarnessError(f"there was no {event!r} from the {role} kernel")
 
     # -- the end ---------------------------------------------------------

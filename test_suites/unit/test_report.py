@@ -91,7 +91,7 @@ class Page(HTMLParser):
             element.text += data
 
 
-def phase(  # noqa: PLR0917
+def phase(
     name: str, boot: int, kernel: str, start: float, seconds: float, outcome: str = "ok"
 ) -> Phase:
     return Phase(name=name, boot=boot, kernel=kernel, start=start, seconds=seconds, outcome=outcome)
