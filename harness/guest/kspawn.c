@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kspawn.h"
@@ -22,6 +23,9 @@
 #define REBOOT_CMD_RESTART	0x01234567
 #define REBOOT_CMD_KEXEC	0x45584543
 #define REBOOT_CMD_KSPAWN	0x4e57504b
+
+/* From include/uapi/linux/kexec.h. */
+#define KEXEC_PRESERVE_CONTEXT	0x2
 
 struct kexec_segment {
 	const void *buf;
@@ -41,6 +45,45 @@ static long do_kexec_load(u64 entry, unsigned long nr,
 	return syscall(SYS_kexec_load, entry, nr, segs, flags);
 }
 
+/* Loads one page, and with it an image that is entered at @entry. */
+int kexec_load_page(u64 mem, const void *page, u64 entry, bool keep_context)
+{
+	struct kexec_segment seg = {
+		.buf = page,
+		.bufsz = PAGE,
+		.mem = mem,
+		.memsz = PAGE,
+	};
+
+	if (do_kexec_load(entry, 1, &seg, keep_context ? KEXEC_PRESERVE_CONTEXT : 0))
+		return fail_errno("no-load", "kexec_load");
+	return 0;
+}
+
+/* Gives back what an image holds, the backup area included. */
+int kexec_unload(void)
+{
+	if (do_kexec_load(0, 0, NULL, 0))
+		return fail_errno("no-unload", "kexec_load");
+	return 0;
+}
+
+/* Jumps with the context kept; back again, *command is how. */
+int kspawn_jump(const char **command)
+{
+	const char *used = "LINUX_REBOOT_CMD_KSPAWN";
+	long err = do_reboot(REBOOT_CMD_KSPAWN);
+
+	if (err && errno == EINVAL) {
+		/* A kernel without our patch; the caller loaded what keeps context. */
+		used = "LINUX_REBOOT_CMD_KEXEC";
+		err = do_reboot(REBOOT_CMD_KEXEC);
+	}
+	if (command)
+		*command = used;
+	return err ? fail_errno("no-jump", used) : 0;
+}
+
 /*
  * Jump to where the normal kernel left. Its own swap_pages brings 0-16 MiB
  * back from the backup area; all that is loaded is the page of the entry, onto
@@ -49,17 +92,11 @@ static long do_kexec_load(u64 entry, unsigned long nr,
 int jump_back(u64 entry)
 {
 	static u8 page[PAGE] __attribute__((aligned(4096)));
-	struct kexec_segment seg = {
-		.buf = page,
-		.bufsz = PAGE,
-		.mem = entry & ~(PAGE - 1),
-		.memsz = PAGE,
-	};
+	u64 mem = entry & ~(PAGE - 1);
 
-	if (phys_read(seg.mem, page, PAGE))
+	if (phys_read(mem, page, PAGE) ||
+	    kexec_load_page(mem, page, entry, false))
 		return -1;
-	if (do_kexec_load(entry, 1, &seg, 0))
-		return fail_errno("no-jump", "kexec_load of the jump back entry");
 	do_reboot(REBOOT_CMD_KEXEC);
 	return fail_errno("no-jump", "reboot(LINUX_REBOOT_CMD_KEXEC)");
 }
@@ -206,11 +243,10 @@ static void report_back(const struct handoff *ho, const char *command)
 /* Jumps, and is back once the normal kernel was resumed. */
 static int spawn(const struct spawn_options *o, int loaded_fd)
 {
-	const char *command = "LINUX_REBOOT_CMD_KSPAWN";
+	const char *command;
 	struct handoff *ho;
 	u64 phys, frame;
 	char ok = 1;
-	long err;
 
 	ho = handoff_page(&phys);
 	if (!ho || fill_handoff(ho) || load_spawned(o, phys))
@@ -227,17 +263,8 @@ static int spawn(const struct spawn_options *o, int loaded_fd)
 	/* The caller's connection ends before the network is frozen. */
 	usleep(200000);
 	status("normal", "jump");
-	err = do_reboot(REBOOT_CMD_KSPAWN);
-	if (err && errno == EINVAL) {
-		/* A kernel without our patch: the image is ours, and keeps context. */
-		command = "LINUX_REBOOT_CMD_KEXEC";
-		err = do_reboot(REBOOT_CMD_KEXEC);
-	}
-	if (err)
-		return fail_errno("no-jump", command);
-	/* Gives the backup area back. */
-	if (do_kexec_load(0, 0, NULL, 0))
-		return fail_errno("no-unload", "kexec_load");
+	if (kspawn_jump(&command) || kexec_unload())
+		return -1;
 	report_back(ho, command);
 	return 0;
 }
@@ -297,6 +324,25 @@ static int cmd_jump(void)
 		return 0;
 	perror("kspawn: LINUX_REBOOT_CMD_KSPAWN");
 	return errno == EINVAL ? 22 : 1;
+}
+
+/* Three clocks in one line, in seconds: monotonic, boottime, realtime. */
+static int cmd_clocks(void)
+{
+	static const clockid_t clocks[] = {
+		CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME,
+	};
+	struct timespec ts;
+
+	for (size_t i = 0; i < ARRAY_SIZE(clocks); i++) {
+		if (clock_gettime(clocks[i], &ts)) {
+			perror("kspawn: clock_gettime");
+			return 1;
+		}
+		printf("%lld.%09ld%c", (long long)ts.tv_sec, ts.tv_nsec,
+		       i == ARRAY_SIZE(clocks) - 1 ? '\n' : ' ');
+	}
+	return 0;
 }
 
 /* ---- the spawned kernels ---------------------------------------------- */
@@ -531,7 +577,9 @@ static void usage(void)
 {
 	fprintf(stderr,
 		"usage: kspawn spawn [-k KERNEL] [-a APPEND] [-x KEXEC] [-s STATUS]\n"
-		"       kspawn jump\n");
+		"       kspawn jump\n"
+		"       kspawn payload [ROUNDS]\n"
+		"       kspawn clocks\n");
 }
 
 int main(int argc, char **argv)
@@ -542,6 +590,10 @@ int main(int argc, char **argv)
 		return cmd_spawn(argc - 1, argv + 1);
 	if (argc == 2 && !strcmp(argv[1], "jump"))
 		return cmd_jump();
+	if (argc >= 2 && !strcmp(argv[1], "payload"))
+		return cmd_payload(argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[1], "clocks"))
+		return cmd_clocks();
 	usage();
 	return 2;
 }

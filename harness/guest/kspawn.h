@@ -145,8 +145,12 @@ int image_restore(const char *disk, bool scribble, u64 *entry,
 		  struct image_stats *stats);
 int image_invalidate(const char *disk);
 
+int kexec_load_page(u64 mem, const void *page, u64 entry, bool keep_context);
+int kexec_unload(void);
+int kspawn_jump(const char **command);
 int jump_back(u64 entry);
 void spawned_init(void) __attribute__((noreturn));
 int cmd_spawn(int argc, char **argv);
+int cmd_payload(int argc, char **argv);
 
 #endif
