@@ -111,6 +111,7 @@ def cycle_command(
                 f"--confcutdir={ROOT}",
                 f"--config-file={ROOT / 'pyproject.toml'}",
                 *("-p", "no:terminal", "-p", "no:cacheprovider"),
+                "--override-ini=addopts=--strict-markers",
                 f"--kernel={kernel}",
                 f"--vm-config={vm_config}",
                 f"--accel={accel}",
