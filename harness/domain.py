@@ -156,8 +156,6 @@ class Hypervisor:
             raise
 
     def _open(self) -> libvirt.virConnect:
-        # libvirt reads it once: its warnings (a tainted domain) are none of the user's.
-        os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"3:file:{self.runtime / 'libvirt.log'}")
         _EventLoop.start()
         try:
             return libvirt.open(self._embedded_uri() if self.uri == EMBEDDED else self.uri)

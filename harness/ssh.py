@@ -136,12 +136,13 @@ class Shell:
             f"no SSH connection to the guest within {deadline.seconds:.0f} s: {last}"
         )
 
-    def run(self, command: str, deadline: Deadline) -> Done:
+    def run(self, command: str, deadline: Deadline, *, stdin: bytes = b"") -> Done:
         """Run a command with the guest's shell.
 
         Args:
-            command: The command line.
+            command: The command line; dropbear takes at most 9000 bytes.
             deadline: By when it must have ended.
+            stdin: What it reads.
 
         Raises:
             KernelHangError: It had not ended in time.
@@ -157,6 +158,11 @@ class Shell:
             channel = transport.open_session(timeout=max(1.0, deadline.remaining))
             channel.settimeout(0.25)
             channel.exec_command(command)
+            if stdin:
+                channel.settimeout(max(1.0, deadline.remaining))
+                channel.sendall(stdin)
+                channel.shutdown_write()
+                channel.settimeout(0.25)
             out, err = self._collect(channel, command, deadline)
             return Done(command=command, exit_code=channel.recv_exit_status(), out=out, err=err)
         except (OSError, EOFError, paramiko.SSHException) as exc:
@@ -194,11 +200,7 @@ class Shell:
             deadline: By when.
             mode: Its mode, as chmod takes it.
         """
-        text = base64.b64encode(data).decode()
-        self.run(f"rm -f {path}", deadline).check()
-        for at in range(0, len(text), 60000):
-            self.run(f"echo {text[at : at + 60000]} | base64 -d >> {path}", deadline).check()
-        self.run(f"chmod {mode} {path}", deadline).check()
+        self.run(f"cat > {path} && chmod {mode} {path}", deadline, stdin=data).check()
 
     def close(self) -> None:
         """Close the connection; the guest may be long gone."""
