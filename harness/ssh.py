@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from harness.deadline import Deadline
 from harness.errors import HarnessError, KernelHangError
 
+_EXPLAIN_SECONDS = 3.0
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
@@ -164,10 +165,20 @@ class Shell:
                 channel.shutdown_write()
                 channel.settimeout(0.25)
             out, err = self._collect(channel, command, deadline)
-            return Done(command=command, exit_code=channel.recv_exit_status(), out=out, err=err)
+            status = channel.recv_exit_status()
+            if status < 0:
+                raise EOFError("the guest closed it")
+            return Done(command=command, exit_code=status, out=out, err=err)
         except (OSError, EOFError, paramiko.SSHException) as exc:
+            self._explain()
+            raise HarnessError(f"the SSH connection to the guest broke: {exc!r}") from exc
+
+    def _explain(self) -> None:
+        """A connection that broke is often the first to know of a dead machine."""
+        end = Deadline(seconds=_EXPLAIN_SECONDS, what="why the connection broke")
+        while not end.expired:
             self._alive()
-            raise HarnessError(f"the SSH connection to the guest broke: {exc}") from exc
+            time.sleep(0.1)
 
     def _collect(
         self, channel: paramiko.Channel, command: str, deadline: Deadline
