@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -232,17 +231,11 @@ def bench_command(kernel: str, vm_config: str, accel: str, libvirt_uri: str, res
 
 
 @cli.command()
-@click.option("--all", "everything", is_flag=True, help="Also the compiler's cache and packages.")
-def clean(everything: bool) -> int:
-    """Remove built kernels, trees and sources from the cache."""
-    cache.clean()
-    if everything:
-        for name in ("ccache", "libvirt-cache", "accel.json", "logs"):
-            path = cache.home() / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+def clean() -> int:
+    """Remove all that was built and fetched: kernels, trees, sources, packages."""
+    with ProgressLine(err) as line:
+        freed = cache.clean(notify=lambda what: line.build(what, 0, 0, ""))
+    out.print(f"freed {freed / (1 << 30):.1f} GiB in {cache.home()}")
     return int(ExitCode.PASSED)
 
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from harness import report, verdict, witness
 from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError
@@ -19,7 +20,13 @@ from harness.timeline import Timeline
 from harness.verdict import Seen
 from harness.witness import Witness
 
-RESUME_PATHS = ("restricted",)
+# The ways back.
+RESUMES: Mapping[str, Callable[[Machine], dict[str, Any]]] = {
+    "restricted": Machine.resume,
+    "conservative": Machine.resume_conservative,
+    "snapshot": Machine.resume_snapshot,
+}
+RESUME_PATHS = tuple(RESUMES)
 
 # Called with the machine (hibernated or resumed) and the witness, to damage it.
 Mutation = Callable[["Cycle"], None]
@@ -42,6 +49,7 @@ class Cycle:
         append: More of the normal kernel's command line.
         hibernating_append: More of the hibernating kernel's command line.
         timeouts: Other deadlines than those of the lab.
+        expected: Patterns of splats that do not fail the run.
     """
 
     lab: Lab
@@ -56,6 +64,7 @@ class Cycle:
     append: str = ""
     hibernating_append: str = ""
     timeouts: Timeouts | None = None
+    expected: tuple[str, ...] = ()
 
     machine: Machine = field(init=False)
     witness: Witness = field(init=False)
@@ -84,7 +93,11 @@ class Cycle:
             accelerator=self.lab.accelerator,
         )
         self.machine = self.lab.machine(
-            self.folder, timeline=self.timeline, config=config, disk_bytes=self.disk_bytes
+            self.folder,
+            timeline=self.timeline,
+            config=config,
+            disk_bytes=self.disk_bytes,
+            expected=self.expected,
         )
         if self.timeouts is not None:
             self.machine.timeouts = self.timeouts
@@ -113,7 +126,7 @@ class Cycle:
             self._inspect()
             if self.mutate_image:
                 self.mutate_image(self)
-            self.seen.back = self.machine.resume()
+            self.seen.back = RESUMES[self.resume_path](self.machine)
         with self.timeline.phase("check", boot=self.machine.boot_number, kernel="normal"):
             # /proc first: a check of the witness may well move something.
             checks = witness.compare(
@@ -121,7 +134,9 @@ class Cycle:
             )
             self.result.checks += [*self.witness.check(), *checks]
             if self.hibernate:
-                self.result.checks += verdict.machine_checks(self.machine, before, self.seen)
+                self.result.checks += verdict.machine_checks(
+                    self.machine, before, self.seen, resume_path=self.resume_path
+                )
             else:
                 self.result.checks += verdict.kernel_checks(self.machine, before)
 
@@ -163,8 +178,9 @@ class Cycle:
         result.seconds = self.timeline.now()
         result.logs = machine.log_files()
         result.memory_map = memory_map(machine, self.seen.image)
-        if any(not check.ok and check.name == verdict.LOG_CHECK for check in result.checks):
-            result.exit_code = int(ExitCode.KERNEL)
+        if any(not splat.expected for splat in result.splats):
+            # Never green, and not the fault of what failed besides.
+            result.verdict, result.exit_code = Verdict.FAILED, int(ExitCode.KERNEL)
         result.save(self.folder / "result.json")
         report.write_report(result, self.folder)
 
@@ -195,6 +211,7 @@ def memory_map(machine: Machine, image: Image | None) -> MemoryMap:
                         what="zero",
                     )
                 )
+        ranges += [Range(start=start, end=end, what="free") for start, end in image.free_ranges()]
     return MemoryMap(ram_bytes=machine.config.memory_bytes, ranges=ranges)
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from harness import accel, cycle
 from harness.domain import EMBEDDED
-from harness.errors import KernelError, KspawnError, SpecError
+from harness.errors import ExitCode, KernelError, KspawnError, SpecError
 from harness.lab import PROGRESS, Lab, Options, no_builds
 from harness.machine import Machine
 from harness.progress import ProgressLine
+from harness.result import Result
 from harness.specs import load_kernel, load_vm_config
 from harness.timeline import Timeline
 
@@ -33,16 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check what the user chose before anything is built.
-
-    Raises:
-        pytest.UsageError: A YAML file is wrong.
-    """
+    """Check what the user chose before anything is built."""
     try:
         load_kernel(config.getoption("--kernel"))
         load_vm_config(config.getoption("--vm-config"))
     except SpecError as exc:
-        raise pytest.UsageError(str(exc)) from exc
+        pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))
 
 
 _worst = pytest.StashKey[int]()
@@ -61,6 +58,16 @@ def pytest_runtest_makereport(
         if isinstance(error, KernelError) and error.log_tail:
             report.sections.append(("the end of the kernel's log", error.log_tail))
     return report
+
+
+def note_outcome(config: pytest.Config, result: Result) -> None:
+    """Let the outcome of a cycle, and not only its checks, set the exit code.
+
+    Args:
+        config: That of the session.
+        result: What a cycle found.
+    """
+    config.stash[_worst] = max(result.exit_code, config.stash.get(_worst, 0))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -200,6 +200,31 @@ class Image:
                 f"segments of {size} bytes and {self.info.free_bytes} free bytes "
                 f"do not make the {ram} bytes of RAM"
             )
+        self._check_places()
+
+    def _check_places(self) -> None:
+        """Segments ascend inside RAM: so what lies between them is what is free."""
+        end = 0
+        for segment in self.segments:
+            last = segment.phys + segment.size
+            inside = any(first <= segment.phys and last <= limit for first, limit in self.info.ram)
+            if segment.phys < end or not inside:
+                raise ImageError(f"the segment at {segment.phys:#x} is out of place")
+            end = last
+
+    def free_ranges(self) -> list[tuple[int, int]]:
+        """The RAM that no segment covers: it was free, and is left out."""
+        ranges = []
+        for start, end in self.info.ram:
+            at = start
+            for segment in self.segments:
+                if start <= segment.phys < end:
+                    if segment.phys > at:
+                        ranges.append((at, segment.phys))
+                    at = segment.phys + segment.size
+            if at < end:
+                ranges.append((at, end))
+        return ranges
 
     def _seal(self) -> int:
         end = self._notes[NT_SEAL][0]
@@ -292,7 +317,7 @@ class Image:
     def summary(self) -> ImageInfo:
         """Its figures, for the result."""
         return ImageInfo(
-            file_bytes=self.header_bytes + self.info.stored_bytes,
+            file_bytes=self.info.data_offset + self.info.stored_bytes,
             stored_bytes=self.info.stored_bytes,
             zero_bytes=self.info.zero_bytes,
             free_bytes=self.info.free_bytes,

@@ -8,6 +8,7 @@ off -boot-> running -load, KSPAWN-> hibernating -save, power off-> hibernated
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,9 @@ _DISK_EXTRA = 64 << 20
 # 16 MiB, the kernel reserves up to 64 MiB as "RAM buffer", and memory that is
 # hot-added there is refused with EEXIST (arch/x86/kernel/e820.c, ram_alignment).
 RESTRICTED = "memmap=exactmap memmap=635K@4K memmap=15356K@1M"
-NORMAL_CMDLINE = "console=ttyS0,115200 panic=-1 random.trust_cpu=1"
+# no_console_suspend: what a kernel says while its devices are suspended is what
+# this bench is for. A panic in a freeze callback would be silent without it.
+NORMAL_CMDLINE = "console=ttyS0,115200 panic=-1 random.trust_cpu=1 no_console_suspend"
 _SPAWNED_CONSOLE = "console=ttyS2,115200"
 
 
@@ -188,6 +191,8 @@ class Machine:
         self._status: StatusPort | None = None
         self._shell: ssh.Shell | None = None
         self._host_key = ""
+        # That of the hibernated kernel, while another one runs.
+        self._image_key = ""
         self.folder.mkdir(parents=True, exist_ok=True)
         tag = domain.new_name()
         self._private = hypervisor.scratch / tag
@@ -376,7 +381,7 @@ class Machine:
 
     def wait_status(
         self,
-        role: str,
+        role: str | tuple[str, ...],
         *events: str,
         deadline: Deadline,
         refused: Sequence[str] = ("error", "refused", "spawn-failed"),
@@ -384,7 +389,7 @@ class Machine:
         """Wait for a status line, while watching that the machine is well.
 
         Args:
-            role: Who says it.
+            role: Who says it; one of several may.
             events: The events that are waited for.
             deadline: Until when.
             refused: Events that end the wait, whoever says them.
@@ -398,13 +403,15 @@ class Machine:
             KernelHangError: The deadline passed.
             LostVMError: QEMU is gone.
         """
+        roles = (role,) if isinstance(role, str) else role
         while True:
             line = self._next_status(_POLL)
             if line is not None:
-                if line.get("role") == role and line.get("event") in events:
+                if line.get("role") in roles and line.get("event") in events:
                     return line
                 if line.get("event") in refused:
-                    self._scan()
+                    # A kernel that crashed comes before a program that gave up.
+                    self._check_alive(off_is_fine=True)
                     raise RefusedError(
                         f"{line.get('role')}: {line.get('status')}: {line.get('detail')}",
                         status=str(line.get("status")),
@@ -415,7 +422,7 @@ class Machine:
             if deadline.expired:
                 self._raise_open_splat()
                 raise KernelHangError(
-                    f"no {' or '.join(events)!r} from the {role} kernel within "
+                    f"no {' or '.join(events)!r} from the {roles[0]} kernel within "
                     f"{deadline.seconds:.0f} s ({deadline.what})",
                     log_tail=self._tail(),
                 )
@@ -541,35 +548,65 @@ class Machine:
                 back, and the machine running.
             KernelError: A kernel crashed or hung.
         """
-        boot = self.boot_number
+        refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.HIBERNATED):
-            self._spawn(append)
-            self.state = State.HIBERNATING
-            with self.timeline.phase("jump", boot=boot, kernel="normal"):
-                self.wait_status(
-                    "hibernating",
-                    "init",
-                    deadline=self.timeouts.deadline("spawn", "init of the hibernating kernel"),
-                )
-            with self.timeline.phase("save", boot=boot, kernel="hibernating"):
-                try:
-                    saved = self.wait_status(
-                        "hibernating",
-                        "saved",
-                        deadline=self.timeouts.deadline(
-                            "save", "the image", memory=self.config.memory_bytes
-                        ),
-                    )
-                except RefusedError as refusal:
-                    saved = None
-                    refused = refusal
-            if saved is not None:
-                with self.timeline.phase("power off", boot=boot, kernel="hibernating"):
+            try:
+                saved = self._jump_and_save(append)
+            except RefusedError as exc:
+                refused = exc
+            else:
+                with self.timeline.phase("power off", boot=self.boot_number, kernel="hibernating"):
                     self._wait_off()
-        if saved is None:
-            self._bounced()
+        if refused is not None:
+            self._after_refusal()
             raise refused
+        self._image_key = self._host_key
         return saved
+
+    def _jump_and_save(self, append: str) -> dict[str, Any]:
+        self._jump(append)
+        with self.timeline.phase("save", boot=self.boot_number, kernel="hibernating"):
+            return self.wait_status(
+                "hibernating",
+                "saved",
+                deadline=self.timeouts.deadline(
+                    "save", "the image", memory=self.config.memory_bytes
+                ),
+            )
+
+    def _jump(self, append: str) -> None:
+        self._spawn(append)
+        self.state = State.HIBERNATING
+        with self.timeline.phase("jump", boot=self.boot_number, kernel="normal"):
+            self.wait_status(
+                "hibernating",
+                "init",
+                deadline=self.timeouts.deadline("spawn", "init of the hibernating kernel"),
+            )
+
+    def _after_refusal(self) -> None:
+        """Nothing is lost: the normal kernel never left, or it comes back."""
+        if self.status_lines[-1].get("role") == "normal":
+            self.state = State.RUNNING
+            if self._shell is None:
+                self._connect()
+            return
+        self.state = State.RESUMING
+        with self._transition(State.RESUMING, to=State.RUNNING):
+            with self.timeline.phase("jump back", boot=self.boot_number, kernel="normal"):
+                line = self.wait_status(
+                    ("normal", "hibernating"),
+                    *("back", "power-off"),
+                    deadline=self.timeouts.deadline("back", "the normal kernel, back again"),
+                    refused=(),
+                )
+            if line["event"] == "back":
+                self.jump_command = str(line["command"])
+                self._connect()
+        if line["event"] == "power-off":
+            # A hibernating kernel that was told nothing knows no way back.
+            self._wait_off()
+            self.state = State.OFF
 
     def _wait_off(self) -> None:
         deadline = self.timeouts.deadline("power_off", "power off")
@@ -584,12 +621,6 @@ class Machine:
         self._check_alive(off_is_fine=True)
         self.timeline.event("power off")
         self._power_cut()
-
-    def _bounced(self) -> None:
-        """The save failed: the hibernating kernel jumps back, nothing is lost."""
-        self.state = State.RESUMING
-        with self._transition(State.RESUMING, to=State.RUNNING):
-            self._wait_back()
 
     def _wait_back(self) -> dict[str, Any]:
         with self.timeline.phase("jump back", boot=self.boot_number, kernel="normal"):
@@ -619,6 +650,7 @@ class Machine:
             KernelError: A kernel crashed or hung.
         """
         refused: RefusedError | None = None
+        before = self.state
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             words = f"{RESTRICTED} kspawn.role=resuming kspawn.scribble={scribble:d} {append}"
@@ -630,11 +662,164 @@ class Machine:
                 self._wait_off()
                 refused = exc
             else:
-                back = self._wait_back()
+                back = self._wait_resumed()
         if refused is not None:
-            self.state = State.HIBERNATED
+            self.state = before
             raise refused
         return back
+
+    def resume_snapshot(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
+        """Boot a normal kernel with all its memory, which restores the image itself.
+
+        It feeds it to /dev/snapshot; there is no kexec on this way back.
+
+        Args:
+            append: More of the loading kernel's command line.
+            scribble: Fill its free memory with a pattern first.
+
+        Returns:
+            The status line of the kernel that is back, as of `resume`.
+
+        Raises:
+            RefusedError: There is no good image, or it was not restored; the
+                machine is running, with the kernel that was to load it.
+            KernelError: A kernel crashed or hung.
+        """
+        refused: RefusedError | None = None
+        with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
+            self.state = State.RESUMING
+            # Its log apart from that of the kernel that comes back.
+            self._boot_loader(line="ttyS2", logs=("normal", "loader"), append=append)
+            loader_key = self._host_key
+            pattern = "-p" if scribble else ""
+            self._background(f"kspawn resume-snapshot -d {self.disk_name()} {pattern}")
+            try:
+                self._wait_restored(kernel="loader")
+                back = self._wait_resumed()
+            except RefusedError as exc:
+                # Nothing was touched: it goes on as the normal kernel that it is.
+                self._host_key = loader_key
+                self._connect()
+                refused = exc
+        if refused is not None:
+            raise refused
+        return back
+
+    def resume_conservative(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
+        """Boot a normal kernel with all its memory, which starts the resuming one.
+
+        It finds the image and starts, by a plain kexec, a resuming kernel in
+        0-16 MiB; that goes on as with `resume`.
+
+        Args:
+            append: More of the resuming kernel's command line.
+            scribble: Fill RAM above 16 MiB with a pattern first.
+
+        Returns:
+            The status line of the kernel that is back, as of `resume`.
+
+        Raises:
+            RefusedError: There is no good image. If its header says so, the
+                machine is running, with the kernel that looked at it; if its
+                data do, the power is off again.
+            KernelError: A kernel crashed or hung.
+        """
+        refused: RefusedError | None = None
+        ends_as = State.HIBERNATED
+        with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
+            self.state = State.RESUMING
+            self._boot_loader(line="ttyS0", logs=("normal", "resuming"))
+            try:
+                self._find_image()
+            except RefusedError as exc:
+                refused, ends_as = exc, State.RUNNING
+            else:
+                role = f"kspawn.role=resuming kspawn.scribble={scribble:d}"
+                self._kexec(f"{RESTRICTED} {role} {append}")
+                try:
+                    self._wait_restored()
+                except RefusedError as exc:
+                    self._wait_off()
+                    refused = exc
+                else:
+                    back = self._wait_resumed()
+        if refused is not None:
+            self.state = ends_as
+            raise refused
+        return back
+
+    def _boot_loader(self, *, line: str, logs: Sequence[str], append: str = "") -> None:
+        """Boot a normal kernel that is there to resume another one."""
+        number = self.boot_number + 1
+        with self.timeline.phase("boot", boot=number, kernel="loader"):
+            cmdline = NORMAL_CMDLINE.replace("ttyS0", line)
+            self._start(
+                kernel=self.kernels.normal.bzimage,
+                initrd=self.initrd(),
+                cmdline=f"{cmdline} {append}".strip(),
+                logs=logs,
+            )
+            ready = self.wait_status(
+                "normal",
+                "ready",
+                deadline=self.timeouts.deadline("boot", "the kernel that loads the image"),
+            )
+        self._host_key = str(ready["hostkey"])
+        self._connect()
+
+    def _background(self, command: str) -> None:
+        """Start what takes the kernel away from under the connection."""
+        assert self._shell is not None
+        deadline = self.timeouts.deadline("command", command)
+        self._shell.run(f"setsid {command} </dev/null >/dev/null 2>&1 &", deadline)
+        self._shell.close()
+        self._shell = None
+
+    def _find_image(self) -> None:
+        assert self._shell is not None
+        command = f"kspawn find-image -d {self.disk_name()}"
+        done = self._shell.run(command, self.timeouts.deadline("command", command))
+        try:
+            line: dict[str, Any] = json.loads(done.out)
+        except ValueError as exc:
+            raise HarnessError(f"`{command}` did not answer in JSON: {done.out[:200]}") from exc
+        self.status_lines.append({**line, "boot": self.boot_number})
+        if done.exit_code:
+            raise RefusedError(
+                f"loader: {line.get('status')}: {line.get('detail')}",
+                status=str(line.get("status")),
+                log_tail=self._tail(),
+            )
+
+    def _kexec(self, words: str) -> None:
+        """Start the resuming kernel in 0-16 MiB by a plain kexec."""
+        assert self._shell is not None
+        with self.timeline.phase("load", boot=self.boot_number, kernel="loader"):
+            cmdline = f"{_SPAWNED_CONSOLE} panic=-1 kspawn.disk={self.disk_name()} {words}".strip()
+            # -c: kexec_load(2), for kexec_file_load(2) takes no --mem-max.
+            self._shell.run(
+                "kexec -c -l --mem-min=0x1000 --mem-max=0xffffff "
+                f"--command-line={shlex.quote(cmdline)} /boot/spawned",
+                self.timeouts.deadline("load", "kexec_load of the resuming kernel"),
+            ).check()
+        with self.timeline.phase("kexec", boot=self.boot_number, kernel="loader"):
+            # -x: the interface stays up; the kernel stops the devices itself.
+            self._background("kexec -e -x")
+            self.wait_status(
+                "resuming",
+                "init",
+                deadline=self.timeouts.deadline("spawn", "init of the resuming kernel"),
+            )
+
+    def _wait_resumed(self) -> dict[str, Any]:
+        """Wait for the kernel of the image, whose sshd has the key it had."""
+        self._host_key = self._image_key or self._host_key
+        return self._wait_back()
+
+    def unplug(self) -> None:
+        """Pull the plug on a running machine; what is on its disk stays."""
+        with self._transition(State.RUNNING, to=State.OFF):
+            self._power_cut()
 
     def _boot_resuming(self, words: str) -> None:
         with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="resuming"):
@@ -650,8 +835,8 @@ class Machine:
                 deadline=self.timeouts.deadline("boot", "init of the resuming kernel"),
             )
 
-    def _wait_restored(self) -> dict[str, Any]:
-        with self.timeline.phase("restore", boot=self.boot_number, kernel="resuming"):
+    def _wait_restored(self, *, kernel: str = "resuming") -> dict[str, Any]:
+        with self.timeline.phase("restore", boot=self.boot_number, kernel=kernel):
             return self.wait_status(
                 "resuming",
                 "restored",
@@ -669,17 +854,18 @@ class Machine:
         Returns:
             The normal kernel's status line.
         """
+        refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.RUNNING):
-            self._spawn(f"kspawn.plain=1 {append}")
-            self.state = State.HIBERNATING
-            with self.timeline.phase("jump", boot=self.boot_number, kernel="normal"):
-                self.wait_status(
-                    "hibernating",
-                    "init",
-                    deadline=self.timeouts.deadline("spawn", "init of the hibernating kernel"),
-                )
-            self.state = State.RESUMING
-            return self._wait_back()
+            try:
+                self._jump(f"kspawn.plain=1 {append}")
+                self.state = State.RESUMING
+                back = self._wait_back()
+            except RefusedError as exc:
+                refused = exc
+        if refused is not None:
+            self._after_refusal()
+            raise refused
+        return back
 
     def status_of(self, role: str, event: str) -> dict[str, Any]:
         """The latest status line of a kind.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import witness
-from harness.image import Image
+from harness.image import PAGE, Image
 from harness.machine import SPAWNED_END, Machine
 from harness.result import Check
 from harness.witness import Process
@@ -24,8 +24,13 @@ MACHINE_CHECKS = (
     "image.whole",
     "image.outside-ram",
     "image.normal-kernel",
+    "image.free-pages",
 )
 LOG_CHECK = "log.no-splats"
+# What the image leaves out, against MemFree as it was right before the jump; or
+# more, as far as the lists of the CPUs go: MemFree does not count what is in
+# them, and they are drained now and then, and when a CPU goes offline.
+FREE_PAGES_TOLERANCE = 0.02
 
 # Every check of a full cycle, known before it runs: each is a test of its own.
 CYCLE_CHECKS = (
@@ -102,6 +107,39 @@ def _restricted(name: str, line: dict[str, Any] | None) -> Check:
     return _check(name, True, f"System RAM ends at {max(end for _, end in ram):#x}; {total}")
 
 
+def _full_memory(machine: Machine, line: dict[str, Any] | None, release: str) -> tuple[bool, str]:
+    """Whether a kernel that loads the image is the normal one, with all its memory."""
+    if line is None:
+        return False, "the kernel that loads the image was never seen"
+    total = int(line.get("memtotal_kb", 0))
+    top = max((end for _, end in line.get("system_ram", [])), default=0)
+    # What the kernel itself takes is a few percent, and not the half.
+    ok = (
+        top > SPAWNED_END
+        and total << 10 > machine.config.memory_bytes // 2
+        and line.get("release") == release
+    )
+    return ok, f"loaded by {line.get('release')}, RAM up to {top:#x}, {total} kB of MemTotal"
+
+
+def _resuming_memory(
+    machine: Machine,
+    before: Before,
+    resuming: dict[str, Any] | None,
+    loader: dict[str, Any] | None,
+    resume_path: str,
+) -> Check:
+    """The memory of the kernels that bring the image back is that of the way back."""
+    name = "spawned.resuming-memory"
+    if resume_path == "restricted":
+        return _restricted(name, resuming)
+    full, detail = _full_memory(machine, loader, before.release)
+    if resume_path == "snapshot":
+        return _check(name, full, detail)
+    check = _restricted(name, resuming)
+    return _check(name, full and check.ok, f"{detail}; {check.detail}")
+
+
 def kernel_checks(machine: Machine, before: Before) -> list[Check]:
     """It is the same kernel as before.
 
@@ -120,17 +158,25 @@ def kernel_checks(machine: Machine, before: Before) -> list[Check]:
     ]
 
 
-def machine_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
+def machine_checks(
+    machine: Machine, before: Before, seen: Seen, *, resume_path: str = "restricted"
+) -> list[Check]:
     """What the machine went through.
 
     Args:
         machine: A machine that was resumed.
         before: What was seen before.
         seen: What was seen on the way.
+        resume_path: The way back that it took.
     """
     hibernating = _spawned_lines(machine, ["hibernating"])
     resuming = _spawned_lines(machine, ["resuming"])
-    ids = [before.boot_id, *(str(line.get("boot_id")) for line in hibernating + resuming)]
+    loaders = [line for line in machine.status_lines if line.get("role") == "loader"]
+    others = hibernating + resuming + loaders
+    ids = [before.boot_id, *(str(line.get("boot_id") or "") for line in others)]
+    kernels = 4 if resume_path == "conservative" else 3
+    # With snapshot, what says that it resumes is the kernel that loads the image.
+    loader = resuming if resume_path == "snapshot" else loaders
     lives = machine.lives[before.lives - 1 :]
     outcome = str(seen.back.get("outcome"))
     return [
@@ -142,11 +188,17 @@ def machine_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
         ),
         _check(
             "spawned.boot-ids",
-            len(ids) >= 3 and len(set(ids)) == len(ids) and all(ids),
+            len(ids) >= kernels and len(set(ids)) == len(ids) and all(ids),
             f"{len(set(ids))} different of {len(ids)} kernels",
         ),
         _restricted("spawned.hibernating-memory", hibernating[-1] if hibernating else None),
-        _restricted("spawned.resuming-memory", resuming[-1] if resuming else None),
+        _resuming_memory(
+            machine,
+            before,
+            resuming[-1] if resuming else None,
+            loader[-1] if loader else None,
+            resume_path,
+        ),
         _check(
             "power.off-in-between",
             len(lives) >= 2 and len(set(lives)) == len(lives) and all(pid for pid, _ in lives),
@@ -180,7 +232,49 @@ def _image_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
             image.info.boot_id == before.boot_id and image.info.release == before.release,
             f"of {image.info.release}, boot_id {image.info.boot_id}",
         ),
+        _free_pages(machine, image),
     ]
+
+
+def _free_pages(machine: Machine, image: Image) -> Check:
+    name = "image.free-pages"
+    lines = [line for line in machine.status_lines if line.get("event") == "filtered"]
+    if not lines:
+        return _check(name, False, "the hibernating kernel did not look for free pages")
+    ok, detail = free_pages(
+        lines[-1],
+        left_out=image.info.free_bytes // PAGE,
+        memfree=image.info.memfree_pages,
+    )
+    return _check(name, ok, detail)
+
+
+def free_pages(line: Mapping[str, Any], *, left_out: int, memfree: int) -> tuple[bool, str]:
+    """Whether the image leaves out what the normal kernel counts as free.
+
+    Args:
+        line: The hibernating kernel's status line "filtered".
+        left_out: Pages that the image leaves out; none of them below 16 MiB.
+        memfree: The normal kernel's MemFree right before the jump, in pages.
+
+    Returns:
+        Whether it does, and what was seen.
+    """
+    if line.get("status") == "kept":
+        why = f"all pages kept: {line.get('detail')}"
+        return line.get("reason") != "failed" and not left_out, why
+    if not memfree:
+        return False, "MemFree is not known"
+    found, listed = int(line["free_pages"]), int(line["listed_pages"])
+    total = left_out + int(line["below_pages"])
+    percpu = int(line.get("percpu_pages", 0))
+    off = total - min(max(total, memfree), memfree + percpu)
+    ok = total == found == listed and abs(off) <= FREE_PAGES_TOLERANCE * memfree
+    return ok, (
+        f"{total} pages left out or below 16 MiB, {found} free by their struct pages, "
+        f"{listed} in the free lists; MemFree was {memfree}, and {percpu} in lists of the CPUs: "
+        f"off by {off / memfree:+.2%}"
+    )
 
 
 def log_check(machine: Machine) -> Check:

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -151,7 +152,7 @@ static struct handoff *handoff_page(u64 *phys)
 	return NULL;
 }
 
-static u64 meminfo_kb(const char *key)
+u64 meminfo_kb(const char *key)
 {
 	char text[4096], *at;
 
@@ -161,12 +162,144 @@ static u64 meminfo_kb(const char *key)
 	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
+/* mlock() does not keep compaction from moving a page. */
+static int check_place(const struct handoff *ho, u64 phys)
+{
+	u64 frame;
+
+	if (pagemap_frame(ho, &frame))
+		return -1;
+	return frame * PAGE == phys ? 0 :
+	       fail("moved", "the handoff was moved, try again");
+}
+
+/*
+ * What is free by the kernel's own count, and what lies in the lists of the
+ * CPUs: that is not free by the count, and becomes so at any time.
+ */
+static void count_free(struct handoff *ho)
+{
+	char line[256];
+	unsigned long long count;
+	FILE *f = fopen("/proc/zoneinfo", "re");
+
+	ho->percpu_pages = 0;
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " count: %llu", &count) == 1)
+			ho->percpu_pages += count;
+	if (f && fclose(f))
+		ho->percpu_pages = 0;
+	ho->memfree_pages = meminfo_kb("MemFree:") / (PAGE >> 10);
+}
+
+/* The last value of an option on the kernel's command line. */
+static bool kernel_option(const char *cmdline, const char *key, char *value,
+			  size_t size)
+{
+	size_t len = strlen(key);
+	bool found = false;
+
+	for (const char *at = cmdline; (at = strstr(at, key)); at += len) {
+		if ((at != cmdline && at[-1] != ' ') || at[len] != '=')
+			continue;
+		snprintf(value, size, "%.*s",
+			 (int)strcspn(at + len + 1, " \n"), at + len + 1);
+		found = true;
+	}
+	return found;
+}
+
+/* Off as kstrtobool() of the kernel takes it; what is no bool is not. */
+static bool option_off(const char *value)
+{
+	return (value[0] && strchr("0nNfF", value[0])) ||
+	       !strncasecmp(value, "off", 3);
+}
+
+/* What the kernel said at boot: "off", "on", or nothing that is still there. */
+static int boot_log_init_on_free(char *said, size_t size)
+{
+	static char record[8192];
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ssize_t n;
+
+	snprintf(said, size, "unknown");
+	if (fd < 0)
+		return fail_errno("no-log", "/dev/kmsg");
+	/* A record a read; EPIPE is one that was overwritten meanwhile. */
+	while ((n = read(fd, record, sizeof(record) - 1)) > 0 ||
+	       (n < 0 && (errno == EPIPE || errno == EINTR))) {
+		char *text, *heap;
+
+		if (n < 0)
+			continue;
+		record[n] = 0;
+		text = strchr(record, ';');
+		/* Facility 0: of the kernel, and not of who wrote to it. */
+		if (!text || strtoul(record, NULL, 10) > 7 ||
+		    strncmp(text + 1, "mem auto-init: ", 15))
+			continue;
+		if (strstr(text, "PAGE_POISONING is on")) {
+			snprintf(said, size, "page poisoning is on");
+			break;
+		}
+		heap = strstr(text, "heap free:");
+		if (heap)
+			snprintf(said, size, "%.*s", (int)strcspn(heap + 10, "\n"),
+				 heap + 10);
+	}
+	if (close(fd))
+		return fail_errno("no-log", "close");
+	return 0;
+}
+
+/*
+ * Whether this kernel counts on what its free pages hold: zeros with
+ * init_on_free, a pattern with page poisoning.  It does not look at such a page
+ * again before it hands it out, so one that is not in the image must not come
+ * back as anything else. Commit 18451f9f9e58 mended that in swsusp. Whoever
+ * cannot tell says yes: all pages are kept then.
+ */
+static void free_content(struct handoff *ho)
+{
+	char cmdline[4096], value[32], said[24];
+
+	ho->free_matters = 1;
+	if (read_text("/proc/cmdline", cmdline, sizeof(cmdline))) {
+		snprintf(ho->free_why, sizeof(ho->free_why),
+			 "its command line cannot be read");
+		return;
+	}
+	if (kernel_option(cmdline, "page_poison", value, sizeof(value)) &&
+	    !option_off(value)) {
+		snprintf(ho->free_why, sizeof(ho->free_why), "page_poison=%s",
+			 value);
+		return;
+	}
+	if (kernel_option(cmdline, "init_on_free", value, sizeof(value)) &&
+	    !option_off(value)) {
+		snprintf(ho->free_why, sizeof(ho->free_why), "init_on_free=%s",
+			 value);
+		return;
+	}
+	/* The default is a matter of the config: the log tells. */
+	if (boot_log_init_on_free(said, sizeof(said))) {
+		snprintf(ho->free_why, sizeof(ho->free_why),
+			 "its log cannot be read");
+		return;
+	}
+	snprintf(ho->free_why, sizeof(ho->free_why),
+		 "its log says of init_on_free: %s", said);
+	ho->free_matters = strcmp(said, "off") != 0;
+}
+
 static int fill_handoff(struct handoff *ho)
 {
 	struct utsname uts;
 	char text[128], *next;
 
 	memset(ho, 0, sizeof(*ho));
+	free_content(ho);
 	memcpy(ho->magic, HANDOFF_MAGIC, sizeof(ho->magic));
 	ho->version = HANDOFF_VERSION;
 	if (uname(&uts))
@@ -184,7 +317,7 @@ static int fill_handoff(struct handoff *ho)
 		ho->vmcoreinfo = strtoull(text, &next, 16);
 		ho->vmcoreinfo_size = strtoull(next, NULL, 16);
 	}
-	ho->memfree_pages = meminfo_kb("MemFree:") / (PAGE >> 10);
+	count_free(ho);
 	ho->crc = handoff_crc(ho);
 	return 0;
 }
@@ -245,23 +378,23 @@ static int spawn(const struct spawn_options *o, int loaded_fd)
 {
 	const char *command;
 	struct handoff *ho;
-	u64 phys, frame;
+	u64 phys;
 	char ok = 1;
 
 	ho = handoff_page(&phys);
 	if (!ho || fill_handoff(ho) || load_spawned(o, phys))
 		return -1;
-	ho->memfree_pages = meminfo_kb("MemFree:") / (PAGE >> 10);
-	ho->crc = handoff_crc(ho);
-	/* mlock() does not keep compaction from moving a page. */
-	if (pagemap_frame(ho, &frame))
+	if (check_place(ho, phys))
 		return -1;
-	if (frame * PAGE != phys)
-		return fail("moved", "the handoff was moved, try again");
 	if (write(loaded_fd, &ok, 1) != 1 || close(loaded_fd))
 		return fail_errno("no-load", "telling the caller");
 	/* The caller's connection ends before the network is frozen. */
 	usleep(200000);
+	/* As late as can be: what ends with the connection frees memory. */
+	count_free(ho);
+	ho->crc = handoff_crc(ho);
+	if (check_place(ho, phys))
+		return -1;
 	status("normal", "jump");
 	if (kspawn_jump(&command) || kexec_unload())
 		return -1;
@@ -347,6 +480,12 @@ static int cmd_clocks(void)
 
 /* ---- the spawned kernels ---------------------------------------------- */
 
+enum filter {
+	FILTER_ON,
+	FILTER_OFF,		/* free pages are saved as well */
+	FILTER_FORCE,		/* left out even if that is known to break */
+};
+
 struct boot_options {
 	char role[16];
 	char disk[64];
@@ -355,6 +494,7 @@ struct boot_options {
 	u64 entry;
 	bool scribble;
 	bool plain;		/* jump straight back, save nothing */
+	enum filter filter;
 };
 
 static void parse_option(struct boot_options *o, const char *key,
@@ -374,6 +514,9 @@ static void parse_option(struct boot_options *o, const char *key,
 		o->scribble = atoi(value);
 	else if (!strcmp(key, "kspawn.plain"))
 		o->plain = atoi(value);
+	else if (!strcmp(key, "kspawn.filter"))
+		o->filter = !strcmp(value, "force") ? FILTER_FORCE :
+			    !strcmp(value, "0") ? FILTER_OFF : FILTER_ON;
 }
 
 static int parse_cmdline(struct boot_options *o)
@@ -398,26 +541,32 @@ static int parse_cmdline(struct boot_options *o)
 	return 0;
 }
 
-static void report_init(const struct boot_options *o)
+void js_kernel(struct json *js)
 {
 	struct utsname uts;
 	struct ranges ram;
 	char boot_id[64] = "";
-	struct json js;
 
-	js_begin(&js, o->role, "init");
 	if (!uname(&uts))
-		js_str(&js, "release", uts.release);
+		js_str(js, "release", uts.release);
 	if (!read_text("/proc/sys/kernel/random/boot_id", boot_id,
 		       sizeof(boot_id)))
 		boot_id[strcspn(boot_id, "\n")] = 0;
-	js_str(&js, "boot_id", boot_id);
-	js_num(&js, "memtotal_kb", meminfo_kb("MemTotal:"));
-	js_num(&js, "memfree_kb", meminfo_kb("MemFree:"));
+	js_str(js, "boot_id", boot_id);
+	js_num(js, "memtotal_kb", meminfo_kb("MemTotal:"));
+	js_num(js, "memfree_kb", meminfo_kb("MemFree:"));
 	if (!read_iomem("System RAM", &ram))
-		js_ranges(&js, "system_ram", &ram);
+		js_ranges(js, "system_ram", &ram);
 	if (!read_firmware_map(&ram))
-		js_ranges(&js, "firmware_ram", &ram);
+		js_ranges(js, "firmware_ram", &ram);
+}
+
+static void report_init(const struct boot_options *o)
+{
+	struct json js;
+
+	js_begin(&js, o->role, "init");
+	js_kernel(&js);
 	js_num(&js, "entry", o->entry);
 	js_emit(&js);
 }
@@ -431,17 +580,22 @@ static int mounts(void)
 	return 0;
 }
 
+void js_stats(struct json *js, const struct image_stats *stats)
+{
+	js_num(js, "stored_bytes", stats->stored_bytes);
+	js_num(js, "zero_bytes", stats->zero_bytes);
+	js_num(js, "free_bytes", stats->free_bytes);
+	js_num(js, "file_bytes", stats->file_bytes);
+	js_num(js, "segments", stats->segments);
+}
+
 static void report_image(const char *role, const char *event,
 			 const struct image_stats *stats, u64 started)
 {
 	struct json js;
 
 	js_begin(&js, role, event);
-	js_num(&js, "stored_bytes", stats->stored_bytes);
-	js_num(&js, "zero_bytes", stats->zero_bytes);
-	js_num(&js, "free_bytes", stats->free_bytes);
-	js_num(&js, "file_bytes", stats->file_bytes);
-	js_num(&js, "segments", stats->segments);
+	js_stats(&js, stats);
 	js_num(&js, "took_ms", monotonic_ms() - started);
 	js_emit(&js);
 }
@@ -471,6 +625,43 @@ static int set_outcome(const struct boot_options *o, struct handoff *ho,
 	return phys_write(o->handoff, ho, sizeof(*ho));
 }
 
+static void report_kept(struct json *js, const char *reason, const char *detail)
+{
+	js_str(js, "status", "kept");
+	js_str(js, "reason", reason);
+	js_str(js, "detail", detail);
+}
+
+/* The free pages that need not be saved, or NULL; says which and why. */
+static u8 *leave_out(const struct boot_options *o, const struct handoff *ho,
+		     u64 *frames)
+{
+	struct free_stats stats;
+	struct json js;
+	u64 started = monotonic_ms();
+	u8 *skip = NULL;
+
+	js_begin(&js, o->role, "filtered");
+	if (o->filter == FILTER_OFF) {
+		report_kept(&js, "off", "kspawn.filter=0");
+	} else if (ho->free_matters && o->filter != FILTER_FORCE) {
+		report_kept(&js, "content", ho->free_why);
+	} else {
+		skip = free_pages_find(ho, frames, &stats);
+		if (!skip)
+			report_kept(&js, "failed", failure.detail);
+		js_num(&js, "free_pages", stats.free_pages);
+		js_num(&js, "below_pages", stats.below_pages);
+		js_num(&js, "listed_pages", stats.listed_pages);
+		js_num(&js, "unknown_pages", stats.unknown_pages);
+	}
+	js_num(&js, "memfree_pages", ho->memfree_pages);
+	js_num(&js, "percpu_pages", ho->percpu_pages);
+	js_num(&js, "took_ms", monotonic_ms() - started);
+	js_emit(&js);
+	return skip;
+}
+
 static int hibernate(const struct boot_options *o, struct handoff *ho)
 {
 	struct save_job job = {
@@ -483,6 +674,8 @@ static int hibernate(const struct boot_options *o, struct handoff *ho)
 	struct ranges backup;
 	struct json js;
 	u64 started = monotonic_ms();
+	u8 *skip;
+	int err;
 
 	js_begin(&js, o->role, "saving");
 	js_ranges(&js, "ram", &ho->ram);
@@ -495,7 +688,11 @@ static int hibernate(const struct boot_options *o, struct handoff *ho)
 	/* Before the save: it is part of the image. */
 	if (set_outcome(o, ho, OUTCOME_IMAGE))
 		return -1;
-	if (image_save(&job, &stats))
+	skip = leave_out(o, ho, &job.skip_frames);
+	job.skip = skip;
+	err = image_save(&job, &stats);
+	free(skip);
+	if (err)
 		return -1;
 	report_image(o->role, "saved", &stats, started);
 	return 0;
@@ -579,7 +776,9 @@ static void usage(void)
 		"usage: kspawn spawn [-k KERNEL] [-a APPEND] [-x KEXEC] [-s STATUS]\n"
 		"       kspawn jump\n"
 		"       kspawn payload [ROUNDS]\n"
-		"       kspawn clocks\n");
+		"       kspawn clocks\n"
+		"       kspawn find-image [-d DISK] [-s STATUS]\n"
+		"       kspawn resume-snapshot [-d DISK] [-s STATUS] [-p]\n");
 }
 
 int main(int argc, char **argv)
@@ -594,6 +793,10 @@ int main(int argc, char **argv)
 		return cmd_payload(argc - 1, argv + 1);
 	if (argc == 2 && !strcmp(argv[1], "clocks"))
 		return cmd_clocks();
+	if (argc >= 2 && !strcmp(argv[1], "find-image"))
+		return cmd_find_image(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "resume-snapshot"))
+		return cmd_resume_snapshot(argc - 1, argv + 1);
 	usage();
 	return 2;
 }

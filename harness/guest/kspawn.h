@@ -85,7 +85,7 @@ int phys_write(u64 phys, const void *buf, size_t len);
  * the first page is on the command line of the spawned kernel.
  */
 #define HANDOFF_MAGIC		"KSPAWNHO"
-#define HANDOFF_VERSION		1
+#define HANDOFF_VERSION		2
 #define HANDOFF_PAGES		4	/* of payload */
 
 enum outcome {
@@ -107,6 +107,9 @@ struct handoff {
 	struct ranges ram;
 	struct ranges firmware;
 	u64 memfree_pages;	/* MemFree just before the jump */
+	u64 percpu_pages;	/* in the lists of the CPUs, not in MemFree */
+	u32 free_matters;	/* the kernel counts on its free pages' content */
+	char free_why[60];	/* how that is known */
 	u32 end;
 	/* Written by the spawned kernel: not part of the checksum. */
 	u32 outcome;
@@ -120,6 +123,7 @@ u32 handoff_crc(const struct handoff *handoff);
 int backup_map_read(u64 entry);
 /* Where @phys of the normal kernel is now, or 0 if that is not known. */
 u64 normal_phys(u64 phys);
+int normal_read(u64 phys, void *buf, size_t len);
 void backup_ranges(struct ranges *ranges);
 
 struct save_job {
@@ -139,7 +143,53 @@ struct image_stats {
 	u32 segments;
 };
 
+#define MAX_VMCOREINFO	8192
+
+/* The text of the normal kernel's VMCOREINFO note; its length, or 0. */
+size_t read_vmcoreinfo(const struct handoff *ho, char *buf);
+
+/* What the filter found, in pages. */
+struct free_stats {
+	u64 free_pages;
+	u64 below_pages;	/* of these, below 16 MiB: not in the image */
+	u64 listed_pages;	/* in the kernel's free lists, by its own count */
+	u64 unknown_pages;	/* not understood, so they are kept */
+};
+
+u8 *free_pages_find(const struct handoff *ho, u64 *frames,
+		    struct free_stats *stats);
+
 int image_save(const struct save_job *job, struct image_stats *stats);
+
+/* An image on a disk; its header is whole, and it is of this machine. */
+struct image;
+
+struct image_facts {
+	u64 entry;
+	struct image_stats stats;
+	char release[64];
+	char boot_id[40];
+	const char *vmcoreinfo;	/* text, not terminated, or NULL */
+	size_t vmcoreinfo_len;
+};
+
+/* Stored memory, then memory that is zero; in bytes, whole pages. */
+struct image_segment {
+	u64 phys;
+	u64 stored;
+	u64 size;
+};
+
+/* Takes stored memory; whole pages. */
+typedef int image_sink(void *context, u64 phys, const void *data, size_t len);
+
+struct image *image_open(const char *disk);
+int image_close(struct image *image);
+void image_facts(const struct image *image, struct image_facts *facts);
+/* @index: below the number of segments in the facts; they ascend. */
+void image_segment(const struct image *image, u32 index, struct image_segment *seg);
+/* Gives all stored memory to @sink, each piece after its checksum was found right. */
+int image_stored(struct image *image, image_sink *sink, void *context);
 /* Restores the image on @disk; *entry is where to jump. */
 int image_restore(const char *disk, bool scribble, u64 *entry,
 		  struct image_stats *stats);
@@ -149,6 +199,12 @@ int kexec_load_page(u64 mem, const void *page, u64 entry, bool keep_context);
 int kexec_unload(void);
 int kspawn_jump(const char **command);
 int jump_back(u64 entry);
+u64 meminfo_kb(const char *key);
+/* What kernel this is, and what memory it has. */
+void js_kernel(struct json *js);
+void js_stats(struct json *js, const struct image_stats *stats);
+int cmd_find_image(int argc, char **argv);
+int cmd_resume_snapshot(int argc, char **argv);
 void spawned_init(void) __attribute__((noreturn));
 int cmd_spawn(int argc, char **argv);
 int cmd_payload(int argc, char **argv);

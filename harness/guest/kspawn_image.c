@@ -23,7 +23,6 @@
 #define MAX_SEGMENTS	32768
 /* A shorter run of zero pages is stored: a segment costs 56 bytes. */
 #define MIN_ZERO_RUN	8
-#define MAX_VMCOREINFO	8192
 
 #define FORMAT_VERSION	1
 #define NOTE_NAME	"KSPAWN"
@@ -332,21 +331,20 @@ static size_t note_bytes(const char *name, size_t size)
 	return sizeof(Elf64_Nhdr) + pad4(strlen(name) + 1) + pad4(size);
 }
 
-/* The description of the VMCOREINFO note of the normal kernel, as it is. */
-static size_t read_vmcoreinfo(const struct handoff *ho, char *buf)
+size_t read_vmcoreinfo(const struct handoff *ho, char *buf)
 {
-	u64 phys = ho->vmcoreinfo ? normal_phys(ho->vmcoreinfo) : 0;
 	size_t size = MIN(ho->vmcoreinfo_size, MAX_VMCOREINFO);
 	Elf64_Nhdr nhdr;
 	size_t head;
 
-	if (!phys || phys_read(phys, &nhdr, sizeof(nhdr)))
+	if (!ho->vmcoreinfo || normal_read(ho->vmcoreinfo, &nhdr, sizeof(nhdr)))
 		return 0;
 	head = sizeof(nhdr) + pad4(nhdr.n_namesz);
 	if (nhdr.n_namesz != sizeof("VMCOREINFO") ||
 	    head + nhdr.n_descsz > size)
 		return 0;
-	return phys_read(phys + head, buf, nhdr.n_descsz) ? 0 : nhdr.n_descsz;
+	return normal_read(ho->vmcoreinfo + head, buf, nhdr.n_descsz) ?
+		       0 : nhdr.n_descsz;
 }
 
 static int put_segments(struct header *h, const struct saver *s)
@@ -539,7 +537,7 @@ int image_save(const struct save_job *job, struct image_stats *stats)
 
 /* ---- restoring ------------------------------------------------------- */
 
-struct loader {
+struct image {
 	const char *disk;
 	int fd;
 	u8 *head;		/* the header area, whole */
@@ -547,12 +545,14 @@ struct loader {
 	const struct info *info;
 	const u32 *sums;
 	u32 nr_sums;
+	const char *vmcoreinfo;	/* text, not terminated */
+	size_t vmcoreinfo_len;
 	u8 *chunk;
 	u32 chunk_at;		/* index of the chunk in memory, + 1 */
 	u32 segments;
 };
 
-static int read_head(struct loader *l)
+static int read_head(struct image *image)
 {
 	Elf64_Ehdr ehdr;
 	Elf64_Phdr notes;
@@ -561,7 +561,7 @@ static int read_head(struct loader *l)
 
 	if (!block)
 		return -1;
-	err = read_all(l->fd, block, BLOCK, 0);
+	err = read_all(image->fd, block, BLOCK, 0);
 	memcpy(&ehdr, block, sizeof(ehdr));
 	memcpy(&notes, block + sizeof(ehdr), sizeof(notes));
 	if (munmap(block, BLOCK))
@@ -569,7 +569,7 @@ static int read_head(struct loader *l)
 	if (err)
 		return -1;
 	if (memcmp(ehdr.e_ident, ELFMAG, SELFMAG))
-		return fail("absent", "there is no image on %s", l->disk);
+		return fail("absent", "there is no image on %s", image->disk);
 	if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 ||
 	    ehdr.e_ident[EI_DATA] != ELFDATA2LSB ||
 	    ehdr.e_type != ET_CORE || ehdr.e_machine != EM_X86_64)
@@ -577,62 +577,67 @@ static int read_head(struct loader *l)
 	if (ehdr.e_phoff != sizeof(ehdr) || !ehdr.e_phnum ||
 	    ehdr.e_phentsize != sizeof(notes) || notes.p_type != PT_NOTE)
 		return fail("foreign", "not a hibernation image of kspawn");
-	l->segments = ehdr.e_phnum - 1;
-	l->head_len = notes.p_offset + notes.p_filesz;
+	image->segments = ehdr.e_phnum - 1;
+	image->head_len = notes.p_offset + notes.p_filesz;
 	if (notes.p_offset != sizeof(ehdr) + ehdr.e_phnum * sizeof(notes) ||
-	    notes.p_filesz > DATA_OFFSET || l->head_len > DATA_OFFSET)
+	    notes.p_filesz > DATA_OFFSET || image->head_len > DATA_OFFSET)
 		return fail("damaged", "the header does not hold together");
-	l->head = aligned((l->head_len + BLOCK - 1) & ~(BLOCK - 1));
-	if (!l->head)
+	image->head = aligned((image->head_len + BLOCK - 1) & ~(BLOCK - 1));
+	if (!image->head)
 		return -1;
-	return read_all(l->fd, l->head,
-			(l->head_len + BLOCK - 1) & ~(BLOCK - 1), 0);
+	return read_all(image->fd, image->head,
+			(image->head_len + BLOCK - 1) & ~(BLOCK - 1), 0);
 }
 
 /* Finds our notes; checks the seal over all that comes before it. */
-static int parse_notes(struct loader *l)
+static int parse_notes(struct image *image)
 {
-	const Elf64_Phdr *notes = (void *)(l->head + sizeof(Elf64_Ehdr));
+	const Elf64_Phdr *notes = (void *)(image->head + sizeof(Elf64_Ehdr));
 	const u8 *seal = NULL;
 	u32 sealed;
 	size_t at = notes->p_offset;
 
-	while (at + sizeof(Elf64_Nhdr) <= l->head_len) {
-		const Elf64_Nhdr *nhdr = (void *)(l->head + at);
+	while (at + sizeof(Elf64_Nhdr) <= image->head_len) {
+		const Elf64_Nhdr *nhdr = (void *)(image->head + at);
 		const char *name = (char *)(nhdr + 1);
 		size_t desc = at + sizeof(*nhdr) + pad4(nhdr->n_namesz);
 		size_t next = desc + pad4(nhdr->n_descsz);
 
 		if (nhdr->n_namesz > 64 || nhdr->n_descsz > DATA_OFFSET ||
-		    next > l->head_len)
+		    next > image->head_len)
 			return fail("damaged", "a note ends after the notes");
 		at = next;
+		if (nhdr->n_namesz == sizeof("VMCOREINFO") &&
+		    !memcmp(name, "VMCOREINFO", sizeof("VMCOREINFO"))) {
+			image->vmcoreinfo = (char *)image->head + desc;
+			image->vmcoreinfo_len = nhdr->n_descsz;
+		}
 		if (nhdr->n_namesz != sizeof(NOTE_NAME) ||
 		    memcmp(name, NOTE_NAME, sizeof(NOTE_NAME)))
 			continue;
 		if (nhdr->n_type == NT_KSPAWN_INFO) {
-			l->info = (void *)(l->head + desc);
+			image->info = (void *)(image->head + desc);
 			if (nhdr->n_descsz >= sizeof(u32) &&
-			    l->info->version != FORMAT_VERSION)
+			    image->info->version != FORMAT_VERSION)
 				return fail("foreign",
 					    "format version %u, not %u",
-					    l->info->version, FORMAT_VERSION);
-			if (nhdr->n_descsz != sizeof(*l->info))
+					    image->info->version, FORMAT_VERSION);
+			if (nhdr->n_descsz != sizeof(*image->info))
 				return fail("damaged", "the note is too short");
 		} else if (nhdr->n_type == NT_KSPAWN_SUMS) {
-			l->sums = (void *)(l->head + desc);
-			l->nr_sums = nhdr->n_descsz / sizeof(u32);
+			image->sums = (void *)(image->head + desc);
+			image->nr_sums = nhdr->n_descsz / sizeof(u32);
 		} else if (nhdr->n_type == NT_KSPAWN_SEAL &&
 			   nhdr->n_descsz == sizeof(u32)) {
-			seal = l->head + desc;
+			seal = image->head + desc;
 		}
 	}
-	if (!l->info)
+	if (!image->info)
 		return fail("foreign", "not a hibernation image of kspawn");
-	if (!l->sums || !seal)
+	if (!image->sums || !seal)
 		return fail("damaged", "the checksums are missing");
 	memcpy(&sealed, seal, sizeof(sealed));
-	if (sealed != crc32_update(0, l->head, seal - l->head))
+	if (sealed != crc32_update(0, image->head, seal - image->head))
 		return fail("damaged", "the checksum of the header is wrong");
 	return 0;
 }
@@ -645,57 +650,86 @@ static bool within(const struct ranges *ranges, u64 start, u64 end)
 	return false;
 }
 
-/* An image of another machine must not be written over the memory of this. */
-static int check_fit(struct loader *l)
+/* Whole pages from 1 MiB on, neighbours joined. */
+static void joined(const struct ranges *in, struct ranges *out)
 {
-	const Elf64_Phdr *phdr = (void *)(l->head + sizeof(Elf64_Ehdr));
-	const struct info *info = l->info;
+	struct ranges above;
+
+	ranges_above(in, 1UL << 20, &above);
+	out->nr = 0;
+	for (u32 i = 0; i < above.nr; i++) {
+		if (out->nr && out->r[out->nr - 1].end == above.r[i].start)
+			out->r[out->nr - 1].end = above.r[i].end;
+		else
+			out->r[out->nr++] = above.r[i];
+	}
+}
+
+/*
+ * A kernel that was booted by kexec is told of the same memory, but not in the
+ * same pieces, and below 1 MiB not of all of it.
+ */
+static bool same_memory(const struct ranges *a, const struct ranges *b)
+{
+	struct ranges x, y;
+
+	joined(a, &x);
+	joined(b, &y);
+	return ranges_equal(&x, &y);
+}
+
+/* An image of another machine must not be written over the memory of this. */
+static int check_fit(struct image *image)
+{
+	const Elf64_Phdr *phdr = (void *)(image->head + sizeof(Elf64_Ehdr));
+	const struct info *info = image->info;
 	struct ranges firmware;
-	u64 stored = 0;
+	u64 stored = 0, last = 0;
 
 	if (info->ram.nr > MAX_RANGES || info->firmware.nr > MAX_RANGES ||
 	    info->page_bytes != PAGE || info->chunk_bytes != CHUNK ||
-	    info->data_offset != DATA_OFFSET || info->chunks != l->nr_sums)
+	    info->data_offset != DATA_OFFSET || info->chunks != image->nr_sums)
 		return fail("foreign", "the image has another layout");
 	if (read_firmware_map(&firmware))
 		return -1;
-	if (firmware.nr && !ranges_equal(&firmware, &info->firmware))
+	if (firmware.nr && !same_memory(&firmware, &info->firmware))
 		return fail("foreign",
 			    "the image is of a machine with %llu kB of RAM, this one has %llu kB",
 			    (unsigned long long)ranges_bytes(&info->firmware) >> 10,
 			    (unsigned long long)ranges_bytes(&firmware) >> 10);
-	for (u32 i = 1; i <= l->segments; i++) {
+	for (u32 i = 1; i <= image->segments; i++) {
 		u64 end = phdr[i].p_paddr + phdr[i].p_memsz;
 
 		if (phdr[i].p_type != PT_LOAD ||
 		    phdr[i].p_filesz > phdr[i].p_memsz ||
 		    phdr[i].p_offset != DATA_OFFSET + stored ||
 		    (phdr[i].p_paddr | phdr[i].p_memsz | phdr[i].p_filesz) % PAGE ||
-		    end < phdr[i].p_paddr ||
+		    end < phdr[i].p_paddr || phdr[i].p_paddr < last ||
 		    !within(&info->ram, phdr[i].p_paddr, end))
 			return fail("damaged", "segment %u is out of place", i);
 		stored += phdr[i].p_filesz;
+		last = end;
 	}
 	if (stored != info->stored_bytes ||
-	    (stored + CHUNK - 1) / CHUNK != l->nr_sums)
+	    (stored + CHUNK - 1) / CHUNK != image->nr_sums)
 		return fail("damaged", "the segments are not all there");
 	return 0;
 }
 
-static int load_chunk(struct loader *l, u32 index)
+static int load_chunk(struct image *image, u32 index)
 {
-	u64 left = l->info->stored_bytes - index * CHUNK;
+	u64 left = image->info->stored_bytes - index * CHUNK;
 	size_t len = MIN(left, CHUNK);
 
-	if (l->chunk_at == index + 1)
+	if (image->chunk_at == index + 1)
 		return 0;
-	l->chunk_at = 0;
-	if (read_all(l->fd, l->chunk, (len + BLOCK - 1) & ~(BLOCK - 1),
+	image->chunk_at = 0;
+	if (read_all(image->fd, image->chunk, (len + BLOCK - 1) & ~(BLOCK - 1),
 		     DATA_OFFSET + index * CHUNK))
 		return -1;
-	if (crc32_update(0, l->chunk, len) != l->sums[index])
+	if (crc32_update(0, image->chunk, len) != image->sums[index])
 		return fail("damaged", "the checksum of chunk %u is wrong", index);
-	l->chunk_at = index + 1;
+	image->chunk_at = index + 1;
 	return 0;
 }
 
@@ -738,68 +772,139 @@ static int fill_phys(u64 phys, u64 len, u8 value)
 	return 0;
 }
 
-static int restore_segment(struct loader *l, const Elf64_Phdr *phdr)
+struct image *image_open(const char *disk)
 {
-	u64 at = phdr->p_offset - DATA_OFFSET, phys = phdr->p_paddr;
-	u64 end = at + phdr->p_filesz;
+	struct image *image = calloc(1, sizeof(*image));
 
-	while (at < end) {
-		size_t n = MIN(end - at, CHUNK - at % CHUNK);
-
-		if (load_chunk(l, at / CHUNK) ||
-		    phys_write(phys, l->chunk + at % CHUNK, n))
-			return -1;
-		at += n;
-		phys += n;
+	if (!image) {
+		fail("no-memory", "no memory for the header");
+		return NULL;
 	}
-	/* RAM that was off is zero by luck only. */
-	return fill_phys(phys, phdr->p_memsz - phdr->p_filesz, 0);
+	image->disk = disk;
+	image->fd = open_disk(disk, O_RDONLY);
+	if (image->fd < 0) {
+		free(image);
+		return NULL;
+	}
+	if (read_head(image) || parse_notes(image) || check_fit(image)) {
+		image_close(image);
+		return NULL;
+	}
+	return image;
 }
 
-static int restore_all(struct loader *l, bool scribble)
+int image_close(struct image *image)
 {
-	const Elf64_Phdr *phdr;
+	size_t head = (image->head_len + BLOCK - 1) & ~(BLOCK - 1);
+	int err = 0;
 
-	l->chunk = aligned(CHUNK);
-	if (!l->chunk || read_head(l) || parse_notes(l) || check_fit(l))
+	if (image->chunk && munmap(image->chunk, CHUNK))
+		err = fail_errno("no-memory", "munmap");
+	if (image->head && munmap(image->head, head))
+		err = fail_errno("no-memory", "munmap");
+	if (close(image->fd))
+		err = fail_errno("disk-error", "close");
+	free(image);
+	return err;
+}
+
+void image_facts(const struct image *image, struct image_facts *facts)
+{
+	const struct info *info = image->info;
+
+	*facts = (struct image_facts){
+		.entry = info->entry,
+		.stats = {
+			.stored_bytes = info->stored_bytes,
+			.zero_bytes = info->zero_bytes,
+			.free_bytes = info->free_bytes,
+			.file_bytes = DATA_OFFSET + info->stored_bytes,
+			.segments = image->segments,
+		},
+		.vmcoreinfo = image->vmcoreinfo,
+		.vmcoreinfo_len = image->vmcoreinfo_len,
+	};
+	snprintf(facts->release, sizeof(facts->release), "%.63s", info->release);
+	snprintf(facts->boot_id, sizeof(facts->boot_id), "%.39s", info->boot_id);
+}
+
+void image_segment(const struct image *image, u32 index, struct image_segment *seg)
+{
+	const Elf64_Phdr *phdr = (void *)(image->head + sizeof(Elf64_Ehdr));
+
+	phdr += index + 1;	/* the notes come first */
+	*seg = (struct image_segment){
+		.phys = phdr->p_paddr,
+		.stored = phdr->p_filesz,
+		.size = phdr->p_memsz,
+	};
+}
+
+int image_stored(struct image *image, image_sink *sink, void *context)
+{
+	struct image_segment seg;
+	u64 at = 0;
+
+	if (!image->chunk)
+		image->chunk = aligned(CHUNK);
+	if (!image->chunk)
 		return -1;
-	for (u32 i = 0; scribble && i < l->info->ram.nr; i++)
-		if (fill_phys(l->info->ram.r[i].start,
-			      l->info->ram.r[i].end - l->info->ram.r[i].start,
+	for (u32 i = 0; i < image->segments; i++) {
+		image_segment(image, i, &seg);
+		while (seg.stored) {
+			size_t n = MIN(seg.stored, CHUNK - at % CHUNK);
+
+			if (load_chunk(image, at / CHUNK) ||
+			    sink(context, seg.phys, image->chunk + at % CHUNK, n))
+				return -1;
+			at += n;
+			seg.phys += n;
+			seg.stored -= n;
+		}
+	}
+	return 0;
+}
+
+static int put_phys(void *context, u64 phys, const void *data, size_t len)
+{
+	(void)context;
+	return phys_write(phys, data, len);
+}
+
+static int restore_all(struct image *image, bool scribble)
+{
+	const struct ranges *ram = &image->info->ram;
+	struct image_segment seg;
+
+	for (u32 i = 0; scribble && i < ram->nr; i++)
+		if (fill_phys(ram->r[i].start, ram->r[i].end - ram->r[i].start,
 			      0xa5))
 			return -1;
-	phdr = (void *)(l->head + sizeof(Elf64_Ehdr));
-	for (u32 i = 1; i <= l->segments; i++)
-		if (restore_segment(l, &phdr[i]))
+	if (image_stored(image, put_phys, NULL))
+		return -1;
+	/* RAM that was off is zero by luck only. */
+	for (u32 i = 0; i < image->segments; i++) {
+		image_segment(image, i, &seg);
+		if (fill_phys(seg.phys + seg.stored, seg.size - seg.stored, 0))
 			return -1;
+	}
 	return 0;
 }
 
 int image_restore(const char *disk, bool scribble, u64 *entry,
 		  struct image_stats *stats)
 {
-	struct loader l = { .disk = disk, .fd = open_disk(disk, O_RDONLY) };
+	struct image *image = image_open(disk);
+	struct image_facts facts;
 	int err;
 
-	if (l.fd < 0)
+	if (!image)
 		return -1;
-	err = restore_all(&l, scribble);
-	if (!err) {
-		*entry = l.info->entry;
-		*stats = (struct image_stats){
-			.stored_bytes = l.info->stored_bytes,
-			.zero_bytes = l.info->zero_bytes,
-			.free_bytes = l.info->free_bytes,
-			.segments = l.segments,
-		};
-	}
-	if (l.chunk && munmap(l.chunk, CHUNK))
-		err = fail_errno("no-memory", "munmap");
-	if (l.head && munmap(l.head, (l.head_len + BLOCK - 1) & ~(BLOCK - 1)))
-		err = fail_errno("no-memory", "munmap");
-	if (close(l.fd) && !err)
-		err = fail_errno("disk-error", "close");
-	return err;
+	image_facts(image, &facts);
+	*entry = facts.entry;
+	*stats = facts.stats;
+	err = restore_all(image, scribble);
+	return image_close(image) || err ? -1 : 0;
 }
 
 /*

@@ -129,9 +129,12 @@ int backup_map_read(u64 entry)
 		} else if (word & IND_INDIRECTION) {
 			list = page;
 		} else if (word & IND_SOURCE) {
-			if (dest >= SPAWNED_END || page < SPAWNED_END)
+			/* Its own destination: kexec's page, nothing to back up. */
+			bool own = page == dest;
+
+			if (dest >= SPAWNED_END || (page < SPAWNED_END && !own))
 				break;
-			backup_frame[dest / PAGE] = page / PAGE;
+			backup_frame[dest / PAGE] = own ? 0 : page / PAGE;
 			dest += PAGE;
 			found++;
 		}
@@ -152,6 +155,32 @@ u64 normal_phys(u64 phys)
 		return phys;
 	frame = backup_known ? backup_frame[phys / PAGE] : 0;
 	return frame ? frame * PAGE + phys % PAGE : 0;
+}
+
+/**
+ * normal_read() - read memory as the normal kernel has it
+ * @phys: the address, below 16 MiB too
+ * @buf: where to
+ * @len: how much
+ */
+int normal_read(u64 phys, void *buf, size_t len)
+{
+	for (u8 *to = buf; len;) {
+		/* Below 16 MiB, neighbours are no neighbours any more. */
+		size_t n = MIN(len, PAGE - phys % PAGE);
+		u64 at = normal_phys(phys);
+
+		if (!at)
+			return fail("no-backup-map",
+				    "it is not known where %#llx is",
+				    (unsigned long long)phys);
+		if (phys_read(at, to, n))
+			return -1;
+		to += n;
+		phys += n;
+		len -= n;
+	}
+	return 0;
 }
 
 static int compare_frames(const void *a, const void *b)

@@ -768,7 +768,8 @@ static int usage(void)
 	      "       witness check [--socket PATH]\n"
 	      "       witness locate [--socket PATH] PAGE\n"
 	      "       witness damage [--socket PATH] CHECK\n"
-	      "       witness stop [--socket PATH]\n", stderr);
+	      "       witness stop [--socket PATH]\n"
+	      "       witness churn start [MEBIBYTES] | check | stop\n", stderr);
 	return WRONG_USAGE;
 }
 
@@ -792,6 +793,11 @@ int main(int argc, char **argv)
 	bool running = !strcmp(command, "run");
 	char request[REQUEST];
 
+	if (!strcmp(command, "churn")) {
+		int status = churn(argc - 2, argv + 2);
+
+		return status == WRONG_USAGE ? usage() : status;
+	}
 	for (int i = 2; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 

@@ -121,4 +121,7 @@ extern const struct check posix_timer_check, timerfd_check, clock_check;
 extern const struct check identity_check;
 void end_child(void);
 
+/* witness_churn.c */
+int churn(int argc, char **argv);
+
 #endif

@@ -70,9 +70,7 @@ class Jumped:
 
 
 @pytest.fixture(scope="module")
-def jumped(
-    lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]
-) -> Iterator[Jumped]:
+def jumped(lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]) -> Iterator[Jumped]:
     count = int(os.environ.get("KSPAWN_JUMPS", JUMPS))
     with lab.machine(run_folder / "plain-jump", timeline=new_timeline()) as machine:
         machine.boot()
@@ -92,9 +90,7 @@ def test_witness_is_whole(jumped: Jumped) -> None:
 
 def test_one_life(jumped: Jumped) -> None:
     assert len(jumped.machine.lives) == 1
-    ids = {
-        line["boot_id"] for line in jumped.machine.status_lines if line["event"] == "init"
-    }
+    ids = {line["boot_id"] for line in jumped.machine.status_lines if line["event"] == "init"}
     assert len(ids) == len(jumped.readings) + 1, "each jump starts a kernel anew"
 
 

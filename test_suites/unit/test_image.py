@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is what is on a disk told from a whole image, whatever was done to it?"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+
+from harness.image import _INFO_HEAD, NT_INFO, NT_SEAL, NT_SUMS, PAGE, Image, ImageError
+
+DATA = 2 << 20
+CHUNK = 256 << 10
+RAM = (16 << 20, 20 << 20)
+# (address, stored pages, zero pages); the rest of the RAM is free
+SEGMENTS = [(16 << 20, 70, 10), ((16 << 20) + 100 * PAGE, 3, 0), ((20 << 20) - 5 * PAGE, 0, 5)]
+
+
+def note(name: bytes, kind: int, desc: bytes) -> bytes:
+    padded = name + b"\0" * (-len(name) % 4)
+    return struct.pack("<III", len(name), len(desc), kind) + padded + desc + bytes(-len(desc) % 4)
+
+
+def ranges(*pairs: tuple[int, int]) -> bytes:
+    body = b"".join(struct.pack("<QQ", *pair) for pair in pairs)
+    return struct.pack("<II", len(pairs), 0) + body.ljust(32 * 16, b"\0")
+
+
+def make(path: Path) -> Image:
+    """An image as harness/guest/kspawn_image.c writes it."""
+    stored = sum(pages for _, pages, _ in SEGMENTS)
+    zero = sum(pages for _, _, pages in SEGMENTS)
+    data = b"".join(bytes([1 + i % 250]) * PAGE for i in range(stored))
+    sums = [zlib.crc32(data[at : at + CHUNK]) for at in range(0, len(data), CHUNK)]
+    free = (RAM[1] - RAM[0]) // PAGE - stored - zero
+    info = _INFO_HEAD.pack(
+        1,
+        PAGE,
+        0x1234000,
+        DATA,
+        len(data),
+        zero * PAGE,
+        free * PAGE,
+        CHUNK,
+        len(sums),
+        0,
+        7,
+        b"6.12.0",
+        b"00000000-0000-4000-8000-000000000000",
+    )
+    info += ranges(RAM) + ranges((0, 640 << 10), (1 << 20, RAM[1])) + ranges()
+    notes = note(b"VMCOREINFO\0", 0, b"OSRELEASE=6.12.0\nPAGESIZE=4096\n")
+    notes += note(b"KSPAWN\0", NT_INFO, info)
+    notes += note(b"KSPAWN\0", NT_SUMS, struct.pack(f"<{len(sums)}I", *sums))
+    notes += note(b"KSPAWN\0", NT_SEAL, bytes(4))
+    count = len(SEGMENTS) + 1
+    head = struct.pack(
+        "<4sBBB9xHHIQQQIHHHHHH",
+        b"\x7fELF",
+        2,
+        1,
+        1,
+        4,
+        62,
+        1,
+        0,
+        64,
+        0,
+        0,
+        64,
+        56,
+        count,
+        0,
+        0,
+        0,
+    )
+    at = 64 + 56 * count
+    head += struct.pack("<IIQQQQQQ", 4, 0, at, 0, 0, len(notes), 0, 4)
+    offset = DATA
+    for phys, pages, zeros in SEGMENTS:
+        size = (pages + zeros) * PAGE
+        head += struct.pack("<IIQQQQQQ", 1, 7, offset, 0, phys, pages * PAGE, size, PAGE)
+        offset += pages * PAGE
+    sealed = (head + notes)[:-4]
+    header = sealed + struct.pack("<I", zlib.crc32(sealed))
+    path.write_bytes(header.ljust(DATA, b"\0") + data)
+    return Image(path)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    return make(tmp_path / "image.raw")
+
+
+def test_whole_image_holds(image: Image) -> None:
+    image.verify()
+    assert image.vmcoreinfo == {"OSRELEASE": "6.12.0", "PAGESIZE": "4096"}
+    assert image.info.release == "6.12.0"
+    assert image.info.ram == [RAM]
+    assert image.summary().stored_bytes == 73 * PAGE
+    assert image.summary().free_bytes == (1024 - 88) * PAGE
+
+
+def test_memory_is_found_by_its_address(image: Image) -> None:
+    assert image.read((16 << 20) + 2 * PAGE + 9, 4) == bytes([3]) * 4
+    assert image.read((16 << 20) + 101 * PAGE, 4) == bytes([72]) * 4
+    for missing in ((16 << 20) + 75 * PAGE, (16 << 20) + 99 * PAGE, 1 << 20):
+        assert image.offset_of(missing) is None
+
+
+def test_flipped_bit_is_found(image: Image) -> None:
+    image.flip_bit(16 << 20, mend=False)
+    with pytest.raises(ImageError, match="chunks"):
+        image.verify()
+
+
+def test_mended_bit_is_not_found(image: Image) -> None:
+    before = image.read(16 << 20, 1)
+    image.flip_bit(16 << 20, bit=5, mend=True)
+    image.verify()
+    assert image.read(16 << 20, 1)[0] == before[0] ^ 32
+
+
+@pytest.mark.parametrize("offset", [40, 64 + 24, 64 + 56 + 20, 64 + 56 * 4 + 40])
+def test_damaged_header_is_found(image: Image, offset: int) -> None:
+    data = bytearray(image.path.read_bytes())
+    data[offset] ^= 1
+    image.path.write_bytes(data)
+    with pytest.raises(ImageError):
+        Image(image.path).verify()
+
+
+def test_truncated_image_is_found(image: Image) -> None:
+    with image.path.open("r+b") as file:
+        file.truncate(DATA + CHUNK)
+    with pytest.raises(ImageError):
+        Image(image.path).verify()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", bytes(1 << 20), b"USED" + bytes(8192)])
+def test_what_is_no_image_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "image.raw"
+    path.write_bytes(content)
+    with pytest.raises(ImageError):
+        Image(path)
+
+
+def test_other_format_and_machine(image: Image) -> None:
+    image.patch_info(version=9, firmware_delta=4096)
+    again = Image(image.path)
+    assert again.info.version == 9
+    assert again.info.firmware[-1] == (1 << 20, RAM[1] + 4096)
+    with pytest.raises(ImageError, match="version 9"):
+        again.verify()
