@@ -149,11 +149,23 @@ class Hypervisor:
         self.scratch.mkdir(parents=True)
         (self.runtime / "scratch").symlink_to(self.scratch)
         self._guard = guard.Guard(runtime=self.runtime, scratch=self.scratch)
+        self._domains: dict[str, Domain] = {}
         try:
             self.connection = self._open()
+            # One for all domains: libvirt takes a callback only once.
+            self.connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+            )
         except BaseException:
             self._release()
             raise
+
+    def _lifecycle(
+        self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object
+    ) -> None:
+        known = self._domains.get(domain.name())
+        if known is not None and event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            known.note_stop(detail)
 
     def _open(self) -> libvirt.virConnect:
         _EventLoop.start()
@@ -192,12 +204,17 @@ class Hypervisor:
         if not self.embedded:
             flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
         domain = Domain(self, spec)
+        self._domains[spec.name] = domain
         try:
             domain.start(flags)
         except BaseException:
             domain.destroy()
             raise
         return domain
+
+    def forget(self, domain: Domain) -> None:
+        """No more news of a domain is wanted."""
+        self._domains.pop(domain.spec.name, None)
 
     def close(self) -> None:
         """Close the connection and remove all that was left."""
@@ -237,15 +254,11 @@ class Domain:
         self._domain: Any = None
         self._stopped = threading.Event()
         self._detail = -1
-        self._callback: int | None = None
         self.sockets: dict[Path, socket.socket] = {}
 
     def start(self, flags: int) -> None:
         """Create the domain paused, connect its sockets, let it run."""
         connection = self._hypervisor.connection
-        self._callback = connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
-        )
         try:
             self._domain = connection.createXML(self.spec.xml(emulator=emulator_path()), flags)
             for serial in self.spec.serials:
@@ -274,12 +287,10 @@ class Domain:
                         self.start_time = int(fields[19])
                         return
 
-    def _lifecycle(
-        self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object
-    ) -> None:
-        if domain.name() == self.spec.name and event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
-            self._detail = detail
-            self._stopped.set()
+    def note_stop(self, detail: int) -> None:
+        """Told by libvirt that QEMU is gone, and why."""
+        self._detail = detail
+        self._stopped.set()
 
     @property
     def running(self) -> bool:
@@ -348,10 +359,7 @@ class Domain:
         for client in self.sockets.values():
             client.close()
         self.sockets.clear()
-        if self._callback is not None:
-            with contextlib.suppress(libvirt.libvirtError):
-                self._hypervisor.connection.domainEventDeregisterAny(self._callback)
-            self._callback = None
+        self._hypervisor.forget(self)
 
 
 def new_name() -> str:

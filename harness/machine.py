@@ -144,6 +144,12 @@ class KernelLog:
         text = self.path.read_bytes()[-16384:].decode(errors="replace")
         return "\n".join(text.replace("\r", "").splitlines()[-lines:])
 
+    def excerpt(self, splat: Splat, lines: int = 60) -> str:
+        """The log from a splat on, with a few lines before it."""
+        text = self.path.read_bytes().decode(errors="replace")
+        first = max(0, splat.log_line - 4)
+        return "\n".join(text.replace("\r", "").splitlines()[first : first + lines])
+
 
 class Machine:
     """One machine, through as many lives of QEMU as it takes.
@@ -332,10 +338,14 @@ class Machine:
             self.domain.wait_stopped(end.sub(_POLL, "the end of the splat"))
             self._scan()
         self._scan(last=True)
+        raise self._crash(splat)
+
+    def _crash(self, splat: Splat) -> KernelCrashError:
         where = f" in {splat.function}" if splat.function else ""
-        raise KernelCrashError(
+        logs = [log for log in self.logs if log.path.name == splat.log]
+        return KernelCrashError(
             f"{splat.kind}{where}: {splat.title} ({splat.log}:{splat.log_line})",
-            log_tail=self._tail(),
+            log_tail=logs[0].excerpt(splat) if logs else "",
         )
 
     def _raise_open_splat(self) -> None:
@@ -343,10 +353,7 @@ class Machine:
         self._scan(last=True)
         for splat in self.splats:
             if not splat.expected:
-                raise KernelCrashError(
-                    f"{splat.kind}: {splat.title} ({splat.log}:{splat.log_line})",
-                    log_tail=self._tail(),
-                )
+                raise self._crash(splat)
 
     def _check_alive(self, *, off_is_fine: bool = False) -> None:
         self._scan()
@@ -608,8 +615,8 @@ class Machine:
             self._wait_off()
             self.state = State.OFF
 
-    def _wait_off(self) -> None:
-        deadline = self.timeouts.deadline("power_off", "power off")
+    def _wait_off(self, deadline: Deadline | None = None) -> None:
+        deadline = deadline or self.timeouts.deadline("power_off", "power off")
         while self.domain.running:
             self._next_status(_POLL)
             self._check_alive(off_is_fine=True)
@@ -747,6 +754,61 @@ class Machine:
             self.state = ends_as
             raise refused
         return back
+
+    def hibernate_classic(self) -> None:
+        """Hibernate by the kernel's own means (swsusp), until the power is off.
+
+        The image goes to the swap area that the disk is made into. This is the
+        baseline that the other ways are compared with.
+
+        Raises:
+            KernelError: A kernel crashed, hung, or refused.
+        """
+        assert self._shell is not None
+        disk = self.disk_name()
+        limit = self.timeouts.deadline("command", "swap")
+        self._shell.run(f"mkswap {disk} && swapon {disk}", limit).check()
+        self._shell.run("echo shutdown > /sys/power/disk", limit).check()
+        back = json.dumps(
+            {"role": "normal", "event": "back", "command": "swsusp", "outcome": "image"}
+        )
+        failed = json.dumps(
+            {"role": "normal", "event": "spawn-failed", "status": "swsusp", "detail": "refused"}
+        )
+        with (
+            self._transition(State.RUNNING, to=State.HIBERNATED),
+            self.timeline.phase("save", boot=self.boot_number, kernel="normal"),
+        ):
+            self._background(
+                "sh -c "
+                + shlex.quote(
+                    f"echo disk > /sys/power/state && echo '{back}' > /dev/ttyS1"
+                    f" || echo '{failed}' > /dev/ttyS1"
+                )
+            )
+            self.state = State.HIBERNATING
+            self._wait_off(self.timeouts.deadline("save", "swsusp"))
+        self._image_key = self._host_key
+
+    def resume_classic(self) -> dict[str, Any]:
+        """Boot a kernel that finds the swsusp image and resumes it.
+
+        Returns:
+            The status line of the kernel that is back.
+
+        Raises:
+            KernelError: A kernel crashed or hung.
+        """
+        with self._transition(State.HIBERNATED, to=State.RUNNING):
+            self.state = State.RESUMING
+            with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="loader"):
+                self._start(
+                    kernel=self.kernels.normal.bzimage,
+                    initrd=self.initrd(),
+                    cmdline=f"{NORMAL_CMDLINE.replace('ttyS0', 'ttyS2')} resume={self.disk_name()}",
+                    logs=("normal", "loader"),
+                )
+            return self._wait_resumed()
 
     def _boot_loader(self, *, line: str, logs: Sequence[str], append: str = "") -> None:
         """Boot a normal kernel that is there to resume another one."""

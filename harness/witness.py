@@ -265,6 +265,28 @@ class Witness:
         self.machine.run(f"witness damage {what}").check()
 
 
+def churn_start(machine: Machine, *, mebibytes: int = 8) -> None:
+    """Start a process that takes, dirties and frees memory all the time.
+
+    Args:
+        machine: A running machine.
+        mebibytes: The most that it takes at once.
+    """
+    machine.run(f"witness churn start {mebibytes}").check()
+
+
+def churn_check(machine: Machine) -> dict[str, Any]:
+    """Whether that process still goes on, and found its memory as it must be.
+
+    Args:
+        machine: A running machine.
+
+    Returns:
+        What it says: ok, alive, rounds, and pages that were not_zero or lost.
+    """
+    return _json(machine.run("witness churn check").out)
+
+
 def _json(text: str) -> dict[str, Any]:
     try:
         line: dict[str, Any] = json.loads(text.strip().splitlines()[-1])

@@ -30,6 +30,8 @@ struct churn {
 	_Atomic int32_t pid;
 };
 
+static int kmsg = -1;
+
 static struct churn *churn_state(bool create)
 {
 	int flags = O_RDWR | O_CLOEXEC | (create ? O_CREAT | O_TRUNC : 0);
@@ -48,15 +50,31 @@ static struct churn *churn_state(bool create)
 	return state;
 }
 
-static bool zeros(struct churn *state, const uint64_t *page)
+/* To the kernel's log: a kernel this wrong may take no connection any more. */
+static void found(struct churn *state, _Atomic uint32_t *count,
+		  const char *what, uint64_t word)
+{
+	char line[96];
+	int len;
+
+	state->word = word;
+	if ((*count)++ || kmsg < 0)
+		return;
+	len = snprintf(line, sizeof(line), "witness: %s: %#llx", what,
+		       (unsigned long long)word);
+	if (write(kmsg, line, len) != len)
+		kmsg = -1;
+}
+
+static void check_zeros(struct churn *state, const uint64_t *page)
 {
 	for (size_t i = 1; i < WORDS; i++) {
 		if (page[i]) {
-			state->word = page[i];
-			return false;
+			found(state, &state->not_zero,
+			      "a fresh page is not zero", page[i]);
+			return;
 		}
 	}
-	return true;
 }
 
 /* Fresh anonymous memory: written first, or it is all one page of zeros. */
@@ -70,15 +88,15 @@ static bool anonymous(struct churn *state, size_t bytes, uint64_t seed)
 		return false;
 	for (size_t at = 0; at < words; at += WORDS) {
 		mem[at] = seed;
-		state->not_zero += !zeros(state, mem + at);
+		check_zeros(state, mem + at);
 		for (size_t i = 0; i < WORDS; i++)
 			mem[at + i] = seed ^ (at + i);
 	}
 	for (size_t at = 0; at < words; at += WORDS) {
 		for (size_t i = 0; i < WORDS; i++) {
 			if (mem[at + i] != (seed ^ (at + i))) {
-				state->word = mem[at + i];
-				state->lost++;
+				found(state, &state->lost,
+				      "a page lost its content", mem[at + i]);
 				break;
 			}
 		}
@@ -165,6 +183,8 @@ static int churn_start(size_t mebibytes)
 		if (setsid() < 0 || null < 0 || dup2(null, 0) < 0 ||
 		    dup2(null, 1) < 0 || dup2(null, 2) < 0)
 			_exit(1);
+		/* Optional: without root there is none. */
+		kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 		churn_forever(state, mebibytes);
 	}
 	state->pid = pid;

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does an image come back by way of a normal kernel that starts the resuming one?
+
+A normal kernel boots with all its memory, as on any machine, finds the image,
+and starts a resuming kernel in 0-16 MiB by a plain kexec.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import damage
+from harness.cycle import Cycle
+from harness.errors import ExitCode, RefusedError
+from harness.lab import Lab
+from harness.machine import Machine, State
+from harness.result import Verdict
+from harness.specs import load_vm_config
+from harness.suite import CycleSuite
+from harness.timeline import Timeline
+from harness.witness import Witness
+
+pytestmark = pytest.mark.vm
+
+NewTimeline = Callable[[], Timeline]
+
+
+@pytest.mark.ci
+class TestCycle(CycleSuite):
+    """One cycle on the chosen machine."""
+
+    resume_path = "conservative"
+
+
+@pytest.mark.parametrize(("config", "la57"), [("default", False), ("smp2", True)])
+def test_paging_depths_and_cpus(
+    lab: Lab, folder: Path, new_timeline: NewTimeline, config: str, la57: bool
+) -> None:
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        config=load_vm_config(config).model_copy(update={"cpu_features": {"la57": la57}}),
+        resume_path="conservative",
+    ).run()
+    assert result.verdict is Verdict.PASSED, result.reason
+
+
+def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        mutate_image=damage.flip_with_mending,
+        resume_path="conservative",
+    ).run()
+    assert result.verdict is Verdict.FAILED
+    assert result.exit_code == ExitCode.CHECK_FAILED
+    failed = {check.name for check in result.checks if not check.ok}
+    assert failed == {"witness.anonymous-memory"}
+
+
+@dataclass
+class Hibernated:
+    """A hibernated machine, and a copy of its good image."""
+
+    machine: Machine
+    good: Path
+
+
+@pytest.fixture(scope="module")
+def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterator[Hibernated]:
+    with lab.machine(run_folder / "conservative-refusals", timeline=new_timeline()) as machine:
+        machine.boot()
+        Witness.start(machine)
+        machine.hibernate()
+        good = machine.disk.with_suffix(".good")
+        shutil.copy(machine.disk, good)
+        yield Hibernated(machine, good)
+
+
+@pytest.mark.parametrize(
+    ("harm", "status", "state"),
+    [
+        # What the header says is seen before the kexec: the first kernel lives on.
+        (damage.absent, "absent", State.RUNNING),
+        (damage.flipped_in_header, "damaged", State.RUNNING),
+        (damage.other_ram_size, "foreign", State.RUNNING),
+        # What is wrong with the data is seen by the resuming kernel, which switches off.
+        (damage.flipped_without_mending, "damaged", State.HIBERNATED),
+    ],
+)
+def test_bad_image_is_refused(
+    hibernated: Hibernated, harm: Callable[[Path], None], status: str, state: State
+) -> None:
+    machine = hibernated.machine
+    if machine.state is State.RUNNING:
+        machine.unplug()
+    shutil.copy(hibernated.good, machine.disk)
+    harm(machine.disk)
+    with pytest.raises(RefusedError) as refusal:
+        machine.resume_conservative()
+    assert refusal.value.status == status, refusal.value
+    assert machine.state is state
+    if state is State.RUNNING:
+        assert machine.run("uname -s").check().strip() == "Linux"
+
+
+def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
+    """The control of the refusals: the same copy, undamaged, resumes."""
+    machine = hibernated.machine
+    if machine.state is State.RUNNING:
+        machine.unplug()
+    shutil.copy(hibernated.good, machine.disk)
+    assert machine.resume_conservative()["outcome"] == "image"

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does the hibernation image hold used pages only, and all of them?
+
+A page too many costs room, a page too few the normal kernel: both are looked
+for, with memory that is dirtied and freed, up to the jump and on after it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cycle import Cycle, passed
+from harness.image import PAGE, Image
+from harness.lab import Lab
+from harness.machine import Machine
+from harness.result import Verdict
+from harness.specs import load_vm_config
+from harness.timeline import Timeline
+from harness.verdict import free_pages
+from harness.witness import Witness, churn_check, churn_start
+
+pytestmark = [pytest.mark.vm]
+
+NewTimeline = Callable[[], Timeline]
+
+FILL_MIB = 200
+MARK = b"freed before the jump\n"
+# What a CPU keeps in its lists of pages is not free by any count.
+PER_CPU_MIB = 8
+# Used again for other things before the jump: 16 MiB of it is the backup area.
+REUSED_MIB = 32
+CYCLES = 4
+
+
+def dirty_and_free(cycle: Cycle) -> None:
+    """Fill pages with a pattern, and give them back right before the jump."""
+    text = MARK.decode().strip()
+    cycle.machine.run(
+        f"yes '{text}' | dd of=/tmp/fill bs=1M count={FILL_MIB} iflag=fullblock && rm /tmp/fill"
+    ).check()
+
+
+def marked_mib(image: Image) -> int:
+    """How much of the image is the pattern."""
+    pages = 0
+    for chunk in image.chunks():
+        for at in range(0, len(chunk), PAGE):
+            pages += MARK * 16 in chunk[at : at + PAGE]
+    return pages * PAGE >> 20
+
+
+def filtered(machine: Machine) -> dict[str, Any]:
+    return machine.status_of("hibernating", "filtered")
+
+
+class Run:
+    """A cycle with memory that was freed, and how much of it is in the image."""
+
+    def __init__(self, lab: Lab, folder: Path, timeline: Timeline, append: str = "") -> None:
+        self.marked = -1
+        self.cycle = Cycle(
+            lab=lab,
+            folder=folder,
+            timeline=timeline,
+            mutate_running=dirty_and_free,
+            mutate_image=self._count,
+            hibernating_append=append,
+        )
+        self.result = self.cycle.run()
+        assert self.result.verdict is Verdict.PASSED, self.result.reason
+        assert passed(self.result, "image.free-pages")
+        assert self.result.image is not None
+        self.image = self.result.image
+
+    def _count(self, cycle: Cycle) -> None:
+        assert cycle.seen.image is not None
+        self.marked = marked_mib(cycle.seen.image)
+
+
+@pytest.mark.ci
+def test_freed_pages_are_not_stored(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    run = Run(lab, folder, new_timeline())
+    assert run.marked <= PER_CPU_MIB
+    assert run.image.free_bytes > FILL_MIB << 20
+    line = filtered(run.cycle.machine)
+    assert line["free_pages"] == line["listed_pages"]
+    assert line["unknown_pages"] == 0
+
+
+def test_without_filter_they_are_stored(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """The control: the pattern is in the image, which resumes as well."""
+    run = Run(lab, folder, new_timeline(), append="kspawn.filter=0")
+    assert run.marked >= FILL_MIB - REUSED_MIB
+    assert run.image.free_bytes == 0
+    assert run.image.stored_bytes >= FILL_MIB - REUSED_MIB << 20
+    assert filtered(run.cycle.machine)["reason"] == "off"
+
+
+@pytest.mark.parametrize("config", ["default", "smp2"])
+def test_memory_in_motion(lab: Lab, folder: Path, new_timeline: NewTimeline, config: str) -> None:
+    """Memory is taken, dirtied and freed all the time, through several cycles."""
+    with lab.machine(folder, timeline=new_timeline(), config=load_vm_config(config)) as machine:
+        machine.boot()
+        witness = Witness.start(machine)
+        churn_start(machine)
+        for number in range(CYCLES):
+            machine.hibernate()
+            image = Image(machine.disk)
+            image.verify()
+            line = filtered(machine)
+            assert line["free_pages"] == line["listed_pages"], number
+            assert image.info.free_bytes // PAGE + line["below_pages"] == line["free_pages"]
+            assert machine.resume()["outcome"] == "image"
+            assert [check for check in witness.check() if not check.ok] == [], number
+            found = churn_check(machine)
+            assert found["ok"], (number, found)
+        assert machine.splats == []
+
+
+def hibernated(machine: Machine) -> tuple[dict[str, Any], Image]:
+    machine.hibernate()
+    image = Image(machine.disk)
+    image.verify()
+    return filtered(machine), image
+
+
+def test_init_on_free_keeps_all(machine: Machine) -> None:
+    """This kernel takes its free pages for zero, and does not look again."""
+    machine.boot(append="init_on_free=1")
+    churn_start(machine)
+    line, image = hibernated(machine)
+    assert (line["status"], line["reason"]) == ("kept", "content")
+    assert image.info.free_bytes == 0
+    assert machine.resume()["outcome"] == "image"
+    found = churn_check(machine)
+    assert found["ok"], found
+    assert machine.splats == []
+
+
+def test_init_on_free_needs_them(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """The mutation: left out all the same, they come back as what lay there."""
+
+    def start(cycle: Cycle) -> None:
+        churn_start(cycle.machine)
+
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        append="init_on_free=1",
+        hibernating_append="kspawn.filter=force",
+        mutate_running=start,
+        timeouts=replace(lab.timeouts(), back=5.0, ssh=5.0),
+    ).run()
+    assert result.image is not None
+    assert result.image.free_bytes > 0
+    assert result.verdict is Verdict.FAILED
+    # Its tables of pages are made of such pages too: it may get no further.
+    log = (folder / "2-normal.log").read_text(errors="replace")
+    assert "a fresh page is not zero: 0xa5a5a5a5a5a5a5a5" in log or result.splats, result.reason
+
+
+def test_lost_boot_log_keeps_all(machine: Machine) -> None:
+    """Nobody can say any more what the kernel does with its free pages."""
+    machine.boot(append="printk.devkmsg=on")
+    machine.run(
+        "line=$(yes x | head -n 450 | tr -d '\\n');"
+        'for i in $(seq 1500); do echo "<7>$line" > /dev/kmsg; done'
+    ).check()
+    line, image = hibernated(machine)
+    assert (line["status"], line["reason"]) == ("kept", "content")
+    assert "unknown" in line["detail"]
+    assert image.info.free_bytes == 0
+
+
+def write_memory(machine: Machine, phys: int, data: bytes) -> None:
+    text = "".join(f"\\{byte:03o}" for byte in data)
+    machine.run(
+        f"printf '{text}' | dd of=/dev/mem bs=1 seek={phys} conv=notrunc 2>/dev/null"
+    ).check()
+
+
+def vmcoreinfo(machine: Machine) -> tuple[int, bytes]:
+    """The address of the note, and the note."""
+    phys = int(machine.run("cut -d' ' -f1 /sys/kernel/vmcoreinfo").check(), 16)
+    text = machine.run(
+        f"dd if=/dev/mem bs=4096 skip={phys // PAGE} count=2 2>/dev/null | base64"
+    ).check()
+    return phys, base64.b64decode(text)
+
+
+def no_vmcoreinfo(machine: Machine) -> None:
+    phys, _ = vmcoreinfo(machine)
+    write_memory(machine, phys, bytes(4))
+
+
+def used_pages_look_free(machine: Machine) -> None:
+    """As if a used page were marked as a free one is."""
+    phys, note = vmcoreinfo(machine)
+    found = re.search(rb"NUMBER\(PAGE_BUDDY_MAPCOUNT_VALUE\)=(-?\d+)", note)
+    assert found
+    value = b"-1".ljust(len(found[1]), b"\n")
+    write_memory(machine, phys + found.start(1), value)
+
+
+def elsewhere(machine: Machine) -> None:
+    """The page tables are not where they are said to be."""
+    phys, note = vmcoreinfo(machine)
+    found = re.search(rb"SYMBOL\(swapper_pg_dir\)=([0-9a-f]+)", note)
+    assert found
+    address = int(found[1], 16) + (64 << 20)
+    write_memory(machine, phys + found.start(1), f"{address:x}".encode())
+
+
+@pytest.mark.parametrize("damage", [no_vmcoreinfo, used_pages_look_free, elsewhere])
+def test_what_is_not_understood_is_kept(
+    machine: Machine, damage: Callable[[Machine], None]
+) -> None:
+    machine.boot()
+    witness = Witness.start(machine)
+    damage(machine)
+    line, image = hibernated(machine)
+    assert (line["status"], line["reason"]) == ("kept", "failed"), line
+    assert image.info.free_bytes == 0
+    # And the check of every cycle would say so.
+    assert not free_pages(line, left_out=0, memfree=image.info.memfree_pages)[0]
+    assert machine.resume()["outcome"] == "image"
+    assert [check for check in witness.check() if not check.ok] == []

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does an image come back through /dev/snapshot, with no kexec and no patch?
+
+A normal kernel with all its memory feeds it to swsusp; docs/resume-snapshot.md
+says how. What it refuses, it refuses before anything is touched, and goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import damage
+from harness.cycle import Cycle
+from harness.errors import ExitCode, RefusedError
+from harness.lab import Lab
+from harness.machine import Machine, State
+from harness.result import Verdict
+from harness.specs import load_vm_config
+from harness.suite import CycleSuite
+from harness.timeline import Timeline
+from harness.witness import Witness
+
+pytestmark = pytest.mark.vm
+
+NewTimeline = Callable[[], Timeline]
+
+
+@pytest.mark.ci
+class TestCycle(CycleSuite):
+    """One cycle on the chosen machine."""
+
+    resume_path = "snapshot"
+
+
+@pytest.mark.parametrize(("config", "la57"), [("default", False), ("smp2", True), ("smp2", False)])
+def test_paging_depths_and_cpus(
+    lab: Lab, folder: Path, new_timeline: NewTimeline, config: str, la57: bool
+) -> None:
+    """The entry has page tables of the depth that the kernels run at."""
+    features = {"la57": la57}
+    cycle = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        config=load_vm_config(config).model_copy(update={"cpu_features": features}),
+        resume_path="snapshot",
+    )
+    result = cycle.run()
+    assert result.verdict is Verdict.PASSED, result.reason
+    levels = cycle.machine.status_of("resuming", "restored")["levels"]
+    assert levels == (5 if la57 else 4)
+
+
+@pytest.mark.parametrize("memory", ["256MiB", "2GiB"])
+def test_sizes_of_memory(lab: Lab, folder: Path, new_timeline: NewTimeline, memory: str) -> None:
+    """Also beyond the GiB that one page directory maps."""
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        config=load_vm_config("default").model_copy(update={"memory": memory}),
+        resume_path="snapshot",
+    ).run()
+    assert result.verdict is Verdict.PASSED, result.reason
+
+
+def test_image_of_all_memory(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """Free pages are in it: most are zero, and the entry clears them."""
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        hibernating_append="kspawn.filter=0",
+        resume_path="snapshot",
+    ).run()
+    assert result.verdict is Verdict.PASSED, result.reason
+    assert result.image is not None
+    assert result.image.free_bytes == 0
+
+
+def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        mutate_image=damage.flip_with_mending,
+        resume_path="snapshot",
+    ).run()
+    assert result.verdict is Verdict.FAILED
+    assert result.exit_code == ExitCode.CHECK_FAILED
+    failed = {check.name for check in result.checks if not check.ok}
+    assert failed == {"witness.anonymous-memory"}
+
+
+@dataclass
+class Hibernated:
+    """A hibernated machine, the boot_id in its image, and a copy of that."""
+
+    machine: Machine
+    boot_id: str
+    good: Path
+
+
+@pytest.fixture(scope="module")
+def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterator[Hibernated]:
+    with lab.machine(run_folder / "snapshot-refusals", timeline=new_timeline()) as machine:
+        boot_id = str(machine.boot()["boot_id"])
+        Witness.start(machine)
+        machine.hibernate()
+        good = machine.disk.with_suffix(".good")
+        shutil.copy(machine.disk, good)
+        yield Hibernated(machine, boot_id, good)
+
+
+@pytest.mark.parametrize(
+    ("harm", "status"),
+    [
+        (damage.absent, "absent"),
+        (damage.flipped_in_header, "damaged"),
+        (damage.flipped_without_mending, "damaged"),
+        (damage.truncated, "truncated"),
+        (damage.other_ram_size, "foreign"),
+        (damage.other_format, "foreign"),
+    ],
+)
+def test_bad_image_is_refused_and_the_loader_lives_on(
+    hibernated: Hibernated, harm: Callable[[Path], None], status: str
+) -> None:
+    """Even when most of the image has been loaded: all of that is given back."""
+    machine = hibernated.machine
+    if machine.state is State.RUNNING:
+        machine.unplug()
+    shutil.copy(hibernated.good, machine.disk)
+    harm(machine.disk)
+    with pytest.raises(RefusedError) as refusal:
+        machine.resume_snapshot()
+    assert refusal.value.status == status, refusal.value
+    assert_lives_on(machine, hibernated.boot_id)
+
+
+def assert_lives_on(machine: Machine, hibernated: str) -> None:
+    """It is the kernel that was to load the image, whole and with its memory."""
+    assert machine.state is State.RUNNING
+    text = machine.run("cat /proc/sys/kernel/random/boot_id; free -m | grep Mem:").check()
+    boot_id, _, total, _, free, *_ = text.split()
+    assert boot_id == machine.status_of("resuming", "init")["boot_id"]
+    assert boot_id != hibernated
+    assert int(free) > 0.7 * int(total), text
+    assert "Freezing" not in machine.run("dmesg").check()
+
+
+def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
+    """The control of the refusals: the same copy, undamaged, resumes."""
+    machine = hibernated.machine
+    if machine.state is State.RUNNING:
+        machine.unplug()
+    shutil.copy(hibernated.good, machine.disk)
+    assert machine.resume_snapshot()["outcome"] == "image"
+    text = machine.run("cat /proc/sys/kernel/random/boot_id").check()
+    assert text.strip() == hibernated.boot_id
+
+
+def test_image_beyond_free_memory_is_refused(machine: Machine) -> None:
+    """It says so before it begins, and `restricted` can still take the image."""
+    boot_id = str(machine.boot()["boot_id"])
+    machine.run("mount -o remount,size=90% /dev/shm").check()
+    machine.run("tr '\\0' x </dev/zero | head -c 360M >/dev/shm/x").check()
+    before = machine.run("md5sum /dev/shm/x").check()
+    machine.hibernate()
+    with pytest.raises(RefusedError, match="of free memory") as refusal:
+        machine.resume_snapshot()
+    assert refusal.value.status == "no-memory"
+    assert_lives_on(machine, boot_id)
+    machine.unplug()
+    assert machine.resume()["outcome"] == "image"
+    assert machine.run("md5sum /dev/shm/x").check() == before
