@@ -256,14 +256,12 @@ def main() -> None:
         sys.exit(int(code or 0))
     except click.exceptions.Exit as exc:
         sys.exit(exc.exit_code)
-    except click.Abort:
-        sys.exit(130)
     except click.ClickException as exc:
         exc.show()
         sys.exit(int(ExitCode.USAGE))
     except KspawnError as exc:
         err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
         sys.exit(int(exc.exit_code))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         err.print("[bold red]kspawn[/]: interrupted; all machines are stopped")
         sys.exit(128 + (_stopped_by[0] if _stopped_by else signal.SIGINT))

@@ -61,4 +61,4 @@ def test_pm_test(machine: Machine, level: str) -> None:
     limit = machine.timeouts.deadline("save", level, memory=4 << 30)
     machine.run("echo disk > /sys/power/state", deadline=limit).check()
     assert failures(machine, holder, before) == []
-    assert "hibernation debug: Waiting" in machine.run("dmesg").check()
+    assert "debug: Waiting for 5 seconds" in machine.run("dmesg").check()
