@@ -24,6 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kspawn")
     group.addoption("--kernel", default="linux-6.12", help="name or YAML file of the kernel")
     group.addoption("--vm-config", default="default", help="name or YAML file of the machine")
+    group.addoption(
+        "--config-fragment",
+        type=Path,
+        action="append",
+        default=[],
+        help="config fragment applied after those of the kernel; may be repeated",
+    )
     group.addoption("--accel", choices=accel.CHOICES, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=EMBEDDED, help="where the machines run")
     group.addoption(
@@ -84,6 +91,9 @@ def options(pytestconfig: pytest.Config) -> Options:
         vm_config=pytestconfig.getoption("--vm-config"),
         accel=pytestconfig.getoption("--accel"),
         libvirt_uri=pytestconfig.getoption("--libvirt-uri"),
+        config_fragments=tuple(
+            path.absolute() for path in pytestconfig.getoption("--config-fragment")
+        ),
     )
 
 
@@ -132,3 +142,26 @@ def machine(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]) -> Ite
     """A machine, switched off."""
     with lab.machine(folder, timeline=new_timeline()) as made:
         yield made
+
+
+@pytest.fixture(scope="class")
+def cycle_result(
+    lab: Lab,
+    run_folder: Path,
+    new_timeline: Callable[[], Timeline],
+    request: pytest.FixtureRequest,
+) -> Result:
+    """The result of one cycle, by the way back that the suite names or the user chose."""
+    named: str | None = request.cls.resume_path
+    option = request.config.getoption
+    folder = run_folder / (f"cycle-{named}" if named else "cycle")
+    if named is None and option("--run-folder"):
+        folder = run_folder
+    result = cycle.Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        resume_path=named or option("--resume-path"),
+    ).run()
+    note_outcome(request.config, result)
+    return result

@@ -23,8 +23,9 @@ from harness.result import ImageInfo
 
 FORMAT_VERSION = 1
 PAGE = 4096
+MAX_SEGMENTS = 32768
 NOTE_NAME = b"KSPAWN"
-NT_INFO, NT_SUMS, NT_SEAL = 1, 2, 3
+NT_INFO, NT_SUMS, NT_SEAL = 0x4B530001, 0x4B530002, 0x4B530003
 _INFO_HEAD = struct.Struct("<IIQQQQQIIQQ64s40s")
 _NUMBERS = (
     "version",

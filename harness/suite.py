@@ -3,16 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from harness.cycle import Cycle
-from harness.lab import Lab
 from harness.result import Result, Verdict
-from harness.timeline import Timeline
 from harness.verdict import CYCLE_CHECKS
 
 
@@ -25,28 +20,13 @@ class CycleSuite:
 
     resume_path: ClassVar[str | None] = None
 
-    @pytest.fixture(scope="class")
-    def result(
-        self,
-        lab: Lab,
-        run_folder: Path,
-        new_timeline: Callable[[], Timeline],
-        pytestconfig: pytest.Config,
-    ) -> Result:
-        """The result of the cycle."""
-        chosen = self.resume_path or pytestconfig.getoption("--resume-path")
-        folder = run_folder / (f"cycle-{self.resume_path}" if self.resume_path else "cycle")
-        if pytestconfig.getoption("--run-folder") and self.resume_path is None:
-            folder = run_folder
-        return Cycle(lab=lab, folder=folder, timeline=new_timeline(), resume_path=chosen).run()
-
-    def test_verdict(self, result: Result) -> None:
+    def test_verdict(self, cycle_result: Result) -> None:
         """The whole of it passed."""
-        assert result.verdict is Verdict.PASSED, result.reason
+        assert cycle_result.verdict is Verdict.PASSED, cycle_result.reason
 
     @pytest.mark.parametrize("name", CYCLE_CHECKS)
-    def test_check(self, result: Result, name: str) -> None:
+    def test_check(self, cycle_result: Result, name: str) -> None:
         """One of the checks was made, and held."""
-        found = [check for check in result.checks if check.name == name]
-        assert found, f"the check was not made: {result.reason}"
+        found = [check for check in cycle_result.checks if check.name == name]
+        assert found, f"the check was not made: {cycle_result.reason}"
         assert found[0].ok, found[0].detail

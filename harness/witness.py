@@ -275,6 +275,17 @@ def churn_start(machine: Machine, *, mebibytes: int = 8) -> None:
     machine.run(f"witness churn start {mebibytes}").check()
 
 
+def churn_holes(machine: Machine, *, mebibytes: int) -> None:
+    """Start a process that holds every second page of some memory.
+
+    Args:
+        machine: A running machine.
+        mebibytes: The memory; half of it is free again once this returns.
+    """
+    machine.run(f"witness churn holes {mebibytes}").check()
+    churn_check(machine)
+
+
 def churn_check(machine: Machine) -> dict[str, Any]:
     """Whether that process still goes on, and found its memory as it must be.
 

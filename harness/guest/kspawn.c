@@ -90,16 +90,26 @@ int kspawn_jump(const char **command)
  * back from the backup area; all that is loaded is the page of the entry, onto
  * itself, so that the identity mapping of kexec covers it.
  */
-int jump_back(u64 entry)
+static int jump_back_load(u64 entry)
 {
 	static u8 page[PAGE] __attribute__((aligned(4096)));
 	u64 mem = entry & ~(PAGE - 1);
 
-	if (phys_read(mem, page, PAGE) ||
-	    kexec_load_page(mem, page, entry, false))
+	if (phys_read(mem, page, PAGE))
 		return -1;
+	return kexec_load_page(mem, page, entry, false);
+}
+
+/* Goes where jump_back_load() said. */
+static int jump_back_go(void)
+{
 	do_reboot(REBOOT_CMD_KEXEC);
 	return fail_errno("no-jump", "reboot(LINUX_REBOOT_CMD_KEXEC)");
+}
+
+static int jump_back(u64 entry)
+{
+	return jump_back_load(entry) ? -1 : jump_back_go();
 }
 
 /* ---- the normal kernel ------------------------------------------------ */
@@ -743,7 +753,9 @@ static void run_resuming(const struct boot_options *o)
 		return;
 	}
 	report_image(o->role, "restored", &stats, started);
-	if (image_invalidate(o->disk) || jump_back(entry))
+	/* An image is given up when nothing but the jump itself can fail. */
+	if (jump_back_load(entry) || image_invalidate(o->disk) ||
+	    jump_back_go())
 		status_failure(o->role, "error");
 }
 

@@ -80,13 +80,12 @@ int phys_read(u64 phys, void *buf, size_t len);
 int phys_write(u64 phys, const void *buf, size_t len);
 
 /*
- * The handoff: what the normal kernel tells the hibernating one. It lies in
- * locked pages of the process that jumps, all above 16 MiB; the address of
- * the first page is on the command line of the spawned kernel.
+ * The handoff: what the normal kernel tells the hibernating one. It lies in a
+ * locked page of the process that jumps, above 16 MiB, whose address is on the
+ * command line of the spawned kernel.
  */
 #define HANDOFF_MAGIC		"KSPAWNHO"
 #define HANDOFF_VERSION		2
-#define HANDOFF_PAGES		4	/* of payload */
 
 enum outcome {
 	OUTCOME_NONE,		/* nobody came back yet */
@@ -98,8 +97,7 @@ enum outcome {
 struct handoff {
 	char magic[8];
 	u32 version;
-	u32 crc;		/* of all that follows, up to nr_payload */
-	u64 payload[HANDOFF_PAGES];
+	u32 crc;		/* of all that follows, up to end */
 	u64 vmcoreinfo;		/* physical address, 0 where there is none */
 	u64 vmcoreinfo_size;
 	char release[64];
@@ -198,7 +196,6 @@ int image_invalidate(const char *disk);
 int kexec_load_page(u64 mem, const void *page, u64 entry, bool keep_context);
 int kexec_unload(void);
 int kspawn_jump(const char **command);
-int jump_back(u64 entry);
 u64 meminfo_kb(const char *key);
 /* What kernel this is, and what memory it has. */
 void js_kernel(struct json *js);

@@ -26,9 +26,10 @@
 
 #define FORMAT_VERSION	1
 #define NOTE_NAME	"KSPAWN"
-#define NT_KSPAWN_INFO	1
-#define NT_KSPAWN_SUMS	2
-#define NT_KSPAWN_SEAL	3
+/* Not 1 to 3: readelf takes those for NT_PRSTATUS and its like, whoever's. */
+#define NT_KSPAWN_INFO	0x4b530001
+#define NT_KSPAWN_SUMS	0x4b530002
+#define NT_KSPAWN_SEAL	0x4b530003
 
 struct info {
 	u32 version;

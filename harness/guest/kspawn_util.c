@@ -341,7 +341,7 @@ u32 crc32_update(u32 crc, const void *data, size_t len)
 
 u32 handoff_crc(const struct handoff *handoff)
 {
-	return crc32_update(0, &handoff->payload,
+	return crc32_update(0, &handoff->vmcoreinfo,
 			    offsetof(struct handoff, end) -
-			    offsetof(struct handoff, payload));
+			    offsetof(struct handoff, vmcoreinfo));
 }

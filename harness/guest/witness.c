@@ -769,7 +769,7 @@ static int usage(void)
 	      "       witness locate [--socket PATH] PAGE\n"
 	      "       witness damage [--socket PATH] CHECK\n"
 	      "       witness stop [--socket PATH]\n"
-	      "       witness churn start [MEBIBYTES] | check | stop\n", stderr);
+	      "       witness churn start MEBIBYTES | holes MEBIBYTES | check | stop\n", stderr);
 	return WRONG_USAGE;
 }
 

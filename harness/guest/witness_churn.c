@@ -149,6 +149,33 @@ static _Noreturn void churn_forever(struct churn *state, size_t mebibytes)
 	}
 }
 
+/*
+ * Every second page is held, the others are given back: free memory in the
+ * smallest pieces there are, more of them than an image has segments.
+ */
+static _Noreturn void holes_forever(struct churn *state, size_t mebibytes)
+{
+	size_t words = (mebibytes << 20) / sizeof(uint64_t);
+	uint64_t *mem = mmap(NULL, mebibytes << 20, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED ||
+	    madvise(mem, mebibytes << 20, MADV_NOHUGEPAGE))
+		_exit(1);
+	for (size_t i = 0; i < words; i++)
+		mem[i] = mix(i, 1);
+	for (size_t at = WORDS; at < words; at += 2 * WORDS)
+		if (madvise(mem + at, PAGE, MADV_DONTNEED))
+			_exit(1);
+	for (;; state->rounds++) {
+		for (size_t i = 0; i < words; i++)
+			if (!(i / WORDS % 2) && mem[i] != mix(i, 1))
+				found(state, &state->lost,
+				      "a page lost its content", mem[i]);
+		usleep(100000);
+	}
+}
+
 static int answer(const struct churn *state, bool alive)
 {
 	bool ok = alive && !state->not_zero && !state->lost;
@@ -166,7 +193,7 @@ static int no_state(void)
 	return 1;
 }
 
-static int churn_start(size_t mebibytes)
+static int churn_start(size_t mebibytes, bool holes)
 {
 	struct churn *state = churn_state(true);
 	pid_t pid;
@@ -185,6 +212,8 @@ static int churn_start(size_t mebibytes)
 			_exit(1);
 		/* Optional: without root there is none. */
 		kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+		if (holes)
+			holes_forever(state, mebibytes);
 		churn_forever(state, mebibytes);
 	}
 	state->pid = pid;
@@ -221,21 +250,22 @@ static int churn_stop(void)
 /**
  * churn() - the command "witness churn"
  * @argc: how many words follow it
- * @argv: start MEBIBYTES, check or stop
+ * @argv: start MEBIBYTES, holes MEBIBYTES, check or stop
  *
  * Return: 0 good, 1 a check failed, 2 wrong usage.
  */
 int churn(int argc, char **argv)
 {
-	size_t mebibytes = 8;
-	char *end = "";
+	bool holes = argc == 2 && !strcmp(argv[0], "holes");
+	char *end;
 
-	if (argc == 2 && !strcmp(argv[0], "start"))
-		mebibytes = strtoul(argv[1], &end, 10);
-	if (*end || !mebibytes || mebibytes > MAX_MEBIBYTES)
-		return 2;
-	if (argc >= 1 && argc <= 2 && !strcmp(argv[0], "start"))
-		return churn_start(mebibytes);
+	if (holes || (argc == 2 && !strcmp(argv[0], "start"))) {
+		size_t mebibytes = strtoul(argv[1], &end, 10);
+
+		if (*end || !mebibytes || mebibytes > MAX_MEBIBYTES)
+			return 2;
+		return churn_start(mebibytes, holes);
+	}
 	if (argc == 1 && !strcmp(argv[0], "check"))
 		return churn_check();
 	if (argc == 1 && !strcmp(argv[0], "stop"))

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from harness.cycle import Cycle, passed
-from harness.image import PAGE, Image
+from harness.image import MAX_SEGMENTS, PAGE, Image
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.result import Verdict
 from harness.specs import load_vm_config
 from harness.timeline import Timeline
 from harness.verdict import free_pages
-from harness.witness import Witness, churn_check, churn_start
+from harness.witness import Witness, churn_check, churn_holes, churn_start
 
 pytestmark = [pytest.mark.vm]
 
@@ -37,6 +37,8 @@ PER_CPU_MIB = 8
 # Used again for other things before the jump: 16 MiB of it is the backup area.
 REUSED_MIB = 32
 CYCLES = 4
+# Half of it are holes of a page: some more than an image has segments.
+HOLES_MIB = 320
 
 
 def dirty_and_free(cycle: Cycle) -> None:
@@ -122,6 +124,19 @@ def test_memory_in_motion(lab: Lab, folder: Path, new_timeline: NewTimeline, con
             found = churn_check(machine)
             assert found["ok"], (number, found)
         assert machine.splats == []
+
+
+def test_more_holes_than_segments(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+    """Every second page is free: what finds no segment any more is stored."""
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        mutate_running=lambda cycle: churn_holes(cycle.machine, mebibytes=HOLES_MIB),
+    ).run()
+    assert result.verdict is Verdict.PASSED, result.reason
+    assert result.image is not None
+    assert MAX_SEGMENTS - 2 <= result.image.segments <= MAX_SEGMENTS
 
 
 def hibernated(machine: Machine) -> tuple[dict[str, Any], Image]:

@@ -168,14 +168,30 @@ def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
 def test_image_beyond_free_memory_is_refused(machine: Machine) -> None:
     """It says so before it begins, and `restricted` can still take the image."""
     boot_id = str(machine.boot()["boot_id"])
-    machine.run("mount -o remount,size=90% /dev/shm").check()
-    machine.run("tr '\\0' x </dev/zero | head -c 360M >/dev/shm/x").check()
+    machine.run("head -c 1048576 /dev/urandom >/tmp/x").check()
+    machine.run("for i in $(seq 240); do cat /tmp/x; done >/dev/shm/x").check()
     before = machine.run("md5sum /dev/shm/x").check()
     machine.hibernate()
     with pytest.raises(RefusedError, match="of free memory") as refusal:
-        machine.resume_snapshot()
+        machine.resume_snapshot(append="mem=256M")
     assert refusal.value.status == "no-memory"
     assert_lives_on(machine, boot_id)
     machine.unplug()
     assert machine.resume()["outcome"] == "image"
     assert machine.run("md5sum /dev/shm/x").check() == before
+
+
+def test_restore_that_fails_leaves_the_loader_running(machine: Machine) -> None:
+    """A device refuses at the last moment: all is thawed, the image is used up."""
+    machine.boot()
+    machine.hibernate()
+    boot_id = machine.boot()["boot_id"]
+    machine.load_fault("fail")
+    resume = f"kspawn resume-snapshot -d {machine.disk_name()}"
+    done = machine.run(resume)
+    assert done.exit_code == 1
+    assert "no-restore: SNAPSHOT_ATOMIC_RESTORE" in done.err
+    assert "Restarting tasks" in machine.run("dmesg").check()
+    assert machine.run("cat /proc/sys/kernel/random/boot_id").check().strip() == boot_id
+    again = machine.run(resume)
+    assert (again.exit_code, "absent" in again.err) == (1, True), again.err

@@ -147,6 +147,23 @@ def test_what_is_no_image_is_told(tmp_path: Path, content: bytes) -> None:
         Image(path)
 
 
+def test_what_no_segment_covers_is_free(image: Image) -> None:
+    free = image.free_ranges()
+    assert free[0] == ((16 << 20) + 80 * PAGE, (16 << 20) + 100 * PAGE)
+    assert sum(end - start for start, end in free) == image.info.free_bytes
+
+
+@pytest.mark.parametrize("address", [0, (16 << 20) + 50 * PAGE, (20 << 20) - 2 * PAGE])
+def test_segment_out_of_place_is_found(image: Image, address: int) -> None:
+    """Outside of RAM, over another one, over the end; all sums are right."""
+    with image.path.open("r+b") as file:
+        file.seek(64 + 56 * 2 + 24)
+        file.write(struct.pack("<Q", address))
+    image.reseal()
+    with pytest.raises(ImageError, match="out of place"):
+        Image(image.path).verify()
+
+
 def test_other_format_and_machine(image: Image) -> None:
     image.patch_info(version=9, firmware_delta=4096)
     again = Image(image.path)

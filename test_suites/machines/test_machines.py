@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does the cycle hold on other machines than the default one?
+
+Every file of vm-configs/ is a machine: more and less memory, more CPUs, other
+paging, other disks. Each is hibernated and resumed, and judged as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cycle import Cycle
+from harness.lab import Lab
+from harness.result import Verdict
+from harness.specs import VM_CONFIGS, load_vm_config, names
+from harness.timeline import Timeline
+from harness.verdict import CYCLE_CHECKS
+
+pytestmark = [pytest.mark.vm]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.ci] if name == "smp2" else [])
+        for name in names(VM_CONFIGS)
+        if name != "default"
+    ],
+)
+def test_cycle(
+    lab: Lab,
+    folder: Path,
+    new_timeline: Callable[[], Timeline],
+    pytestconfig: pytest.Config,
+    name: str,
+) -> None:
+    result = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        config=load_vm_config(name),
+        resume_path=pytestconfig.getoption("--resume-path"),
+    ).run()
+    assert result.verdict is Verdict.PASSED, f"{result.reason}\n{result.log_tail}"
+    assert {check.name for check in result.checks} == set(CYCLE_CHECKS)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is an image that leaves out too much or too little told from a good one?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.verdict import free_pages
+
+MEMFREE = 100_000
+# As the hibernating kernel says it: 150 pages moved into the free lists since.
+GOOD: dict[str, Any] = {
+    "free_pages": 100_150,
+    "below_pages": 3840,
+    "listed_pages": 100_150,
+    "unknown_pages": 0,
+    "memfree_pages": MEMFREE,
+    "percpu_pages": 200,
+}
+
+
+def test_what_is_free_is_left_out() -> None:
+    ok, detail = free_pages(GOOD, left_out=100_150 - 3840, memfree=MEMFREE)
+    assert ok, detail
+    assert "+0.00%" in detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "stored"),
+    [
+        # The filter found them, and the image stores some all the same.
+        ({}, 3000),
+        ({}, 1),
+        # The struct pages and the free lists do not agree.
+        ({"listed_pages": 100_151}, 0),
+        ({"listed_pages": 100_149}, 0),
+        # Both agree, and not with MemFree: far more, far fewer.
+        ({"free_pages": 102_300, "listed_pages": 102_300}, 0),
+        ({"free_pages": 97_900, "listed_pages": 97_900}, 0),
+        # What the CPUs' lists hold allows for more only if they hold it.
+        ({"free_pages": 104_000, "listed_pages": 104_000, "percpu_pages": 1900}, 0),
+    ],
+)
+def test_what_is_wrong_is_told(changes: dict[str, int], stored: int) -> None:
+    line = {**GOOD, **changes}
+    left_out = line["free_pages"] - line["below_pages"] - stored
+    ok, detail = free_pages(line, left_out=left_out, memfree=MEMFREE)
+    assert not ok, detail
+
+
+@pytest.mark.parametrize("found", [98_000, 100_000, 102_000, 104_000])
+def test_the_lists_of_the_cpus_may_be_drained(found: int) -> None:
+    line = {**GOOD, "free_pages": found, "listed_pages": found, "percpu_pages": 2000}
+    ok, detail = free_pages(line, left_out=found - 3840, memfree=MEMFREE)
+    assert ok, detail
+
+
+@pytest.mark.parametrize(
+    ("reason", "left_out", "holds"),
+    [("off", 0, True), ("content", 0, True), ("failed", 0, False), ("content", 8, False)],
+)
+def test_all_pages_kept(reason: str, left_out: int, holds: bool) -> None:
+    line = {"status": "kept", "reason": reason, "detail": "init_on_free=1"}
+    ok, detail = free_pages(line, left_out=left_out, memfree=MEMFREE)
+    assert ok is holds
+    assert "init_on_free=1" in detail
+
+
+def test_no_room_for_more_segments() -> None:
+    for segments, holds in ((32766, True), (32768, True), (100, False)):
+        ok, detail = free_pages(GOOD, left_out=50_000, memfree=MEMFREE, segments=segments)
+        assert ok is holds, detail
+
+
+def test_memfree_unknown() -> None:
+    assert not free_pages(GOOD, left_out=100_150 - 3840, memfree=0)[0]
