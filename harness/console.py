@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+from collections import deque
+from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -27,11 +29,15 @@ class StatusPort:
 
     Args:
         client: The connected socket. It is not closed here.
+        log: Where all that comes is kept. QEMU could write a log as well, but
+            whenever its socket blocks, that has the byte twice.
     """
 
-    def __init__(self, client: socket.socket) -> None:
+    def __init__(self, client: socket.socket, *, log: Path | None = None) -> None:
         self._spawn = fdpexpect.fdspawn(client.fileno(), maxread=65536)
-        self.lines: list[dict[str, Any]] = []
+        self._log = log.open("wb") if log is not None else None
+        self._spawn.logfile_read = self._log
+        self._pending: deque[dict[str, Any]] = deque()
 
     def next(self, seconds: float) -> dict[str, Any] | None:
         """The next status line.
@@ -46,6 +52,14 @@ class StatusPort:
             HarnessError: A line is not JSON. A guest that resets its UART in
                 the middle of a line begins a new one first, so this is a bug.
         """
+        return self._pending.popleft() if self._pending else self._read(seconds)
+
+    def pump(self) -> None:
+        """Take what has come, for `next` to give: a full port stalls the guest."""
+        while (line := self._read(0)) is not None:
+            self._pending.append(line)
+
+    def _read(self, seconds: float) -> dict[str, Any] | None:
         found = self._spawn.expect([_LINE, pexpect.TIMEOUT, pexpect.EOF], timeout=seconds)
         if found != 0:
             return None
@@ -54,8 +68,13 @@ class StatusPort:
             line: dict[str, Any] = json.loads(raw)
         except ValueError as exc:
             raise HarnessError(f"a status line is not JSON: {raw[:200]!r}") from exc
-        self.lines.append(line)
         return line
+
+    def close(self) -> None:
+        """Close the log."""
+        self._spawn.logfile_read = None
+        if self._log is not None:
+            self._log.close()
 
 
 class Prompt:

@@ -230,11 +230,17 @@ class Machine:
         if self._shell is not None:
             self._shell.close()
             self._shell = None
+        if self._status is not None:
+            # What was still on its way; a line torn by the end is no news.
+            with contextlib.suppress(HarnessError):
+                while self._next_status(0):
+                    pass
+            self._status.close()
+            self._status = None
         if self._domain is not None:
             self._domain.destroy()
             self._domain = None
         self._scan(last=True)
-        self._status = None
 
     # -- one life of QEMU ------------------------------------------------
 
@@ -356,6 +362,8 @@ class Machine:
                 raise self._crash(splat)
 
     def _check_alive(self, *, off_is_fine: bool = False) -> None:
+        if self._status is not None:
+            self._status.pump()
         self._scan()
         for log in self.logs:
             if log.boot == self.boot_number:

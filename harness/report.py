@@ -53,6 +53,7 @@ ROLES = {
     "normal": "normal kernel",
     "hibernating": "hibernating kernel",
     "resuming": "resuming kernel",
+    "loader": "loading kernel",
     "host": "host",
 }
 

@@ -131,7 +131,7 @@ static int learn(struct normal *n)
 	    need(n, "NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)", 10, &buddy))
 		return -1;
 	/*
-	 * ~PG_buddy until 6.10, PGTY_buddy << 24 since; either is the whole
+	 * ~PG_buddy until 6.11, PGTY_buddy << 24 since; either is the whole
 	 * word of a free block, and what is exported fits the kernel itself.
 	 */
 	n->buddy = buddy;
