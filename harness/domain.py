@@ -15,8 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import libvirt
 import libvirt_qemu
@@ -24,6 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness import guard
 from harness.cache import home
+from harness.closing import Closing
 from harness.deadline import Deadline
 from harness.errors import LostVMError, PrerequisiteError
 
@@ -123,7 +123,7 @@ class _EventLoop:
             libvirt.virEventRunDefaultImpl()
 
 
-class Hypervisor:
+class Hypervisor(Closing):
     """A connection to libvirt, and the folders that its machines live in.
 
     The embedded driver (`qemu:///embed`) needs no daemon, has a root folder of
@@ -225,17 +225,6 @@ class Hypervisor:
     def _release(self) -> None:
         self._guard.close()
         os.close(self._lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Domain:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from harness.machine import Machine
 from harness.progress import ProgressLine
 from harness.result import Result
 from harness.specs import load_kernel, load_vm_config
+from harness.suite import Hibernated
 from harness.timeline import Timeline
+from harness.witness import Witness
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -165,3 +168,21 @@ def cycle_result(
     ).run()
     note_outcome(request.config, result)
     return result
+
+
+@pytest.fixture(scope="module")
+def hibernated(
+    lab: Lab,
+    run_folder: Path,
+    new_timeline: Callable[[], Timeline],
+    request: pytest.FixtureRequest,
+) -> Iterator[Hibernated]:
+    """A hibernated machine for the tests of a module that damage its image."""
+    folder = run_folder / f"{request.path.stem}-hibernated"
+    with lab.machine(folder, timeline=new_timeline()) as made:
+        boot_id = str(made.boot()["boot_id"])
+        Witness.start(made)
+        made.hibernate()
+        good = made.disk.with_suffix(".good")
+        shutil.copy(made.disk, good)
+        yield Hibernated(made, boot_id, good)

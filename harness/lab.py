@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from harness import accel, guestbuild, kbuild
+from harness.closing import Closing
 from harness.domain import EMBEDDED, Hypervisor
 from harness.machine import TCG_SCALE, Kernels, Machine, Timeouts
 from harness.progress import ProgressLine
@@ -71,7 +70,7 @@ def build_kernels(
     )
 
 
-class Lab:
+class Lab(Closing):
     """What machines are made in; closing it ends all of them.
 
     Args:
@@ -148,14 +147,3 @@ class Lab:
     def close(self) -> None:
         """End all machines and the hypervisor."""
         self.hypervisor.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

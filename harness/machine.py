@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from harness import domain, guestbuild, initramfs, ssh
+from harness.closing import Closing
 from harness.console import Prompt, StatusPort
 from harness.deadline import Deadline
 from harness.domain import Domain, DomainSpec, Hypervisor, Serial
@@ -151,7 +151,7 @@ class KernelLog:
         return "\n".join(text.replace("\r", "").splitlines()[first : first + lines])
 
 
-class Machine:
+class Machine(Closing):
     """One machine, through as many lives of QEMU as it takes.
 
     Args:
@@ -959,17 +959,6 @@ class Machine:
             for path in self._private.iterdir():
                 path.unlink()
             self._private.rmdir()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 Progress = Callable[[str, float | None], None]

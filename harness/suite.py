@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+from harness.machine import Machine, State
 from harness.result import Result, Verdict
 from harness.verdict import CYCLE_CHECKS
 
@@ -30,3 +34,19 @@ class CycleSuite:
         found = [check for check in cycle_result.checks if check.name == name]
         assert found, f"the check was not made: {cycle_result.reason}"
         assert found[0].ok, found[0].detail
+
+
+@dataclass
+class Hibernated:
+    """A hibernated machine, the boot_id in its image, and a copy of that."""
+
+    machine: Machine
+    boot_id: str
+    good: Path
+
+    def again(self) -> Machine:
+        """The machine, switched off, with its good image on the disk."""
+        if self.machine.state is State.RUNNING:
+            self.machine.unplug()
+        shutil.copy(self.good, self.machine.disk)
+        return self.machine

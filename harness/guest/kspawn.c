@@ -503,6 +503,7 @@ struct boot_options {
 	u64 handoff;
 	u64 entry;
 	bool scribble;
+	u64 grow_mib;		/* without an image: take all memory, use as much */
 	bool plain;		/* jump straight back, save nothing */
 	enum filter filter;
 };
@@ -522,6 +523,8 @@ static void parse_option(struct boot_options *o, const char *key,
 		o->entry = strtoull(value, NULL, 0);
 	else if (!strcmp(key, "kspawn.scribble"))
 		o->scribble = atoi(value);
+	else if (!strcmp(key, "kspawn.grow"))
+		o->grow_mib = strtoull(value, NULL, 0);
 	else if (!strcmp(key, "kspawn.plain"))
 		o->plain = atoi(value);
 	else if (!strcmp(key, "kspawn.filter"))
@@ -741,6 +744,29 @@ static void run_hibernating(const struct boot_options *o)
 		status_failure(o->role, "error");
 }
 
+/* There is no image: go on as a kernel with all the memory. */
+static int go_on(const struct boot_options *o)
+{
+	struct grown grown;
+	struct json js;
+
+	if (memory_grow(&grown))
+		return -1;
+	js_begin(&js, o->role, "grown");
+	js_num(&js, "blocks", grown.added);
+	js_num(&js, "refused_blocks", grown.refused);
+	js_num(&js, "block_bytes", grown.block_bytes);
+	js_num(&js, "left_bytes", grown.left_bytes);
+	js_num(&js, "memtotal_kb", meminfo_kb("MemTotal:"));
+	js_emit(&js);
+	if (memory_fill(o->grow_mib << 20))
+		return -1;
+	js_begin(&js, o->role, "filled");
+	js_num(&js, "mebibytes", o->grow_mib);
+	js_emit(&js);
+	return 0;
+}
+
 static void run_resuming(const struct boot_options *o)
 {
 	struct image_stats stats;
@@ -749,6 +775,8 @@ static void run_resuming(const struct boot_options *o)
 	status(o->role, "restoring");
 	if (image_restore(o->disk, o->scribble, &entry, &stats)) {
 		status_failure(o->role, "refused");
+		if (o->grow_mib && go_on(o))
+			status_failure(o->role, "error");
 		power_off(o);
 		return;
 	}

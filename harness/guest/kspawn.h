@@ -202,6 +202,17 @@ void js_kernel(struct json *js);
 void js_stats(struct json *js, const struct image_stats *stats);
 int cmd_find_image(int argc, char **argv);
 int cmd_resume_snapshot(int argc, char **argv);
+/* What became of the memory above 16 MiB. */
+struct grown {
+	u64 block_bytes;
+	u32 added;		/* blocks */
+	u32 refused;
+	u64 left_bytes;		/* RAM that makes no whole block */
+};
+
+int memory_grow(struct grown *grown);
+int memory_fill(u64 bytes);
+
 void spawned_init(void) __attribute__((noreturn));
 int cmd_spawn(int argc, char **argv);
 int cmd_payload(int argc, char **argv);

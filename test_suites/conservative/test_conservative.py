@@ -7,9 +7,7 @@ and starts a resuming kernel in 0-16 MiB by a plain kexec.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,12 +16,11 @@ from harness import damage
 from harness.cycle import Cycle
 from harness.errors import ExitCode, RefusedError
 from harness.lab import Lab
-from harness.machine import Machine, State
+from harness.machine import State
 from harness.result import Verdict
 from harness.specs import load_vm_config
-from harness.suite import CycleSuite
+from harness.suite import CycleSuite, Hibernated
 from harness.timeline import Timeline
-from harness.witness import Witness
 
 pytestmark = pytest.mark.vm
 
@@ -65,25 +62,6 @@ def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: New
     assert failed == {"witness.anonymous-memory"}
 
 
-@dataclass
-class Hibernated:
-    """A hibernated machine, and a copy of its good image."""
-
-    machine: Machine
-    good: Path
-
-
-@pytest.fixture(scope="module")
-def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterator[Hibernated]:
-    with lab.machine(run_folder / "conservative-refusals", timeline=new_timeline()) as machine:
-        machine.boot()
-        Witness.start(machine)
-        machine.hibernate()
-        good = machine.disk.with_suffix(".good")
-        shutil.copy(machine.disk, good)
-        yield Hibernated(machine, good)
-
-
 @pytest.mark.parametrize(
     ("harm", "status", "state"),
     [
@@ -98,10 +76,7 @@ def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterato
 def test_bad_image_is_refused(
     hibernated: Hibernated, harm: Callable[[Path], None], status: str, state: State
 ) -> None:
-    machine = hibernated.machine
-    if machine.state is State.RUNNING:
-        machine.unplug()
-    shutil.copy(hibernated.good, machine.disk)
+    machine = hibernated.again()
     harm(machine.disk)
     with pytest.raises(RefusedError) as refusal:
         machine.resume_conservative()
@@ -113,8 +88,5 @@ def test_bad_image_is_refused(
 
 def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
     """The control of the refusals: the same copy, undamaged, resumes."""
-    machine = hibernated.machine
-    if machine.state is State.RUNNING:
-        machine.unplug()
-    shutil.copy(hibernated.good, machine.disk)
+    machine = hibernated.again()
     assert machine.resume_conservative()["outcome"] == "image"

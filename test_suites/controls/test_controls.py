@@ -8,9 +8,7 @@ does not.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +17,10 @@ from harness import damage
 from harness.cycle import Cycle
 from harness.errors import ExitCode, RefusedError
 from harness.lab import Lab
-from harness.machine import Machine, State
+from harness.machine import State
 from harness.result import Verdict
+from harness.suite import Hibernated
 from harness.timeline import Timeline
-from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 
@@ -46,25 +44,6 @@ def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: New
     assert "page 17 word 1" in failed["witness.anonymous-memory"]
 
 
-@dataclass
-class Hibernated:
-    """A hibernated machine, and a copy of its good image."""
-
-    machine: Machine
-    good: Path
-
-
-@pytest.fixture(scope="module")
-def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterator[Hibernated]:
-    with lab.machine(run_folder / "refusals", timeline=new_timeline()) as machine:
-        machine.boot()
-        Witness.start(machine)
-        machine.hibernate()
-        good = machine.disk.with_suffix(".good")
-        shutil.copy(machine.disk, good)
-        yield Hibernated(machine, good)
-
-
 @pytest.mark.parametrize(
     ("harm", "status"),
     [
@@ -81,8 +60,7 @@ def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterato
 def test_bad_image_is_refused(
     hibernated: Hibernated, harm: Callable[[Path], None], status: str
 ) -> None:
-    machine = hibernated.machine
-    shutil.copy(hibernated.good, machine.disk)
+    machine = hibernated.again()
     harm(machine.disk)
     with pytest.raises(RefusedError) as refusal:
         machine.resume()
@@ -92,6 +70,6 @@ def test_bad_image_is_refused(
 
 def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
     """The control of the refusals: the same copy, undamaged, resumes."""
-    shutil.copy(hibernated.good, hibernated.machine.disk)
-    assert hibernated.machine.resume()["outcome"] == "image"
-    assert hibernated.machine.state is State.RUNNING
+    machine = hibernated.again()
+    assert machine.resume()["outcome"] == "image"
+    assert machine.state is State.RUNNING

@@ -7,9 +7,7 @@ says how. What it refuses, it refuses before anything is touched, and goes on.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,9 +19,8 @@ from harness.lab import Lab
 from harness.machine import Machine, State
 from harness.result import Verdict
 from harness.specs import load_vm_config
-from harness.suite import CycleSuite
+from harness.suite import CycleSuite, Hibernated
 from harness.timeline import Timeline
-from harness.witness import Witness
 
 pytestmark = pytest.mark.vm
 
@@ -97,26 +94,6 @@ def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: New
     assert failed == {"witness.anonymous-memory"}
 
 
-@dataclass
-class Hibernated:
-    """A hibernated machine, the boot_id in its image, and a copy of that."""
-
-    machine: Machine
-    boot_id: str
-    good: Path
-
-
-@pytest.fixture(scope="module")
-def hibernated(lab: Lab, run_folder: Path, new_timeline: NewTimeline) -> Iterator[Hibernated]:
-    with lab.machine(run_folder / "snapshot-refusals", timeline=new_timeline()) as machine:
-        boot_id = str(machine.boot()["boot_id"])
-        Witness.start(machine)
-        machine.hibernate()
-        good = machine.disk.with_suffix(".good")
-        shutil.copy(machine.disk, good)
-        yield Hibernated(machine, boot_id, good)
-
-
 @pytest.mark.parametrize(
     ("harm", "status"),
     [
@@ -132,10 +109,7 @@ def test_bad_image_is_refused_and_the_loader_lives_on(
     hibernated: Hibernated, harm: Callable[[Path], None], status: str
 ) -> None:
     """Even when most of the image has been loaded: all of that is given back."""
-    machine = hibernated.machine
-    if machine.state is State.RUNNING:
-        machine.unplug()
-    shutil.copy(hibernated.good, machine.disk)
+    machine = hibernated.again()
     harm(machine.disk)
     with pytest.raises(RefusedError) as refusal:
         machine.resume_snapshot()
@@ -156,10 +130,7 @@ def assert_lives_on(machine: Machine, hibernated: str) -> None:
 
 def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
     """The control of the refusals: the same copy, undamaged, resumes."""
-    machine = hibernated.machine
-    if machine.state is State.RUNNING:
-        machine.unplug()
-    shutil.copy(hibernated.good, machine.disk)
+    machine = hibernated.again()
     assert machine.resume_snapshot()["outcome"] == "image"
     text = machine.run("cat /proc/sys/kernel/random/boot_id").check()
     assert text.strip() == hibernated.boot_id
