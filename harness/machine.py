@@ -260,7 +260,6 @@ class Machine(Closing):
         sockets = self._hypervisor.runtime
         first, second = (self.folder / f"{number}-{name}.log" for name in logs)
         status = Serial(
-            log=self.folder / f"{number}-status.log",
             socket=sockets / f"s{number}-{self._private.name[-4:]}",
         )
         shell = Serial(socket=sockets / f"c{number}-{self._private.name[-4:]}")
@@ -288,7 +287,9 @@ class Machine(Closing):
         self._domain = self._hypervisor.start(spec)
         self.lives.append((self._domain.pid, self._domain.start_time))
         assert status.socket is not None
-        self._status = StatusPort(self._domain.sockets[status.socket])
+        self._status = StatusPort(
+            self._domain.sockets[status.socket], log=self.folder / f"{number}-status.log"
+        )
         assert shell.socket is not None
         self._console = shell.socket
 
