@@ -252,7 +252,7 @@ def main() -> None:
     """Run a command, and end in one clear line and a documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="kspawn", standalone_mode=False)
         sys.exit(int(code or 0))
     except click.exceptions.Exit as exc:
         sys.exit(exc.exit_code)
