@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import accel, guestbuild, kbuild
+from harness import accel, guestbuild, initramfs, kbuild
 from harness.closing import Closing
 from harness.domain import EMBEDDED, Hypervisor
 from harness.machine import TCG_SCALE, Kernels, Machine, Timeouts
@@ -61,6 +61,8 @@ def build_kernels(
         return lambda done, total, what: progress(f"{role} {spec.name}", done, total, what)
 
     guest = guestbuild.build_guest(notify=lambda what: progress("guest", 0, 0, what))
+    # Its packages are fetched now: later, the first boot would wait for them.
+    initramfs.userland(notify=lambda what: progress("userland", 0, 0, what))
     return Kernels(
         normal=kbuild.build_kernel(spec, "normal", fragments=fragments, progress=tell("normal")),
         spawned=kbuild.build_kernel(
