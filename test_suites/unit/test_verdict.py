@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does each check of the verdict fail alone when its own thing is wrong?
+
+The status lines are those of a real cycle (logs/cycle-status.jsonl); a
+mutation changes one thing of what was seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness import verdict
+from harness.machine import Machine
+from harness.result import Splat, SplatKind
+from harness.specs import load_vm_config
+from harness.ssh import Done
+from harness.verdict import Before, Seen
+
+LOG = Path(__file__).parent / "logs" / "cycle-status.jsonl"
+LINES: list[dict[str, Any]] = [json.loads(line) for line in LOG.read_text().splitlines()]
+READY = LINES[0]
+
+
+@dataclass
+class Recorded:
+    """What a machine showed at the end of a cycle."""
+
+    image_path: Path
+    boot_id: str = str(READY["boot_id"])
+    uptime: float = 30.0
+    lives: list[tuple[int, int]] = field(default_factory=lambda: [(100, 7), (200, 9)])
+    status_lines: list[dict[str, Any]] = field(default_factory=lambda: copy.deepcopy(LINES))
+    outcome: str = "image"
+    image_error: str = ""
+    image_boot_id: str = str(READY["boot_id"])
+    free_pages: int = 0
+
+    config = load_vm_config("default")
+
+    def run(self, command: str) -> Done:
+        """Answer from what was recorded."""
+        out = f"{self.uptime} 1.0" if "uptime" in command else self.boot_id
+        return Done(command=command, exit_code=0, out=out, err="")
+
+    def line(self, role: str, event: str) -> dict[str, Any]:
+        """One of its status lines, to be changed."""
+        return next(
+            one for one in self.status_lines if (one["role"], one["event"]) == (role, event)
+        )
+
+    def failed(self) -> list[str]:
+        """The checks that fail."""
+        filtered = next(one for one in LINES if one["event"] == "filtered")
+        info = SimpleNamespace(
+            data_offset=2 << 20,
+            chunks=450,
+            boot_id=self.image_boot_id,
+            release=READY["release"],
+            free_bytes=(filtered["free_pages"] - filtered["below_pages"] + self.free_pages) * 4096,
+            memfree_pages=filtered["memfree_pages"],
+        )
+        image = SimpleNamespace(info=info, path=self.image_path, segments=[None] * 90)
+        seen = Seen(
+            image=cast(Any, image), image_error=self.image_error, back={"outcome": self.outcome}
+        )
+        before = Before(
+            processes={},
+            boot_id=str(READY["boot_id"]),
+            release=str(READY["release"]),
+            uptime=20.0,
+            lives=1,
+        )
+        checks = verdict.machine_checks(cast(Machine, self), before, seen)
+        assert [check.name for check in checks] == list(verdict.MACHINE_CHECKS)
+        return [check.name for check in checks if not check.ok]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    path = tmp_path / "image.raw"
+    with path.open("wb") as file:
+        file.truncate(3 << 20)
+    return Recorded(image_path=path)
+
+
+def test_real_cycle_passes(recorded: Recorded) -> None:
+    assert recorded.failed() == []
+
+
+def another_boot(r: Recorded) -> None:
+    r.boot_id = "another"
+
+
+def clock_back(r: Recorded) -> None:
+    r.uptime = 5.0
+
+
+def plain_jump(r: Recorded) -> None:
+    r.outcome = "plain"
+
+
+def same_kernel_twice(r: Recorded) -> None:
+    r.line("resuming", "init")["boot_id"] = r.line("hibernating", "init")["boot_id"]
+
+
+def no_boot_id(r: Recorded) -> None:
+    r.line("resuming", "init")["boot_id"] = ""
+
+
+def too_much_memory_saving(r: Recorded) -> None:
+    r.line("hibernating", "init")["system_ram"].append([16 << 20, 512 << 20])
+
+
+def too_much_memory_resuming(r: Recorded) -> None:
+    r.line("resuming", "init")["system_ram"].append([16 << 20, 32 << 20])
+
+
+def one_life(r: Recorded) -> None:
+    r.lives = [(100, 7), (100, 7)]
+
+
+def no_power_off(r: Recorded) -> None:
+    r.lives = r.lives[:1]
+
+
+def bad_checksum(r: Recorded) -> None:
+    r.image_error = "checksums wrong"
+
+
+def no_file(r: Recorded) -> None:
+    r.image_path.write_bytes(b"")
+
+
+def other_kernel(r: Recorded) -> None:
+    r.image_boot_id = "another"
+
+
+def pages_missing(r: Recorded) -> None:
+    r.free_pages = 500
+
+
+@pytest.mark.parametrize(
+    ("mutation", "name"),
+    [
+        (another_boot, "kernel.boot-id"),
+        (clock_back, "kernel.uptime"),
+        (plain_jump, "jump.outcome"),
+        (same_kernel_twice, "spawned.boot-ids"),
+        (no_boot_id, "spawned.boot-ids"),
+        (too_much_memory_saving, "spawned.hibernating-memory"),
+        (too_much_memory_resuming, "spawned.resuming-memory"),
+        (one_life, "power.off-in-between"),
+        (no_power_off, "power.off-in-between"),
+        (bad_checksum, "image.whole"),
+        (no_file, "image.outside-ram"),
+        (other_kernel, "image.normal-kernel"),
+        (pages_missing, "image.free-pages"),
+    ],
+)
+def test_mutation_fails_its_check_alone(
+    recorded: Recorded, mutation: Callable[[Recorded], None], name: str
+) -> None:
+    mutation(recorded)
+    assert recorded.failed() == [name]
+
+
+def test_every_check_was_seen_to_fail() -> None:
+    marks = list(test_mutation_fails_its_check_alone.pytestmark)  # type: ignore[attr-defined]
+    seen = {name for _, name in marks[0].args[1]}
+    assert seen == set(verdict.MACHINE_CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("splats", "position", "ok"),
+    [
+        ([], 1000, True),
+        ([], 0, False),
+        ([Splat(kind=SplatKind.WARN, title="WARNING: x")], 1000, False),
+        ([Splat(kind=SplatKind.WARN, title="WARNING: x", expected=True)], 1000, True),
+    ],
+)
+def test_splats_fail_the_log_check(splats: list[Splat], position: int, ok: bool) -> None:
+    machine = SimpleNamespace(splats=splats, logs=[SimpleNamespace(position=position)])
+    assert verdict.log_check(cast(Machine, machine)).ok is ok
