@@ -110,6 +110,8 @@ def cycle_command(
                 f"--confcutdir={ROOT}",
                 f"--config-file={ROOT / 'pyproject.toml'}",
                 *("-p", "no:terminal", "-p", "no:cacheprovider"),
+                # pytest would catch the progress line with the rest.
+                "--capture=no",
                 "--override-ini=addopts=--strict-markers",
                 f"--kernel={kernel}",
                 f"--vm-config={vm_config}",

@@ -50,7 +50,7 @@ class ProgressLine:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task: TaskID = self._progress.add_task("", total=None, detail="")
+        self._task: TaskID = self._progress.add_task("starting", total=None, detail="")
 
     def build(self, kernel: str, done: int, total: int, what: str) -> None:
         """A `Builds` listener: draws how far a build is."""
