@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import KernelCrashError, RefusedError
+from harness.errors import KernelError, RefusedError
 from harness.lab import Lab
 from harness.machine import Machine, State
 
@@ -47,11 +47,12 @@ def test_second_jump_into_one_image(
     )
     machine.boot()
     machine.run("setsid kspawn payload 2 </dev/null >/run/payload.log 2>&1 &")
-    deadline = machine.timeouts.deadline("back", "two jumps")
+    deadline = machine.timeouts.deadline("load", "two jumps")
     try:
         while machine.wait_status("normal", "payload", deadline=deadline)["round"] < 2:
             pass
-    except KernelCrashError as exc:
+    except KernelError as exc:
+        # What lies at the wrong address decides whether it resets or hangs.
         raise AssertionError(f"the second jump went elsewhere: {exc}") from exc
 
 
