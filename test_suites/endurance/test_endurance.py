@@ -18,7 +18,7 @@ from harness.witness import Witness
 pytestmark = [pytest.mark.vm]
 
 ROUNDS = 10
-FILL_MIB = 320
+FILL_MIB = 200
 
 
 def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[str]:
