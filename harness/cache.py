@@ -22,7 +22,10 @@ Notify = Callable[[str], None]
 _PART = ".part-"
 # What this project builds and can build again. Other modules keep things of
 # runs that are under way here too: those are theirs to remove.
-KINDS = ("ccache", "counts", "guest", "kernels", "logs", "packages", "sources", "trees", "userland")
+KINDS = (
+    *("ccache", "counts", "guest", "kernels", "logs", "mirrors", "packages", "sources"),
+    *("trees", "userland"),
+)
 
 
 def quiet(message: str) -> None:

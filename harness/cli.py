@@ -20,6 +20,7 @@ from rich.table import Table
 from harness import __version__, accel, bench, cache, cycle, doctor, lab, specs
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
+from harness.own import Own, own_options
 from harness.progress import ProgressLine
 from harness.result import Result, Verdict
 
@@ -83,6 +84,7 @@ def cli() -> None:
 
 @cli.command("cycle")
 @_vm_options
+@own_options
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--resume-path", type=click.Choice(cycle.RESUME_PATHS), default="restricted", show_default=True
@@ -95,6 +97,7 @@ def cycle_command(
     results: Path,
     json_file: Path | None,
     resume_path: str,
+    own: Own,
 ) -> int:
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
     if json_file is not None and not json_file.absolute().parent.is_dir():
@@ -118,6 +121,7 @@ def cycle_command(
                 f"--accel={accel}",
                 f"--libvirt-uri={libvirt_uri}",
                 f"--resume-path={resume_path}",
+                *own.arguments(),
                 f"--run-folder={folder}",
                 f"--junitxml={folder / 'junit.xml'}",
             ],

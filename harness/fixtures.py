@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import accel, cycle
+from harness import accel, cycle, own
 from harness.domain import EMBEDDED
-from harness.errors import ExitCode, KernelError, KspawnError, SpecError
+from harness.errors import ExitCode, KernelError, KspawnError, UsageError
 from harness.lab import PROGRESS, Lab, Options, no_builds
 from harness.machine import Machine
 from harness.progress import ProgressLine
@@ -27,13 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kspawn")
     group.addoption("--kernel", default="linux-6.12", help="name or YAML file of the kernel")
     group.addoption("--vm-config", default="default", help="name or YAML file of the machine")
-    group.addoption(
-        "--config-fragment",
-        type=Path,
-        action="append",
-        default=[],
-        help="config fragment applied after those of the kernel; may be repeated",
-    )
+    own.add_pytest_options(group)
     group.addoption("--accel", choices=accel.CHOICES, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=EMBEDDED, help="where the machines run")
     group.addoption(
@@ -48,7 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         load_kernel(config.getoption("--kernel"))
         load_vm_config(config.getoption("--vm-config"))
-    except SpecError as exc:
+        own.from_pytest(config)
+    except UsageError as exc:
         pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))
 
 
@@ -94,9 +89,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         vm_config=pytestconfig.getoption("--vm-config"),
         accel=pytestconfig.getoption("--accel"),
         libvirt_uri=pytestconfig.getoption("--libvirt-uri"),
-        config_fragments=tuple(
-            path.absolute() for path in pytestconfig.getoption("--config-fragment")
-        ),
+        own=own.from_pytest(pytestconfig),
     )
 
 

@@ -33,7 +33,7 @@ _TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "tar", "patch", "cp")
 _TOOL_PACKAGES = "make gcc binutils flex bison bc tar patch libelf-dev"
 # The lines that make prints, until a build of this kernel has been counted.
 _LINES = {"normal": 1950, "spawned": 1000}
-_EMBEDDED = "initramfs.cpio"
+EMBEDDED = "initramfs.cpio"
 _STEP = re.compile(r"^  ([A-Z][A-Z0-9_]*) +(?:\[M\] +)?(\S+)")
 _STOP_SECONDS = 5
 _NO_HELP = 1 << 30
@@ -52,12 +52,14 @@ class BuiltKernel:
         name: The name of its spec.
         role: "normal" or "spawned".
         tree: The tree it was built in; modules for it can be built there.
+        build: The folder of its objects, in the tree.
     """
 
     folder: Path
     name: str
     role: Role
     tree: Path
+    build: str = "build"
 
     @property
     def bzimage(self) -> Path:
@@ -77,7 +79,7 @@ class BuiltKernel:
     @property
     def objects(self) -> Path:
         """The folder of the objects: `make -C <objects> M=<module>` works in it."""
-        return self.tree / "build"
+        return self.tree / self.build
 
     @cached_property
     def release(self) -> str:
@@ -107,6 +109,7 @@ def build_kernel(
     *,
     init: Path | None = None,
     fragments: Sequence[Path] = (),
+    base: Path | None = None,
     progress: Progress = no_progress,
 ) -> BuiltKernel:
     """Build a kernel, as far as it is not in the cache.
@@ -116,6 +119,7 @@ def build_kernel(
         role: Which of its two builds.
         init: The static program that a spawned kernel embeds as its init.
         fragments: Config fragments that are applied after those of the spec.
+        base: A whole .config, in place of the spec's fragments.
         progress: Told how many of how many steps are done (0 of 0 where that
             is not known), and what is being done.
 
@@ -131,7 +135,7 @@ def build_kernel(
     if role == "spawned" and init is None:
         raise UsageError(f"the spawned kernel of {spec.name} needs an init to embed")
     _check_tools()
-    recipe = _recipe(spec, role, fragments, progress)
+    recipe = _recipe(spec, role, fragments, base, progress)
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
     key = cache.short(cache.digest(recipe.key, embedded))
     tree = cache.home() / "trees" / recipe.key
@@ -139,9 +143,9 @@ def build_kernel(
     def build(part: Path) -> None:
         cache.entry("trees", recipe.key, lambda new: _prepare(recipe, new), notify=recipe.notify)
         with cache.lock("trees", recipe.key, notify=recipe.notify):
-            with _no_orphans(tree / "build", recipe) as guard:
+            with _no_orphans(tree / recipe.build, recipe) as guard:
                 _compile(recipe, tree, embedded, guard)
-            _collect(tree / "build", part)
+            _collect(tree / recipe.build, part)
 
     folder = cache.entry("kernels", key, build, notify=recipe.notify)
     return BuiltKernel(folder=folder, name=spec.name, role=role, tree=tree)
@@ -189,19 +193,19 @@ def _tarball(path: Path, sha256: str | None, notify: cache.Notify) -> _Source:
 def _directory(path: Path, notify: cache.Notify) -> _Source:
     if not (path / "Kconfig").is_file():
         raise PrerequisiteError(f"{path} is no kernel source: it has no Kconfig")
-    files = _git_files(path, "-co")
+    files = git_files(path, "-co")
     digest = _git_digest(path) if files is not None else None
     if files is None:
-        files = _all_files(path)
+        files = all_files(path)
 
     def copy(target: Path) -> None:
         notify(f"copying {path}")
-        _copy_files(path, files, target)
+        copy_files(path, files, target)
 
     return _Source(digest or _manifest(path, files), copy)
 
 
-def _git_files(path: Path, which: str) -> list[str] | None:
+def git_files(path: Path, which: str) -> list[str] | None:
     """The files of a git work tree, what git ignores left out; None if it is none.
 
     Args:
@@ -221,7 +225,7 @@ def _git_digest(path: Path) -> str | None:
     """A digest of the content: the same again when a bisection comes back to a commit."""
     tree = _git(path, "rev-parse", "HEAD^{tree}")
     changes = _git(path, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
-    unknown = _git_files(path, "-o")
+    unknown = git_files(path, "-o")
     if tree is None or changes is None or unknown is None:
         return None
     files = [path / name for name in unknown]
@@ -229,11 +233,15 @@ def _git_digest(path: Path) -> str | None:
 
 
 def _git(path: Path, *arguments: str) -> bytes | None:
-    done = subprocess.run(["git", "-C", str(path), *arguments], capture_output=True, check=False)
+    # Without it, git refreshes the index on the way: the tree is not ours to write.
+    env = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    command = ["git", "-C", str(path), *arguments]
+    done = subprocess.run(command, capture_output=True, check=False, env=env)
     return None if done.returncode else done.stdout
 
 
-def _all_files(path: Path) -> list[str]:
+def all_files(path: Path) -> list[str]:
+    """All files below a folder, relative to it, without those of git."""
     found = []
     for folder, folders, names in os.walk(path):
         if ".git" in folders:
@@ -251,7 +259,17 @@ def _manifest(path: Path, files: Iterable[str]) -> str:
     return cache.digest(str(path), "\n".join(lines))
 
 
-def _copy_files(path: Path, files: Sequence[str], target: Path) -> None:
+def copy_files(path: Path, files: Sequence[str], target: Path) -> None:
+    """Copy some files of a tree into another, with their times.
+
+    Args:
+        path: Where they are.
+        files: Their names, relative to it.
+        target: Where they go.
+
+    Raises:
+        BuildError: One cannot be read or written.
+    """
     names = b"\0".join(os.fsencode(name) for name in files)
     pack = ["tar", "-C", str(path), "--null", "--no-recursion", "-T", "-", "-cf", "-"]
     unpack = ["tar", "-C", str(target), "-xf", "-"]
@@ -283,36 +301,47 @@ class _Recipe:
     key: str
     progress: Progress
     notify: cache.Notify
+    build: str = "build"
+    base: str | None = None
 
     @property
     def label(self) -> str:
         return f"{self.name} {self.role}"
 
 
-def _recipe(spec: KernelSpec, role: Role, fragments: Sequence[Path], progress: Progress) -> _Recipe:
+def _recipe(
+    spec: KernelSpec,
+    role: Role,
+    fragments: Sequence[Path],
+    base: Path | None,
+    progress: Progress,
+) -> _Recipe:
     def notify(message: str) -> None:
         progress(0, 0, message)
 
-    files = [*spec.fragments(role), *fragments]
+    files = [*([] if base else spec.fragments(role)), *fragments]
     allconfig = "".join(path.read_text().rstrip("\n") + "\n" for path in files)
     if role == "spawned":
-        allconfig += f'CONFIG_INITRAMFS_SOURCE="{_EMBEDDED}"\n'
+        allconfig += f'CONFIG_INITRAMFS_SOURCE="{EMBEDDED}"\n'
     patches = spec.patch_files(role)
     source = _source(spec, notify)
-    key = cache.digest(_VERSION, source.digest, allconfig, _compiler_version(), *patches)
+    whole = [base] if base else []
+    key = cache.digest(_VERSION, source.digest, allconfig, compiler(), *patches, *whole)
     return _Recipe(
         name=spec.name,
         role=role,
         source=source,
         patches=patches,
         allconfig=allconfig,
+        base=base.read_text() if base else None,
         key=f"{spec.name}-{role}-{cache.short(key)}",
         progress=progress,
         notify=notify,
     )
 
 
-def _compiler_version() -> str:
+def compiler() -> str:
+    """The versions of the compiler and the linker."""
     lines = []
     for tool in ("gcc", "ld"):
         done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
@@ -335,19 +364,98 @@ def _check_tools() -> None:
 def _prepare(recipe: _Recipe, tree: Path) -> None:
     recipe.notify(f"{recipe.label}: copying the source")
     recipe.source.copy(tree)
-    _apply_patches(recipe.patches, tree)
+    apply_patches(recipe.patches, tree)
     recipe.notify(f"{recipe.label}: configuring")
-    objects = tree / "build"
-    objects.mkdir()
-    (objects / "allconfig").write_text(recipe.allconfig)
     if (tree / ".config").exists():
         _make(tree, ["mrproper"])
-    _make(tree, ["O=build", "KCONFIG_ALLCONFIG=allconfig", "allnoconfig"])
+    configure(tree, recipe.build, recipe.allconfig, base=recipe.base, label=recipe.label)
+
+
+def configure(
+    tree: Path, build: str, fragments: str, *, base: str | None = None, label: str = ""
+) -> dict[str, str]:
+    """Make the .config of a build; one that comes out the same is not touched.
+
+    Args:
+        tree: The source.
+        build: The folder of the objects, in the source.
+        fragments: The options that are wanted.
+        base: A whole .config that they are added to; without it, all that they
+            do not ask for is off.
+        label: Names the kernel in errors.
+
+    Returns:
+        The options that came out, as `parse_config` gives them.
+
+    Raises:
+        BuildError: An option of the fragments did not take.
+    """
+    objects = tree / build
+    objects.mkdir(exist_ok=True)
+    (objects / "allconfig").write_text(fragments)
+    if base is None:
+        _make(tree, [f"O={build}", "KCONFIG_ALLCONFIG=allconfig", "allnoconfig"])
+    else:
+        (objects / ".config").write_text(f"{base}\n{fragments}")
+        _make(tree, [f"O={build}", "olddefconfig"])
     got = (objects / ".config").read_text()
-    check_config(recipe.allconfig, got, tree=tree, label=recipe.label)
+    check_config(fragments, got, tree=tree, label=label)
+    return parse_config(got)
 
 
-def _apply_patches(patches: Sequence[Path], tree: Path) -> None:
+def compile_in(
+    tree: Path,
+    build: str,
+    target: Path,
+    *,
+    name: str,
+    role: Role,
+    init: Path | None = None,
+    progress: Progress = no_progress,
+) -> None:
+    """Bring the objects of a configured tree up to date, where they are.
+
+    Args:
+        tree: The source. The caller sees to it that nobody else builds here.
+        build: The folder of the objects, in the source.
+        target: The folder that the kernel's files are copied to.
+        name: Names the kernel in messages, and its log.
+        role: Which of the two builds.
+        init: The static program that a spawned kernel embeds as its init.
+        progress: Told how far it is, as of `build_kernel`.
+
+    Raises:
+        BuildError: The kernel does not compile.
+        PrerequisiteError: A tool is missing.
+    """
+    _check_tools()
+    recipe = _Recipe(
+        name=name,
+        role=role,
+        source=_Source("", lambda target: None),
+        patches=(),
+        allconfig="",
+        key=f"{name}-{role}",
+        progress=progress,
+        notify=lambda message: progress(0, 0, message),
+        build=build,
+    )
+    embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
+    with _no_orphans(tree / build, recipe) as guard:
+        _compile(recipe, tree, embedded, guard)
+    _collect(tree / build, target)
+
+
+def apply_patches(patches: Sequence[Path], tree: Path) -> None:
+    """Apply patches, without fuzz.
+
+    Args:
+        patches: The files, in order.
+        tree: The source, or as much of it as they touch.
+
+    Raises:
+        BuildError: One does not apply; it is named, with the file and the hunk.
+    """
     for patch in patches:
         command = ["patch", "-p1", "--forward", "--fuzz=0", "--no-backup-if-mismatch"]
         command += ["--reject-file=-", "-i", str(patch)]
@@ -361,6 +469,18 @@ def _apply_patches(patches: Sequence[Path], tree: Path) -> None:
         )
         if done.returncode:
             raise BuildError(f"the patch {shown(patch)} does not apply: {_rejected(done.stdout)}")
+
+
+def is_applied(patch: Path, tree: Path) -> bool:
+    """Whether a tree has what a patch changes already.
+
+    Args:
+        patch: The patch.
+        tree: The source, or as much of it as the patch touches.
+    """
+    command = ["patch", "-p1", "--reverse", "--force", "--dry-run", "--fuzz=0", "-i", str(patch)]
+    done = subprocess.run(command, cwd=tree, capture_output=True, check=False)
+    return done.returncode == 0
 
 
 def _rejected(output: str) -> str:
@@ -697,7 +817,7 @@ def _no_orphans(objects: Path, recipe: _Recipe) -> Iterator[int]:
 
 def _compile(recipe: _Recipe, tree: Path, embedded: bytes, guard: int) -> None:
     """Bring the objects of a tree up to date. The caller holds its lock."""
-    objects = tree / "build"
+    objects = tree / recipe.build
     config = objects / ".config"
     # A build that was killed while it linked again leaves a vmlinux that make
     # takes for whole. One that was killed the first time does not: kbuild
@@ -705,17 +825,32 @@ def _compile(recipe: _Recipe, tree: Path, embedded: bytes, guard: int) -> None:
     complete, unsure = objects / ".complete", objects / ".unsure"
     if unsure.exists() and complete.exists():
         recipe.notify(f"{recipe.label}: clearing up after an interrupted build")
-        _make(tree, ["O=build", "clean"], inherit=(guard,))
-        complete.unlink()
-        (objects / ".steps").unlink(missing_ok=True)
+        _forget_since(objects, unsure.stat().st_mtime_ns)
     unsure.touch()
     if embedded:
-        _write_if_changed(objects / _EMBEDDED, embedded)
+        _write_if_changed(objects / EMBEDDED, embedded)
     modules = parse_config(config.read_text()).get("MODULES") == "y"
     goals = ["bzImage", *(["modules"] if modules else [])]
     _make_with_progress(recipe, tree, goals, inherit=(guard,))
     complete.touch()
     unsure.unlink()
+
+
+def _forget_since(objects: Path, began: int) -> None:
+    """Remove what was made since a build began that did not end: it may be half.
+
+    For each file X that it makes, kbuild keeps the command in .X.cmd.
+
+    Args:
+        objects: The folder of the objects.
+        began: When the build began, in nanoseconds as of st_mtime_ns.
+    """
+    for folder, _, names in os.walk(objects):
+        for name in names:
+            if name.startswith(".") and name.endswith(".cmd"):
+                made = Path(folder) / name[1:-4]
+                if made.is_file() and made.stat().st_mtime_ns >= began:
+                    made.unlink()
 
 
 def _collect(objects: Path, target: Path) -> None:
@@ -749,8 +884,8 @@ def _make_with_progress(
 ) -> None:
     log = cache.home() / "logs" / f"{recipe.key}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    steps = _Steps(recipe, tree / "build")
-    arguments = ["O=build", f"-j{os.cpu_count() or 1}", *goals]
+    steps = _Steps(recipe, tree / recipe.build)
+    arguments = [f"O={recipe.build}", f"-j{os.cpu_count() or 1}", *goals]
     try:
         with log.open("w") as file, _running(tree, arguments, inherit=inherit) as process:
             assert process.stdout is not None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from harness import accel, guestbuild, initramfs, kbuild
 from harness.closing import Closing
 from harness.domain import EMBEDDED, Hypervisor
 from harness.machine import TCG_SCALE, Kernels, Machine, Timeouts
+from harness.own import Own
 from harness.progress import ProgressLine
 from harness.result import KernelInfo
 from harness.specs import KernelSpec, VMConfig, load_kernel, load_vm_config
@@ -36,20 +37,20 @@ class Options:
     vm_config: str = "default"
     accel: str = "auto"
     libvirt_uri: str = EMBEDDED
-    config_fragments: tuple[Path, ...] = ()
+    own: Own = field(default_factory=Own)
 
 
 def build_kernels(
     spec: KernelSpec,
     *,
-    fragments: Sequence[Path] = (),
+    own: Own | None = None,
     progress: Builds = no_builds,
 ) -> Kernels:
     """Build all that a cycle boots, as far as it is not in the cache.
 
     Args:
         spec: The kernel.
-        fragments: Config fragments of the user for the normal kernel.
+        own: What the user said of it besides.
         progress: Told what is built, and how far.
 
     Raises:
@@ -63,13 +64,8 @@ def build_kernels(
     guest = guestbuild.build_guest(notify=lambda what: progress("guest", 0, 0, what))
     # Its packages are fetched now: later, the first boot would wait for them.
     initramfs.userland(notify=lambda what: progress("userland", 0, 0, what))
-    return Kernels(
-        normal=kbuild.build_kernel(spec, "normal", fragments=fragments, progress=tell("normal")),
-        spawned=kbuild.build_kernel(
-            spec, "spawned", init=guest["kspawn"], progress=tell("spawned")
-        ),
-        guest=guest,
-    )
+    normal, spawned = (own or Own()).build(spec, init=guest["kspawn"], tell=tell)
+    return Kernels(normal=normal, spawned=spawned, guest=guest)
 
 
 class Lab(Closing):
@@ -84,9 +80,7 @@ class Lab(Closing):
         self.options = options
         self.spec = load_kernel(options.kernel)
         self.config = load_vm_config(options.vm_config)
-        self.kernels = build_kernels(
-            self.spec, fragments=options.config_fragments, progress=progress
-        )
+        self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
         self.hypervisor = Hypervisor(uri=options.libvirt_uri)
         try:
             self.accelerator = accel.choose(

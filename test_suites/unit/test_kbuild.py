@@ -189,7 +189,7 @@ def test_patches_leave_the_linked_original_alone(tmp_path: Path) -> None:
     patch.write_text(PATCH)
     kbuild._link_tree(original, copy)
     assert (copy / "file").samefile(original / "file")
-    kbuild._apply_patches([patch], copy)
+    kbuild.apply_patches([patch], copy)
     assert (copy / "file").read_text() == "one\nTWO\nthree\n"
     assert (original / "file").read_text() == "one\ntwo\nthree\n"
     assert [path.name for path in copy.iterdir()] == ["file"]
@@ -202,7 +202,7 @@ def test_patch_that_does_not_apply_is_named(tmp_path: Path, content: str | None)
     patch = tmp_path / "0001-change.patch"
     patch.write_text(PATCH)
     with pytest.raises(BuildError) as caught:
-        kbuild._apply_patches([patch], tmp_path)
+        kbuild.apply_patches([patch], tmp_path)
     message = str(caught.value)
     assert "0001-change.patch does not apply" in message
     assert "\n" not in message
