@@ -8,11 +8,18 @@ that copies the image within the memory of a running kernel could not take.
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
 import pytest
 
 from harness import cycle, verdict, witness
 from harness.image import Image
 from harness.machine import Machine
+from harness.suite import SLACK_KB, Reading, read
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
@@ -30,17 +37,52 @@ def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[
     return [f"{check.name}: {check.detail}" for check in checks if not check.ok]
 
 
+@dataclass
+class Round:
+    """One hibernation and resume of several: seconds, and bytes that were stored."""
+
+    seconds: float
+    image: int
+    reading: Reading
+
+
+def rounds_of(machine: Machine, path: str, count: int) -> Iterator[Round]:
+    """Hibernate and resume; each time when a round is over, it is given out."""
+    for _ in range(count):
+        start = time.monotonic()
+        saved = machine.hibernate()
+        back = cycle.RESUMES[path](machine)
+        seconds = time.monotonic() - start
+        assert back["outcome"] == "image"
+        yield Round(seconds, int(saved["stored_bytes"]), read(machine))
+
+
 @pytest.mark.parametrize("path", cycle.RESUME_PATHS)
 def test_ten_in_a_row(machine: Machine, path: str) -> None:
     machine.boot()
     holder = Witness.start(machine)
     before = verdict.observe(machine)
-    for number in range(1, ROUNDS + 1):
-        machine.hibernate()
-        back = cycle.RESUMES[path](machine)
-        assert back["outcome"] == "image"
+    rounds = []
+    for number, one in enumerate(rounds_of(machine, path, ROUNDS), 1):
+        rounds.append(one)
+        print(f"{path}: round {number}: {one}")
+        text = json.dumps([asdict(each) for each in rounds], indent=1)
+        (machine.folder / "rounds.json").write_text(text + "\n")
         assert failures(machine, holder, before) == [], f"in round {number}"
     assert [splat.title for splat in machine.splats] == []
+    assert len(set(machine.lives)) == ROUNDS + 1
+    # One reading breathes by as much as a small leak: three at each end.
+    early, late = rounds[:3], rounds[-3:]
+    lost = _middle(early, "available_kb") - _middle(late, "available_kb")
+    assert lost < SLACK_KB, [one.reading.available_kb for one in rounds]
+    assert _middle(late, "slab_kb") - _middle(early, "slab_kb") < SLACK_KB
+    assert _middle(late, "files") <= _middle(early, "files") + 8
+    grown = median(one.image for one in late) - median(one.image for one in early)
+    assert grown < SLACK_KB << 10, [one.image for one in rounds]
+
+
+def _middle(rounds: Sequence[Round], name: str) -> float:
+    return median(float(getattr(one.reading, name)) for one in rounds)
 
 
 @pytest.mark.parametrize("path", cycle.RESUME_PATHS)

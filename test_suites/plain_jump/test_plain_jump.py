@@ -8,7 +8,6 @@ leak, and the clocks must behave.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,46 +16,13 @@ import pytest
 
 from harness.lab import Lab
 from harness.machine import Machine
+from harness.suite import SLACK_KB, Reading, read
 from harness.timeline import Timeline
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
 
 JUMPS = 25
-# Per-CPU lists, slabs and the page cache breathe; a leak of the image would be
-# 16 MiB a jump, one of a page of it 25 pages.
-SLACK_KB = 4096
-
-
-@dataclass
-class Reading:
-    """What could leak, and the clocks; seconds."""
-
-    available_kb: int
-    slab_kb: int
-    files: int
-    monotonic: float
-    boottime: float
-    realtime: float
-    host: float
-
-
-def read(machine: Machine) -> Reading:
-    text = machine.run(
-        "sync; echo 3 > /proc/sys/vm/drop_caches; sleep 0.2;"
-        "grep -E 'MemAvailable|^Slab' /proc/meminfo; cut -f1 /proc/sys/fs/file-nr; kspawn clocks"
-    ).check()
-    words = text.split()
-    clocks = [float(word) for word in words[-3:]]
-    return Reading(
-        available_kb=int(words[words.index("MemAvailable:") + 1]),
-        slab_kb=int(words[words.index("Slab:") + 1]),
-        files=int(words[-4]),
-        monotonic=clocks[0],
-        boottime=clocks[1],
-        realtime=clocks[2],
-        host=time.monotonic(),
-    )
 
 
 @dataclass
