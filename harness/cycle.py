@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import report, verdict, witness
+from harness import baselines, report, verdict, witness
 from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError
 from harness.image import Image, ImageError
 from harness.lab import Lab
@@ -27,6 +27,8 @@ RESUMES: Mapping[str, Callable[[Machine], dict[str, Any]]] = {
     "snapshot": Machine.resume_snapshot,
 }
 RESUME_PATHS = tuple(RESUMES)
+# All ways to leave the normal kernel and to come back to it.
+WAYS = (*RESUME_PATHS, *baselines.BASELINES)
 
 # Called with the machine (hibernated or resumed) and the witness, to damage it.
 Mutation = Callable[["Cycle"], None]
@@ -41,7 +43,7 @@ class Cycle:
         folder: Where its results go.
         timeline: Where its phases go.
         config: The hardware; by default that of the lab.
-        resume_path: The way back.
+        resume_path: The way back, or a baseline: one of WAYS.
         mutate_running: Damages the running machine before the hibernation.
         mutate_image: Damages the hibernated machine's image.
         hibernate: False is the control: everything but the hibernation.
@@ -50,6 +52,7 @@ class Cycle:
         hibernating_append: More of the hibernating kernel's command line.
         timeouts: Other deadlines than those of the lab.
         expected: Patterns of splats that do not fail the run.
+        fill: Per cent of MemTotal that are to be in use, filled by the witness.
     """
 
     lab: Lab
@@ -65,6 +68,7 @@ class Cycle:
     hibernating_append: str = ""
     timeouts: Timeouts | None = None
     expected: tuple[str, ...] = ()
+    fill: int | None = None
 
     machine: Machine = field(init=False)
     witness: Witness = field(init=False)
@@ -116,13 +120,17 @@ class Cycle:
     def _run(self) -> None:
         self.machine.boot(append=self.append)
         with self.timeline.phase("witness", boot=1, kernel="normal"):
-            self.witness = Witness.start(self.machine)
+            self._start_witness()
             before = verdict.observe(self.machine)
             self.page = self.witness.locate(17)
         if self.mutate_running:
             self.mutate_running(self)
-        if self.hibernate:
+        baseline = baselines.BASELINES.get(self.resume_path)
+        if baseline:
+            self._leave_and_return(baseline)
+        elif self.hibernate:
             self.machine.hibernate(append=self.hibernating_append)
+            self._weigh_disk()
             self._inspect()
             if self.mutate_image:
                 self.mutate_image(self)
@@ -133,12 +141,38 @@ class Cycle:
                 before.processes, witness.processes(self.machine, like=before.processes)
             )
             self.result.checks += [*self.witness.check(), *checks]
-            if self.hibernate:
+            if baseline:
+                self.result.checks += baselines.checks(self.machine, before, baseline)
+            elif self.hibernate:
                 self.result.checks += verdict.machine_checks(
                     self.machine, before, self.seen, resume_path=self.resume_path
                 )
             else:
                 self.result.checks += verdict.kernel_checks(self.machine, before)
+
+    def _start_witness(self) -> None:
+        empty = witness.memory_use(self.machine)
+        mebibytes = witness.MEBIBYTES
+        if self.fill is not None:
+            mebibytes = witness.fill_mebibytes(empty, self.fill)
+        self.witness = Witness.start(self.machine, mebibytes=mebibytes)
+        self.result.memory = witness.memory_use(self.machine).model_copy(
+            update={"witness_bytes": mebibytes << 20, "fill": self.fill}
+        )
+
+    def _leave_and_return(self, baseline: baselines.Baseline) -> None:
+        try:
+            baseline.leave(self.machine)
+            self._weigh_disk()
+            if baseline.back:
+                baseline.back(self.machine)
+        finally:
+            if baseline.classic:
+                self.result.image = baselines.image_info(self.machine)
+
+    def _weigh_disk(self) -> None:
+        """Blocks of the sparse file, as stat(2) counts them."""
+        self.result.disk_bytes = self.machine.disk.stat().st_blocks * 512
 
     def _inspect(self) -> None:
         """Look at the image while the power is off."""

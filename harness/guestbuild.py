@@ -22,7 +22,10 @@ _FLAGS = ("-static", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 _PROGRAMS: dict[str, tuple[str, ...]] = {
     "kspawn": ("-Os", "-s"),
     "witness": ("-O2", "-g", "-pthread"),
+    "uswsusp": ("-Os", "-s"),
 }
+# What a program takes from another one.
+_SHARED = {"uswsusp": ("kspawn_util.c",)}
 PROGRAMS = tuple(_PROGRAMS)
 # musl's headers end where the kernel's begin: these are the system's own.
 _KERNEL_HEADERS = {
@@ -54,7 +57,8 @@ def build_guest(
 
 def _build(name: str, folder: Path, notify: Notify) -> Path:
     sources = sorted(folder.glob(f"{name}*.c"))
-    if not sources:
+    sources += [folder / shared for shared in _SHARED.get(name, ())]
+    if not any(source.stem == name for source in sources):
         raise BuildError(f"the guest program {name} has no source {name}*.c")
     compiler = _compiler_version()
     headers = sorted(folder.glob("*.h"))

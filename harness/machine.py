@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -428,11 +428,7 @@ class Machine(Closing):
                 if line.get("event") in refused:
                     # A kernel that crashed comes before a program that gave up.
                     self._check_alive(off_is_fine=True)
-                    raise RefusedError(
-                        f"{line.get('role')}: {line.get('status')}: {line.get('detail')}",
-                        status=str(line.get("status")),
-                        log_tail=self._tail(),
-                    )
+                    raise self._refusal(line)
                 continue
             self._check_alive()
             if deadline.expired:
@@ -442,6 +438,13 @@ class Machine(Closing):
                     f"{deadline.seconds:.0f} s ({deadline.what})",
                     log_tail=self._tail(),
                 )
+
+    def _refusal(self, line: Mapping[str, Any]) -> RefusedError:
+        return RefusedError(
+            f"{line.get('role')}: {line.get('status')}: {line.get('detail')}",
+            status=str(line.get("status")),
+            log_tail=self._tail(),
+        )
 
     # -- the cycle -------------------------------------------------------
 
@@ -624,10 +627,13 @@ class Machine(Closing):
             self._wait_off()
             self.state = State.OFF
 
-    def _wait_off(self, deadline: Deadline | None = None) -> None:
+    def _wait_off(self, deadline: Deadline | None = None, *, refused: Sequence[str] = ()) -> None:
         deadline = deadline or self.timeouts.deadline("power_off", "power off")
         while self.domain.running:
-            self._next_status(_POLL)
+            line = self._next_status(_POLL)
+            if line is not None and line.get("event") in refused:
+                self._check_alive(off_is_fine=True)
+                raise self._refusal(line)
             self._check_alive(off_is_fine=True)
             if deadline.expired:
                 raise KernelHangError(
@@ -638,12 +644,14 @@ class Machine(Closing):
         self.timeline.event("power off")
         self._power_cut()
 
-    def _wait_back(self) -> dict[str, Any]:
+    def _wait_back(self, *, memory: int = 0) -> dict[str, Any]:
         with self.timeline.phase("jump back", boot=self.boot_number, kernel="normal"):
             back = self.wait_status(
                 "normal",
                 "back",
-                deadline=self.timeouts.deadline("back", "the normal kernel, back again"),
+                deadline=self.timeouts.deadline(
+                    "back", "the normal kernel, back again", memory=memory
+                ),
             )
         self.jump_command = str(back["command"])
         self._connect()
@@ -701,14 +709,20 @@ class Machine(Closing):
                 machine is running, with the kernel that was to load it.
             KernelError: A kernel crashed or hung.
         """
+        pattern = "-p" if scribble else ""
+        return self._resume_from_loader(
+            f"kspawn resume-snapshot -d {self.disk_name()} {pattern}", append=append
+        )
+
+    def _resume_from_loader(self, command: str, *, append: str = "") -> dict[str, Any]:
+        """Boot a normal kernel, in which a command restores the image."""
         refused: RefusedError | None = None
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             # Its log apart from that of the kernel that comes back.
             self._boot_loader(line="ttyS2", logs=("normal", "loader"), append=append)
             loader_key = self._host_key
-            pattern = "-p" if scribble else ""
-            self._background(f"kspawn resume-snapshot -d {self.disk_name()} {pattern}")
+            self._background(command)
             try:
                 self._wait_restored(kernel="loader")
                 back = self._wait_resumed()
@@ -764,6 +778,50 @@ class Machine(Closing):
             raise refused
         return back
 
+    def _swap_on(self) -> None:
+        """Make the disk a swap area, and use it, unless it is in use already."""
+        assert self._shell is not None
+        disk = self.disk_name()
+        limit = self.timeouts.deadline("command", "swap")
+        with self.timeline.phase("swap on", boot=self.boot_number, kernel="normal"):
+            self._shell.run(
+                f"grep -q ^{disk} /proc/swaps || {{ mkswap {disk} && swapon {disk}; }}", limit
+            ).check()
+
+    def _swsusp(self, mode: str) -> str:
+        """A command that hibernates by the kernel's own means, and says how it went."""
+        back = json.dumps(
+            {"role": "normal", "event": "back", "command": "swsusp", "outcome": "image"}
+        )
+        refused = json.dumps(
+            {"role": "normal", "event": "refused", "status": "swsusp", "detail": "@"}
+        )
+        return (
+            f"echo {mode} > /sys/power/disk; "
+            "if why=$(echo disk 2>&1 > /sys/power/state); "
+            f"then echo '{back}'; else echo '{refused}' | sed \"s/@/${{why##*: }}/\"; fi "
+            f"> /dev/{initramfs.STATUS_LINE}"
+        )
+
+    def _classic(self, command: str) -> None:
+        """Run a command that hibernates, until the power is off."""
+        refused: RefusedError | None = None
+        with self._transition(State.RUNNING, to=State.HIBERNATED):
+            self._background(command)
+            self.state = State.HIBERNATING
+            try:
+                with self.timeline.phase("save", boot=self.boot_number, kernel="normal"):
+                    limit = self.timeouts.deadline(
+                        "save", "the image", memory=4 * self.config.memory_bytes
+                    )
+                    self._wait_off(limit, refused=["refused"])
+            except RefusedError as exc:
+                refused = exc
+        if refused is not None:
+            self._after_refusal()
+            raise refused
+        self._image_key = self._host_key
+
     def hibernate_classic(self) -> None:
         """Hibernate by the kernel's own means (swsusp), until the power is off.
 
@@ -771,33 +829,11 @@ class Machine(Closing):
         baseline that the other ways are compared with.
 
         Raises:
-            KernelError: A kernel crashed, hung, or refused.
+            RefusedError: The kernel did not hibernate; the machine is running.
+            KernelError: A kernel crashed or hung.
         """
-        assert self._shell is not None
-        disk = self.disk_name()
-        limit = self.timeouts.deadline("command", "swap")
-        self._shell.run(f"mkswap {disk} && swapon {disk}", limit).check()
-        self._shell.run("echo shutdown > /sys/power/disk", limit).check()
-        back = json.dumps(
-            {"role": "normal", "event": "back", "command": "swsusp", "outcome": "image"}
-        )
-        failed = json.dumps(
-            {"role": "normal", "event": "spawn-failed", "status": "swsusp", "detail": "refused"}
-        )
-        with (
-            self._transition(State.RUNNING, to=State.HIBERNATED),
-            self.timeline.phase("save", boot=self.boot_number, kernel="normal"),
-        ):
-            self._background(
-                "sh -c "
-                + shlex.quote(
-                    f"echo disk > /sys/power/state && echo '{back}' > /dev/ttyS1"
-                    f" || echo '{failed}' > /dev/ttyS1"
-                )
-            )
-            self.state = State.HIBERNATING
-            self._wait_off(self.timeouts.deadline("save", "swsusp"))
-        self._image_key = self._host_key
+        self._swap_on()
+        self._classic(f"sh -c {shlex.quote(self._swsusp('shutdown'))}")
 
     def resume_classic(self) -> dict[str, Any]:
         """Boot a kernel that finds the swsusp image and resumes it.
@@ -817,7 +853,70 @@ class Machine(Closing):
                     cmdline=f"{NORMAL_CMDLINE.replace('ttyS0', 'ttyS2')} resume={self.disk_name()}",
                     logs=("normal", "loader"),
                 )
-            return self._wait_resumed()
+            return self._wait_resumed(memory=4 * self.config.memory_bytes)
+
+    def hibernate_userland(self) -> None:
+        """Hibernate from user space (uswsusp), until the power is off.
+
+        A program reads the image from /dev/snapshot and writes it to the swap
+        area that the disk is made into
+        (Documentation/power/userland-swsusp.rst).
+
+        Raises:
+            RefusedError: The image was not made or not written; the machine
+                is running.
+            KernelError: A kernel crashed or hung.
+        """
+        self._swap_on()
+        self._classic(f"uswsusp save -d {self.disk_name()}")
+
+    def resume_userland(self) -> dict[str, Any]:
+        """Boot a kernel whose userland feeds the image to /dev/snapshot.
+
+        Returns:
+            The status line of the kernel that is back.
+
+        Raises:
+            RefusedError: There is no good image, or it was not restored; the
+                machine is running, with the kernel that was to load it.
+            KernelError: A kernel crashed or hung.
+        """
+        return self._resume_from_loader(f"uswsusp resume -d {self.disk_name()}")
+
+    def round_trip_classic(self) -> dict[str, Any]:
+        """The kernel's own round trip: an image is written, read and restored.
+
+        The power stays on (test_resume of /sys/power/disk).
+
+        Returns:
+            The status line of the kernel that is back.
+
+        Raises:
+            RefusedError: The kernel did not hibernate; the machine is running.
+            KernelError: A kernel crashed or hung.
+        """
+        self._swap_on()
+        refused: RefusedError | None = None
+        with self._transition(State.RUNNING, to=State.RUNNING):
+            self._background(f"sh -c {shlex.quote(self._swsusp('test_resume'))}")
+            self.state = State.HIBERNATING
+            try:
+                with self.timeline.phase("test_resume", boot=self.boot_number, kernel="normal"):
+                    back = self.wait_status(
+                        "normal",
+                        "back",
+                        deadline=self.timeouts.deadline(
+                            "save", "test_resume", memory=8 * self.config.memory_bytes
+                        ),
+                    )
+                self.jump_command = str(back["command"])
+                self._connect()
+            except RefusedError as exc:
+                refused = exc
+        if refused is not None:
+            self._after_refusal()
+            raise refused
+        return back
 
     def _boot_loader(self, *, line: str, logs: Sequence[str], append: str = "") -> None:
         """Boot a normal kernel that is there to resume another one."""
@@ -856,11 +955,7 @@ class Machine(Closing):
             raise HarnessError(f"`{command}` did not answer in JSON: {done.out[:200]}") from exc
         self.status_lines.append({**line, "boot": self.boot_number})
         if done.exit_code:
-            raise RefusedError(
-                f"loader: {line.get('status')}: {line.get('detail')}",
-                status=str(line.get("status")),
-                log_tail=self._tail(),
-            )
+            raise self._refusal(line)
 
     def _kexec(self, words: str) -> None:
         """Start the resuming kernel in 0-16 MiB by a plain kexec."""
@@ -882,10 +977,10 @@ class Machine(Closing):
                 deadline=self.timeouts.deadline("spawn", "init of the resuming kernel"),
             )
 
-    def _wait_resumed(self) -> dict[str, Any]:
+    def _wait_resumed(self, *, memory: int = 0) -> dict[str, Any]:
         """Wait for the kernel of the image, whose sshd has the key it had."""
         self._host_key = self._image_key or self._host_key
-        return self._wait_back()
+        return self._wait_back(memory=memory)
 
     def unplug(self) -> None:
         """Pull the plug on a running machine; what is on its disk stays."""
@@ -960,6 +1055,3 @@ class Machine(Closing):
             for path in self._private.iterdir():
                 path.unlink()
             self._private.rmdir()
-
-
-Progress = Callable[[str, float | None], None]

@@ -100,6 +100,15 @@ class ImageInfo(_Model):
     segments: int
 
 
+class MemoryUse(_Model):
+    """How full the memory of the normal kernel was before it was left."""
+
+    total_bytes: int = Field(description="its MemTotal")
+    used_bytes: int = Field(description="MemTotal less MemAvailable")
+    witness_bytes: int = Field(description="known pages that the witness holds and checks")
+    fill: int | None = Field(default=None, description="per cent of MemTotal that were asked for")
+
+
 class Accelerator(_Model):
     """Which accelerator ran the guests, and why."""
 
@@ -136,6 +145,10 @@ class Result(_Model):
     phases: list[Phase] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)
     image: ImageInfo | None = None
+    memory: MemoryUse | None = None
+    disk_bytes: int | None = Field(
+        default=None, description="what the host holds of the disk once the normal kernel left"
+    )
     memory_map: MemoryMap | None = None
     checks: list[Check] = Field(default_factory=list)
     splats: list[Splat] = Field(default_factory=list)

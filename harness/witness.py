@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.machine import Machine
-from harness.result import Check
+from harness.result import Check, MemoryUse
 
 MEBIBYTES = 64
+# What it needs besides: its file in tmpfs, threads, sockets.
+_OTHER_MEBIBYTES = 10
 # What the witness asserts; harness/guest/witness.c has the same list.
 CHECKS = (
     "anonymous-memory",
@@ -207,6 +210,7 @@ class Witness:
     machine: Machine
     pid: int
     checks: tuple[str, ...]
+    mebibytes: int = MEBIBYTES
 
     @classmethod
     def start(cls, machine: Machine, *, mebibytes: int = MEBIBYTES) -> Witness:
@@ -219,8 +223,16 @@ class Witness:
         Raises:
             HarnessError: It did not start, or fails before anything was done.
         """
-        line = _json(machine.run(f"witness run --mebibytes {mebibytes}").check())
-        witness = cls(machine=machine, pid=int(line["pid"]), checks=tuple(line["checks"]))
+        done = machine.run(
+            f"witness run --mebibytes {mebibytes}", deadline=_deadline(machine, mebibytes)
+        )
+        line = _json(done.check())
+        witness = cls(
+            machine=machine,
+            pid=int(line["pid"]),
+            checks=tuple(line["checks"]),
+            mebibytes=mebibytes,
+        )
         failed = [check for check in witness.check() if not check.ok]
         if failed:
             raise HarnessError(f"the witness fails at once: {failed[0].name}: {failed[0].detail}")
@@ -228,7 +240,7 @@ class Witness:
 
     def check(self) -> list[Check]:
         """Ask it to check itself; names begin with "witness."."""
-        limit = self.machine.timeouts.deadline("command", "the witness")
+        limit = _deadline(self.machine, self.mebibytes)
         done = self.machine.run("witness check", deadline=limit)
         line = _json(done.out)
         if "checks" not in line:
@@ -263,6 +275,40 @@ class Witness:
             what: The name of the check.
         """
         self.machine.run(f"witness damage {what}").check()
+
+
+def _deadline(machine: Machine, mebibytes: int) -> Deadline:
+    # What it does with its usual memory takes a part of what a command may.
+    return machine.timeouts.deadline("command", "the witness", memory=mebibytes // MEBIBYTES << 30)
+
+
+def memory_use(machine: Machine) -> MemoryUse:
+    """How full the memory of the normal kernel is.
+
+    Args:
+        machine: A running machine.
+    """
+    text = machine.run("cat /proc/meminfo").check()
+    kb = {key: int(value) for key, value in re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)}
+    return MemoryUse(
+        total_bytes=kb["MemTotal"] << 10,
+        used_bytes=(kb["MemTotal"] - kb["MemAvailable"]) << 10,
+        witness_bytes=0,
+    )
+
+
+def fill_mebibytes(use: MemoryUse, percent: int) -> int:
+    """How much patterned memory a witness needs so that memory is filled.
+
+    Args:
+        use: How full it is without a witness.
+        percent: How much of MemTotal is to be in use.
+
+    Returns:
+        1 where more than that is in use already.
+    """
+    missing = use.total_bytes * percent // 100 - use.used_bytes
+    return max(1, (missing >> 20) - _OTHER_MEBIBYTES)
 
 
 def churn_start(machine: Machine, *, mebibytes: int = 8) -> None:

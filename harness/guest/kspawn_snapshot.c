@@ -10,19 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kspawn.h"
+#include "snapshot_device.h"
 
 #define ROLE		"resuming"
-
-/* From include/uapi/linux/suspend_ioctls.h. */
-#define SNAPSHOT_FREEZE		_IO('3', 1)
-#define SNAPSHOT_UNFREEZE	_IO('3', 2)
-#define SNAPSHOT_ATOMIC_RESTORE	_IO('3', 4)
 
 #define STUB_BASE	0x100000UL	/* where restore_image() jumps to */
 #define ENTRIES		512UL		/* of a page table, and PFNs a page */
@@ -356,22 +350,6 @@ static int physpages(u64 *pages)
 
 /* ---- the stream -------------------------------------------------------- */
 
-/* A page a write: one that crosses a page is cut there by the kernel. */
-static int put_page(struct resume *r, const void *page)
-{
-	ssize_t n;
-
-	do
-		n = write(r->fd, page, PAGE);
-	while (n < 0 && errno == EINTR);
-	if (n == (ssize_t)PAGE)
-		return 0;
-	if (n < 0)
-		return fail_errno(errno == ENOMEM ? "no-memory" : "refused",
-				  "write to /dev/snapshot");
-	return fail("refused", "/dev/snapshot took %zd bytes of a page", n);
-}
-
 static int put_header(struct resume *r)
 {
 	static struct stream_header h;
@@ -387,7 +365,7 @@ static int put_header(struct resume *r)
 	h.size = h.pages * PAGE;
 	if (e820_checksum(&h.e820_checksum) || physpages(&h.num_physpages))
 		return -1;
-	return put_page(r, &h);
+	return snapshot_put(r->fd, &h);
 }
 
 struct frames {
@@ -401,7 +379,7 @@ static int put_frame(struct resume *r, struct frames *f, u64 frame)
 	if (f->nr < ENTRIES)
 		return 0;
 	f->nr = 0;
-	return put_page(r, f->frame);
+	return snapshot_put(r->fd, f->frame);
 }
 
 static int put_frames(struct resume *r)
@@ -421,16 +399,17 @@ static int put_frames(struct resume *r)
 	if (!f.nr)
 		return 0;
 	f.frame[f.nr] = ~0UL;	/* the end of the list */
-	return put_page(r, f.frame);
+	return snapshot_put(r->fd, f.frame);
 }
 
 static int put_data(void *context, u64 phys, const void *data, size_t len)
 {
+	const struct resume *r = context;
 	const u8 *page = data;
 
 	(void)phys;
 	for (; len; len -= PAGE, page += PAGE)
-		if (put_page(context, page))
+		if (snapshot_put(r->fd, page))
 			return -1;
 	return 0;
 }
@@ -487,9 +466,9 @@ static int prepare(struct resume *r)
 	r->pages = r->stub_pages + r->facts.stats.stored_bytes / PAGE;
 	if (check_memory(r) || (r->scribble && scribble_free()))
 		return -1;
-	r->fd = open("/dev/snapshot", O_WRONLY | O_CLOEXEC);
+	r->fd = open(SNAPSHOT_DEVICE, O_WRONLY | O_CLOEXEC);
 	if (r->fd < 0)
-		return fail_errno("no-snapshot-device", "/dev/snapshot");
+		return fail_errno("no-snapshot-device", SNAPSHOT_DEVICE);
 	return put_stream(r);
 }
 

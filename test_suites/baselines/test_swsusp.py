@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The classic hibernation in the same machines, under the same witness.
+"""The classic hibernations in the same machines, under the same witness.
 
 A way of the proposal that fails where these pass has a bug of its own; one
 that fails where these fail as well has found one of the kernel.
@@ -7,10 +7,19 @@ that fails where these fail as well has found one of the kernel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from harness import verdict, witness
-from harness.machine import Machine
+from harness.baselines import BASELINES
+from harness.cycle import Cycle
+from harness.errors import RefusedError
+from harness.lab import Lab
+from harness.machine import Machine, State
+from harness.result import Verdict
+from harness.timeline import Timeline
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
@@ -24,28 +33,58 @@ def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[
     return [f"{check.name}: {check.detail}" for check in checks if not check.ok]
 
 
-@pytest.mark.ci
-def test_swsusp(machine: Machine) -> None:
-    """`echo disk > /sys/power/state`, power off, resume= from swap."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.ci] if name in ("swsusp", "uswsusp") else [])
+        for name in BASELINES
+    ],
+)
+def test_baseline(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline], name: str) -> None:
+    """It passes; and what it is compared by is known."""
+    result = Cycle(lab=lab, folder=folder, timeline=new_timeline(), resume_path=name).run()
+    assert result.verdict is Verdict.PASSED, f"{result.reason}\n{result.log_tail}"
+    assert result.memory is not None
+    assert result.memory.used_bytes > result.memory.witness_bytes
+    if BASELINES[name].classic:
+        assert result.image is not None
+        assert result.image.stored_bytes > result.memory.witness_bytes
+        assert result.disk_bytes is not None
+        assert result.disk_bytes > result.memory.witness_bytes
+
+
+def damage(cycle: Cycle) -> None:
+    cycle.witness.damage("anonymous-memory")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_damage_is_seen(
+    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline], name: str
+) -> None:
+    """The mutation: what the witness lost is seen on these ways as well."""
+    cycle = Cycle(
+        lab=lab,
+        folder=folder,
+        timeline=new_timeline(),
+        resume_path=name,
+        mutate_running=damage,
+    )
+    result = cycle.run()
+    failed = [check.name for check in result.checks if not check.ok]
+    assert failed == ["witness.anonymous-memory"], result.reason
+
+
+def test_refusal_leaves_the_machine_running(machine: Machine) -> None:
+    """Swap that is too small for any image: it is said, and nothing is lost."""
     machine.boot()
     holder = Witness.start(machine)
     before = verdict.observe(machine)
-    machine.hibernate_classic()
-    assert machine.resume_classic()["command"] == "swsusp"
-    assert failures(machine, holder, before) == []
-    assert len(set(machine.lives)) == 2
-
-
-def test_test_resume(machine: Machine) -> None:
-    """The kernel's own round trip, without a power off."""
-    machine.boot()
-    disk = machine.disk_name()
-    machine.run(f"mkswap {disk} && swapon {disk}").check()
-    holder = Witness.start(machine)
-    before = verdict.observe(machine)
-    machine.run("echo test_resume > /sys/power/disk").check()
-    limit = machine.timeouts.deadline("save", "test_resume", memory=4 << 30)
-    machine.run("echo disk > /sys/power/state", deadline=limit).check()
+    machine.run(f"mkswap {machine.disk_name()} 4096 && swapon {machine.disk_name()}").check()
+    for leave in (Machine.hibernate_classic, Machine.hibernate_userland):
+        with pytest.raises(RefusedError) as refusal:
+            leave(machine)
+        assert "No space left on device" in str(refusal.value) or refusal.value.status == "no-space"
+        assert machine.state is State.RUNNING
     assert failures(machine, holder, before) == []
 
 

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the ways back are compared with: other ways to leave the normal kernel and return.
+
+The classic hibernations need no kexec; a plain jump needs no image. All run in
+the same machines as the ways back, under the same witness.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.image import PAGE
+from harness.machine import Machine
+from harness.result import Check, ImageInfo
+from harness.verdict import Before, kernel_checks
+
+# What kernel/power/snapshot.c and swap.c say; the zero pages since 6.9, and the
+# size after compression since 6.10.
+_CREATED = re.compile(r"hibernation: Image created \((\d+) pages copied(?:, (\d+) zero pages)?\)")
+_COMPRESSED = re.compile(r"Image size after compression: (\d+) kbytes")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A way to leave the normal kernel and to come back that is none of the ways back.
+
+    Args:
+        title: What it is, in a few words.
+        leave: Leaves the normal kernel, or does all of it.
+        back: Comes back after the power was off; None where it stays on.
+        outcome: What the kernel that is back says that it is back from.
+        classic: Whether it is a hibernation of the kernel under test itself.
+    """
+
+    title: str
+    leave: Callable[[Machine], object]
+    back: Callable[[Machine], dict[str, Any]] | None = None
+    outcome: str = "image"
+    classic: bool = True
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "swsusp": Baseline(
+        "echo disk > /sys/power/state, power off, resume=",
+        Machine.hibernate_classic,
+        Machine.resume_classic,
+    ),
+    "uswsusp": Baseline(
+        "a program writes and reads /dev/snapshot, power off in between",
+        Machine.hibernate_userland,
+        Machine.resume_userland,
+    ),
+    "test_resume": Baseline(
+        "the kernel's own round trip to the disk, power stays on", Machine.round_trip_classic
+    ),
+    "plain-jump": Baseline(
+        "into the hibernating kernel and straight back, no image, power stays on",
+        Machine.jump,
+        outcome="plain",
+        classic=False,
+    ),
+}
+
+
+def checks(machine: Machine, before: Before, baseline: Baseline) -> list[Check]:
+    """What the machine went through.
+
+    Args:
+        machine: A machine that is back.
+        before: What was seen before.
+        baseline: The way that it took.
+    """
+    backs = [line for line in machine.status_lines if line.get("event") == "back"]
+    back = backs[-1] if backs else {}
+    lives = machine.lives[before.lives - 1 :]
+    seen = "QEMU was " + ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
+    power = (
+        Check(
+            name="power.off-in-between",
+            ok=len(lives) >= 2 and len(set(lives)) == len(lives) and all(pid for pid, _ in lives),
+            detail=seen,
+        )
+        if baseline.back
+        else Check(name="power.on-throughout", ok=len(lives) == 1, detail=seen)
+    )
+    return [
+        *kernel_checks(machine, before),
+        Check(
+            name="jump.outcome",
+            ok=back.get("outcome") == baseline.outcome,
+            detail=f"{back.get('command')}, back from: {back.get('outcome')}",
+        ),
+        power,
+    ]
+
+
+def image_info(machine: Machine) -> ImageInfo | None:
+    """How large the image of a classic hibernation is: figures, not a verdict.
+
+    Args:
+        machine: A machine that was hibernated by its own means.
+
+    Returns:
+        None where the kernel said nothing of an image.
+    """
+    logs = [log for log in machine.logs if log.kernel == "normal" and log.path.exists()]
+    texts = [log.path.read_text(errors="replace") for log in logs]
+    found = [info for text in texts if (info := image_of_log(text, machine.config.memory_bytes))]
+    saved = [line for line in machine.status_lines if line.get("event") == "saved"]
+    if not found or not saved:
+        return found[0] if found else None
+    return found[0].model_copy(update={"file_bytes": int(saved[-1]["stored_bytes"])})
+
+
+def image_of_log(text: str, ram: int) -> ImageInfo | None:
+    """Read from a kernel's log how large the image is that it made.
+
+    Args:
+        text: The log.
+        ram: The RAM of the machine, in bytes.
+
+    Returns:
+        None where it made none.
+    """
+    created = _CREATED.findall(text)
+    if not created:
+        return None
+    stored, zero = (int(number or 0) * PAGE for number in created[-1])
+    compressed = _COMPRESSED.findall(text)
+    return ImageInfo(
+        file_bytes=int(compressed[-1]) << 10 if compressed else stored,
+        stored_bytes=stored,
+        zero_bytes=zero,
+        free_bytes=ram - stored - zero,
+        ram_bytes=ram,
+        segments=0,
+    )
