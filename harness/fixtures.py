@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _worst = pytest.StashKey[int]()
+_folder = pytest.StashKey[Path]()
+# Keys of what the workers of pytest-xdist are given and give back.
+_WORST = "kspawn_worst"
+_RUN_FOLDER = "kspawn_run_folder"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,8 +82,25 @@ def note_outcome(config: pytest.Config, result: Result) -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """End with the exit codes of docs/exit-codes.md where tests failed."""
-    if exitstatus == pytest.ExitCode.TESTS_FAILED:
-        session.exitstatus = session.config.stash.get(_worst, int(exitstatus))
+    worst = session.config.stash.get(_worst, 0)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_WORST] = worst
+    elif exitstatus == pytest.ExitCode.TESTS_FAILED:
+        session.exitstatus = worst or int(exitstatus)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """All workers of pytest-xdist share one folder for the run."""
+    node.workerinput[_RUN_FOLDER] = str(_new_run_folder(node.config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The worst outcome of any worker of pytest-xdist is that of the run."""
+    worst = getattr(node, "workeroutput", {}).get(_WORST, 0)
+    stash = node.config.stash
+    stash[_worst] = max(worst, stash.get(_worst, 0))
 
 
 @pytest.fixture(scope="session")
@@ -109,13 +131,18 @@ def lab(options: Options, progress_line: ProgressLine | None) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def run_folder(pytestconfig: pytest.Config) -> Path:
     """The folder of this run of pytest."""
+    given = getattr(pytestconfig, "workerinput", {}).get(_RUN_FOLDER)
+    return Path(given) if given else _new_run_folder(pytestconfig)
+
+
+def _new_run_folder(config: pytest.Config) -> Path:
     from harness.cli import new_run  # noqa: PLC0415  (the command line imports pytest)
 
-    given: Path | None = pytestconfig.getoption("--run-folder")
-    if given is not None:
-        return given
-    results: Path = pytestconfig.getoption("--results")
-    return new_run(results.absolute(), "pytest")
+    if _folder not in config.stash:
+        given: Path | None = config.getoption("--run-folder")
+        results: Path = config.getoption("--results")
+        config.stash[_folder] = given or new_run(results.absolute(), "pytest")
+    return config.stash[_folder]
 
 
 @pytest.fixture(scope="session")
