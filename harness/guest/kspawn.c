@@ -815,7 +815,7 @@ static void usage(void)
 	fprintf(stderr,
 		"usage: kspawn spawn [-k KERNEL] [-a APPEND] [-x KEXEC] [-s STATUS]\n"
 		"       kspawn jump\n"
-		"       kspawn payload [ROUNDS]\n"
+		"       kspawn payload [-g] [ROUNDS]\n"
 		"       kspawn clocks\n"
 		"       kspawn find-image [-d DISK] [-s STATUS]\n"
 		"       kspawn resume-snapshot [-d DISK] [-s STATUS] [-p]\n");

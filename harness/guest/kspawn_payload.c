@@ -17,19 +17,44 @@
 
 #define PAYLOAD_PAGE	0xf00000UL	/* RAM on every machine, below 16 MiB */
 
-static u8 payload[PAGE] __attribute__((aligned(4096))) = {
-	0x48, 0xff, 0x05, 0x01, 0x00, 0x00, 0x00,	/* incq 1(%rip) */
-	0xc3,						/* ret */
-	/* the counter */
+struct payload {
+	u8 code[24];
+	u64 rounds;		/* counted by the code */
+	u8 gdt[10];		/* of the GDT register: its limit, its base */
+} __attribute__((packed));
+
+static const struct payload returning = {
+	.code = {
+		0x48, 0xff, 0x05, 0x11, 0x00, 0x00, 0x00, /* incq rounds(%rip) */
+		0xc3,					  /* ret */
+	},
+};
+
+/* Leaves the GDT as a kernel does that jumps: invalid, of no bytes. */
+static const struct payload without_gdt = {
+	.code = {
+		0x48, 0xff, 0x05, 0x11, 0x00, 0x00, 0x00, /* incq rounds(%rip) */
+		0x0f, 0x01, 0x15, 0x12, 0x00, 0x00, 0x00, /* lgdt gdt(%rip) */
+		0xc3,					  /* ret */
+	},
 };
 
 int cmd_payload(int argc, char **argv)
 {
-	int rounds = argc > 1 ? atoi(argv[1]) : 2;
+	static u8 page[PAGE] __attribute__((aligned(4096)));
+	const struct payload *payload = &returning;
+	int rounds, c;
 	struct json js;
 
+	while ((c = getopt(argc, argv, "g")) != -1) {
+		if (c != 'g')
+			return 2;
+		payload = &without_gdt;
+	}
+	rounds = optind < argc ? atoi(argv[optind]) : 2;
+	memcpy(page, payload, sizeof(*payload));
 	if (status_open("/dev/ttyS1", true) ||
-	    kexec_load_page(PAYLOAD_PAGE, payload, PAYLOAD_PAGE, true)) {
+	    kexec_load_page(PAYLOAD_PAGE, page, PAYLOAD_PAGE, true)) {
 		fprintf(stderr, "kspawn: %s: %s\n", failure.status,
 			failure.detail);
 		return 1;
