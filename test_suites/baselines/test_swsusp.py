@@ -24,6 +24,8 @@ from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
 
+MARKS = {"swsusp": ["ci", "short"], "uswsusp": ["ci"]}
+
 
 def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[str]:
     after = witness.processes(machine, like=before.processes)
@@ -36,7 +38,7 @@ def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.ci] if name in ("swsusp", "uswsusp") else [])
+        pytest.param(name, marks=[getattr(pytest.mark, mark) for mark in MARKS.get(name, [])])
         for name in BASELINES
     ],
 )

@@ -28,6 +28,7 @@ NewTimeline = Callable[[], Timeline]
 
 
 @pytest.mark.ci
+@pytest.mark.short
 class TestCycle(CycleSuite):
     """One cycle on the chosen machine."""
 

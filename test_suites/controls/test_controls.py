@@ -33,6 +33,7 @@ def test_no_hibernation_passes(lab: Lab, folder: Path, new_timeline: NewTimeline
     assert len(result.checks) > 20
 
 
+@pytest.mark.short
 def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
     result = Cycle(
         lab=lab, folder=folder, timeline=new_timeline(), mutate_image=damage.flip_with_mending

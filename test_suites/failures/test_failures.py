@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.ci]
 NewTimeline = Callable[[], Timeline]
 
 
+@pytest.mark.short
 def test_disk_too_small_loses_nothing(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
     """The save fails, the hibernating kernel jumps back, the processes go on."""
     with lab.machine(folder, timeline=new_timeline(), disk_bytes=8 << 20) as machine:

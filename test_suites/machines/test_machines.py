@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.vm]
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.ci] if name == "smp2" else [])
+        pytest.param(name, marks=[pytest.mark.ci, pytest.mark.short] if name == "smp2" else [])
         for name in names(VM_CONFIGS)
         if name != "default"
     ],

@@ -36,6 +36,7 @@ def assert_grew(machine: Machine) -> None:
     assert machine.status_of("resuming", "filled")["mebibytes"] == FILL_MIB
 
 
+@pytest.mark.short
 def test_no_image(machine: Machine) -> None:
     with pytest.raises(RefusedError) as refusal:
         machine.resume(append=f"kspawn.grow={FILL_MIB}")
@@ -43,6 +44,7 @@ def test_no_image(machine: Machine) -> None:
     assert_grew(machine)
 
 
+@pytest.mark.short
 def test_restricted_kernel_could_not(machine: Machine) -> None:
     """The control: nothing is added where nobody asks for it."""
     with pytest.raises(RefusedError):

@@ -87,6 +87,7 @@ class Run:
 
 
 @pytest.mark.ci
+@pytest.mark.short
 def test_freed_pages_are_not_stored(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
     run = Run(lab, folder, new_timeline())
     assert run.marked <= PER_CPU_MIB

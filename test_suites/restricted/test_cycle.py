@@ -11,7 +11,7 @@ import pytest
 
 from harness.suite import CycleSuite
 
-pytestmark = [pytest.mark.vm, pytest.mark.ci]
+pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
 
 
 class TestCycle(CycleSuite):
