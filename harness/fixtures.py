@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import accel, cycle, own
+from harness import accel, cycle, known_bugs, own
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KernelError, KspawnError, UsageError
 from harness.lab import PROGRESS, Lab, Options, no_builds
@@ -44,6 +44,19 @@ def pytest_configure(config: pytest.Config) -> None:
         load_kernel(config.getoption("--kernel"))
         load_vm_config(config.getoption("--vm-config"))
         own.from_pytest(config)
+    except UsageError as exc:
+        pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect the failures that are known of the kernel under test."""
+    try:
+        given = own.from_pytest(config)
+        if given.kernel_tree or given.bzimage:
+            return  # nothing is known of the user's own kernel
+        spec = load_kernel(config.getoption("--kernel"))
+        for item in items:
+            known_bugs.expect(item, spec)
     except UsageError as exc:
         pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))
 

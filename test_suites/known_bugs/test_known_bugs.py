@@ -15,31 +15,11 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import KernelError, RefusedError
-from harness.lab import Lab
 from harness.machine import Machine, State
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
 
-
-def broken_without(
-    lab: Lab, request: pytest.FixtureRequest, patch: str, why: str, *, kernels: str = "linux-6."
-) -> bool:
-    """Expect a failure where the kernel's series lack a fix.
-
-    Args:
-        lab: The lab, with the kernel under test.
-        request: The test.
-        patch: A word of the name of the patch that fixes it.
-        why: The defect and the commit that fixed it upstream.
-        kernels: How the names of the kernels begin whose source has the bug.
-
-    Returns:
-        Whether the kernel has the bug.
-    """
-    fixed = any(patch in path.name for path in lab.spec.patch_files("normal"))
-    if not fixed and lab.spec.name.startswith(kernels):
-        request.applymarker(pytest.mark.xfail(reason=why, strict=True, raises=AssertionError))
-    return not fixed
+BOTH = ("linux-6.12", "linux-6.1")
 
 
 def run_payload(machine: Machine, arguments: str, *, rounds: int) -> None:
@@ -54,31 +34,24 @@ def run_payload(machine: Machine, arguments: str, *, rounds: int) -> None:
         raise AssertionError(f"it did not come back from all jumps: {exc}") from exc
 
 
-def test_second_jump_into_one_image(
-    lab: Lab, machine: Machine, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.known_bug(
+    "the re-entry point is read from the page after the swap page (2cacf7f23a02)",
+    kernels=BOTH,
+    fixed_by="Read-the-re-entry-point",
+)
+def test_second_jump_into_one_image(machine: Machine) -> None:
     """A peer that returns is entered again where it was entered before."""
-    broken_without(
-        lab,
-        request,
-        "Read-the-re-entry-point",
-        "the re-entry point is read from the page after the swap page (2cacf7f23a02)",
-    )
     machine.boot()
     run_payload(machine, "", rounds=2)
 
 
-def test_peer_that_leaves_no_gdt(
-    lab: Lab, machine: Machine, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.known_bug(
+    "the GDT is not loaded again on the way back (07fa619f2a40)",
+    kernels=["linux-6.1"],
+    fixed_by="Load-the-GDT",
+)
+def test_peer_that_leaves_no_gdt(machine: Machine) -> None:
     """A kernel that jumps makes its GDT invalid: the one it jumps to loads its own."""
-    broken_without(
-        lab,
-        request,
-        "Load-the-GDT",
-        "the GDT is not restored on the way back (07fa619f2a40)",
-        kernels="linux-6.1-",
-    )
     machine.boot()
     run_payload(machine, "-g", rounds=1)
 
@@ -89,16 +62,13 @@ def test_peer_that_leaves_the_gdt(machine: Machine) -> None:
     run_payload(machine, "", rounds=1)
 
 
-def test_refused_jump_resumes_all_devices(
-    lab: Lab, machine: Machine, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.known_bug(
+    "devices stay suspended when dpm_suspend_start() fails (996afb6efd1a)",
+    kernels=BOTH,
+    fixed_by="Resume-the-devices",
+)
+def test_refused_jump_resumes_all_devices(machine: Machine) -> None:
     """Where one freeze callback fails, the devices before it are thawed again."""
-    broken_without(
-        lab,
-        request,
-        "Resume-the-devices",
-        "devices stay suspended when dpm_suspend_start() fails (996afb6efd1a)",
-    )
     machine.boot()
     machine.load_fault("fail")
     with pytest.raises(RefusedError) as refusal:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is a failure expected of the kernels that have the bug, and of no other?"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.known_bugs import expect, has_bug
+from harness.specs import load_kernel
+
+BOTH = ("linux-6.12", "linux-6.1")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kernels", "fixed_by", "expected"),
+    [
+        ("linux-6.12", BOTH, "Read-the-re-entry-point", True),
+        ("linux-6.1", BOTH, "Read-the-re-entry-point", True),
+        ("linux-6.12-fixed", BOTH, "Read-the-re-entry-point", False),
+        ("linux-6.1-fixed", BOTH, "Read-the-re-entry-point", False),
+        # A name that only begins like another one is another kernel.
+        ("linux-6.12", ("linux-6.1",), "Load-the-GDT", False),
+        ("linux-6.1", ("linux-6.1",), "Load-the-GDT", False),
+        ("linux-6.1-unfixed", ("linux-6.1",), "Load-the-GDT", True),
+        ("linux-6.12-fixed", ("linux-6.1",), "Open-the-resume-device", False),
+        ("linux-6.1", ("linux-6.1",), "Open-the-resume-device", True),
+        ("linux-6.1-fixed", ("linux-6.1",), "Open-the-resume-device", False),
+    ],
+)
+def test_has_bug(kernel: str, kernels: tuple[str, ...], fixed_by: str, expected: bool) -> None:
+    assert has_bug(load_kernel(kernel), kernels=kernels, fixed_by=fixed_by) is expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "reasons"),
+    [("linux-6.1", ["the defect (commit)"]), ("linux-6.1-fixed", []), ("linux-6.12", [])],
+)
+def test_expect(request: pytest.FixtureRequest, kernel: str, reasons: list[str]) -> None:
+    item = request.node
+    before = list(item.own_markers)
+    mark = pytest.mark.known_bug(
+        "the defect (commit)", kernels=["linux-6.1"], fixed_by="Open-the-resume"
+    )
+    item.add_marker(mark)
+    expect(item, load_kernel(kernel))
+    added = [mark for mark in item.own_markers if mark.name == "xfail"]
+    # It is this test that was marked, and this one passes.
+    item.own_markers[:] = before
+    assert [mark.kwargs["reason"] for mark in added] == reasons
+    assert all(mark.kwargs["strict"] for mark in added)
