@@ -20,6 +20,7 @@ from rich.table import Table
 from harness import __version__, accel, bench, cache, cycle, doctor, lab, specs
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
+from harness.night.command import matrix_command, worker_command
 from harness.own import Own, own_options
 from harness.progress import ProgressLine
 from harness.result import Result, Verdict
@@ -78,8 +79,13 @@ def cli() -> None:
     """A test bench for kexec based hibernation and kexec jumps.
 
     Exit codes: 0 passed, 1 a check failed, 2 usage, 3 missing prerequisite,
-    4 the kernel crashed or hung, 5 the harness or the VM was lost.
+    4 the kernel crashed or hung, 5 the harness or the VM was lost,
+    6 a test failed and then passed (matrix).
     """
+
+
+cli.add_command(matrix_command)
+cli.add_command(worker_command)
 
 
 @cli.command("cycle")

@@ -3,7 +3,8 @@
 
 Five outcomes are kept apart: a check that failed, a mistake of the user, a
 missing prerequisite, a kernel that crashed or hung, and a harness (or a
-virtual machine) that broke. docs/exit-codes.md describes them for users.
+virtual machine) that broke. docs/exit-codes.md describes them for users. A
+night has one more, for tests that failed and then passed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class ExitCode(IntEnum):
     PREREQUISITE = 3
     KERNEL = 4
     HARNESS = 5
+    FLAKY = 6
 
 
 class KspawnError(Exception):

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--resume-path", choices=cycle.RESUME_PATHS, default="restricted", help="the way back"
     )
+    group.addoption("--built", type=Path, help="list of kernels that were built elsewhere")
     group.addoption("--results", type=Path, default=Path("results"), help="folder of the results")
     group.addoption("--run-folder", type=Path, help="folder of this run; by default a new one")
 
@@ -125,6 +126,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         accel=pytestconfig.getoption("--accel"),
         libvirt_uri=pytestconfig.getoption("--libvirt-uri"),
         own=own.from_pytest(pytestconfig),
+        built=pytestconfig.getoption("--built"),
     )
 
 

@@ -225,6 +225,7 @@ def normal_initramfs(
     guest: Mapping[str, Path],
     authorized_key: str,
     files: Mapping[str, bytes | str] | None = None,
+    tree: Path | None = None,
     notify: Notify = quiet,
 ) -> bytes:
     """The userland of the normal kernel: busybox, sshd, kexec and our programs.
@@ -233,6 +234,7 @@ def normal_initramfs(
         guest: Programs of ours for /bin, by name.
         authorized_key: The public key that may log in as root, one line.
         files: More files, by their absolute path in the guest.
+        tree: What the packages give, as `userland` makes it; by default made now.
         notify: Told what is fetched.
 
     Returns:
@@ -244,7 +246,7 @@ def normal_initramfs(
     """
     archive = Archive()
     _add_skeleton(archive, authorized_key)
-    _add_tree(archive, userland(notify=notify))
+    _add_tree(archive, tree or userland(notify=notify))
     # Ours are static, but need not be.
     add_programs(archive, {f"/bin/{name}": path for name, path in guest.items()}, [])
     for path, data in (files or {}).items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import accel, guestbuild, initramfs, kbuild
+from harness import accel, bundle, guestbuild, initramfs, kbuild
 from harness.closing import Closing
 from harness.domain import EMBEDDED, Hypervisor
 from harness.machine import TCG_SCALE, Kernels, Machine, Timeouts
@@ -38,6 +38,7 @@ class Options:
     accel: str = "auto"
     libvirt_uri: str = EMBEDDED
     own: Own = field(default_factory=Own)
+    built: Path | None = None
 
 
 def build_kernels(
@@ -80,7 +81,10 @@ class Lab(Closing):
         self.options = options
         self.spec = load_kernel(options.kernel)
         self.config = load_vm_config(options.vm_config)
-        self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
+        if options.built is not None:
+            self.kernels = bundle.load(options.built)
+        else:
+            self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
         self.hypervisor = Hypervisor(uri=options.libvirt_uri)
         try:
             self.accelerator = accel.choose(

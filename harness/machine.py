@@ -103,6 +103,7 @@ class Kernels:
     normal: BuiltKernel
     spawned: BuiltKernel
     guest: dict[str, Path]
+    userland: Path | None = None
 
     def module(self, name: str) -> Path:
         """A test module for the normal kernel, built when it is first asked for."""
@@ -483,6 +484,7 @@ class Machine(Closing):
             path.write_bytes(
                 initramfs.normal_initramfs(
                     guest=self.kernels.guest,
+                    tree=self.kernels.userland,
                     authorized_key=self._key.public,
                     files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
                 )

@@ -261,18 +261,23 @@ def shown(path: Path) -> str:
 
 
 def _load(model: type[_AnySpec], path: Path) -> _AnySpec:
-    data = _read(path)
+    data = read_yaml(path)
     try:
         spec = model.model_validate(data)
     except ValidationError as exc:
-        raise SpecError(f"{shown(path)}: {_first_error(exc, model)}") from None
+        raise SpecError(f"{shown(path)}: {first_error(exc, model)}") from None
     if spec.name != path.stem:
         raise SpecError(f"{shown(path)}: name: {spec.name!r} is not the name of the file")
     spec._file = path
     return spec
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that is a mapping.
+
+    Raises:
+        SpecError: It cannot be read, or is something else.
+    """
     try:
         data = yaml.safe_load(path.read_text())
     except yaml.MarkedYAMLError as exc:
@@ -287,7 +292,13 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _first_error(exc: ValidationError, model: type[BaseModel]) -> str:
+def first_error(exc: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing that is wrong with a file, in one line with its field.
+
+    Args:
+        exc: What reading it raised.
+        model: What it was read as.
+    """
     error = exc.errors(include_url=False)[0]
     place = _place(error["loc"])
     message = _message(error, model)

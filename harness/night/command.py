@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`./kspawn matrix`: a night from its file to its pages."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness import accel, cache, lab, specs
+from harness.errors import BuildError, PrerequisiteError
+from harness.night import keys, local, outputs, site
+from harness.night.board import STYLES, Board
+from harness.night.model import Verdict, judge
+from harness.night.plan import Kernels, Plan, Planned
+from harness.night.runner import Stop
+from harness.night.spec import Job, Matrix, expand, load
+from harness.night.store import NAME, Night, Store
+from harness.own import Own
+from harness.progress import ProgressLine
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user wants of a night."""
+
+    matrix: Matrix
+    jobs: Sequence[Job]
+    results: Path
+    retries: int
+    scheduler: str | None = None
+    accel: str = "auto"
+    prefix: tuple[str, ...] = ()
+    memory: int | None = None
+    cpus: int | None = None
+    fresh: bool = False
+
+
+@click.command("matrix")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the nights, of their store and of the pages.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
+@click.option("--dry-run", is_flag=True, help="Print the jobs, and do nothing.")
+@click.option("--retries", type=click.IntRange(0, 100), help="How often a failure is run again.")
+@click.option("--fresh", is_flag=True, help="Do not go on with an interrupted night.")
+@click.option("--jobs", "cpus", type=click.IntRange(1), help="Cores to use; by default all.")
+@click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Memory to use.")
+@click.option("--accel", "accel_", type=click.Choice(accel.CHOICES), default="auto")
+@click.option("--prefix", default="", help="Words before each job's command, such as 'nice'.")
+def matrix_command(
+    file: Path,
+    results: Path,
+    scheduler: str | None,
+    dry_run: bool,
+    retries: int | None,
+    fresh: bool,
+    cpus: int | None,
+    memory: int | None,
+    accel_: str,
+    prefix: str,
+) -> int:
+    """Run a matrix of kernels, machines, ways back and suites.
+
+    An interrupted run goes on where it was when it is started again. Exit
+    codes: those of the worst job, and 6 if a test failed and then passed.
+    """
+    matrix = load(file)
+    request = Request(
+        matrix=matrix,
+        jobs=expand(matrix),
+        results=results.absolute(),
+        retries=matrix.retries if retries is None else retries,
+        scheduler=scheduler,
+        accel=accel_,
+        prefix=tuple(shlex.split(prefix)),
+        memory=memory,
+        cpus=cpus,
+        fresh=fresh,
+    )
+    if dry_run:
+        show_jobs(request.jobs)
+        return 0
+    return run(request)
+
+
+@click.command("worker")
+@click.argument("address")
+@click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Memory for jobs.")
+@click.option("--jobs", "cpus", type=click.IntRange(1), help="Jobs at a time; by default cores.")
+@click.option("--kvm", type=click.IntRange(0), default=0, help="Jobs at a time that need KVM.")
+@click.option("--build/--no-build", default=False, help="Whether kernels are built here.")
+@click.option("--name", default="", help="A name for the results; by default that of the host.")
+@click.argument("more", nargs=-1)
+def worker_command(
+    address: str,
+    memory: int | None,
+    cpus: int | None,
+    kvm: int,
+    build: bool,
+    name: str,
+    more: tuple[str, ...],
+) -> int:
+    """Take work of the Dask scheduler at ADDRESS, until it ends.
+
+    If any worker has --build, kernels are built by such workers only. Words
+    after `--` go to `dask worker`.
+    """
+    capacity = local.Capacity.of_host(memory=memory, cpus=cpus)
+    resources = f"MEMORY={capacity.memory} KVM={kvm}" + (" BUILD=1" if build else "")
+    command = [sys.executable, "-P", "-m", "distributed.cli.dask_worker", address]
+    command += ["--nworkers", "1", "--nthreads", str(capacity.cpus), "--memory-limit", "0"]
+    command += ["--no-dashboard", "--no-nanny", "--resources", resources]
+    command += ["--name", name or socket.gethostname()]
+    command += ["--local-directory", str(cache.home() / "dask"), *more]
+    os.execv(sys.executable, command)
+
+
+def show_jobs(jobs: Sequence[Job]) -> None:
+    """Print the jobs that a matrix comes to.
+
+    Args:
+        jobs: The jobs.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("kernel", "config", "vm-config", "way", "suite", "MiB", "cpus"):
+        table.add_column(title, justify="right" if title in ("MiB", "cpus") else "left")
+    for job in jobs:
+        shown = {
+            axis: "" if axis in job.ignores else None for axis in ("config", "vm-config", "way")
+        }
+        table.add_row(
+            job.kernel,
+            job.config if shown["config"] is None else "",
+            job.vm_config if shown["vm-config"] is None else "",
+            job.way if shown["way"] is None else "",
+            job.suite,
+            str(job.memory),
+            str(job.cpus),
+        )
+    out.print(table)
+    kernels = {(job.kernel, job.fragments) for job in jobs}
+    out.print(f"{len(jobs)} jobs, {len(kernels)} kernels to have built")
+
+
+def run(request: Request) -> int:
+    """Run a night, or what is left of it, and write what comes of it.
+
+    Args:
+        request: What the user wants.
+
+    Returns:
+        The exit code.
+    """
+    with Store(request.results / NAME) as store:
+        if request.scheduler is None:
+            plan = _plan(request, store, _build(request.jobs))
+            with Board(plan, err) as board:
+                capacity = local.Capacity.of_host(memory=request.memory, cpus=request.cpus)
+                local.run(plan, capacity, board, Stop())
+        else:
+            from harness.night import cluster  # noqa: PLC0415  (Dask takes a second)
+
+            with cluster.Cluster(request.scheduler) as dask:
+                plan = _plan(request, store, dask.build(request.jobs, say=err.print))
+                with Board(plan, err) as board:
+                    dask.run(plan, board)
+        return conclude(store, plan, request)
+
+
+def _build(jobs: Sequence[Job]) -> dict[tuple[str, tuple[str, ...]], Kernels]:
+    """Build each kernel once; one that does not build leaves the others alone."""
+    built: dict[tuple[str, tuple[str, ...]], Kernels] = {}
+    with ProgressLine(err) as line:
+        for job in jobs:
+            what = (job.kernel, job.fragments)
+            if what in built:
+                continue
+            try:
+                kernels = lab.build_kernels(
+                    specs.load_kernel(job.kernel),
+                    own=Own(fragments=tuple(Path(path) for path in job.fragments)),
+                    progress=line.build,
+                )
+            except (BuildError, PrerequisiteError) as exc:
+                err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
+                built[what] = Kernels({}, str(exc))
+                continue
+            built[what] = Kernels(
+                {
+                    "normal": kernels.normal.build_hash,
+                    "spawned": kernels.spawned.build_hash,
+                    "release": kernels.normal.release,
+                }
+            )
+    return built
+
+
+def _plan(
+    request: Request, store: Store, built: dict[tuple[str, tuple[str, ...]], Kernels]
+) -> Plan:
+    planned = []
+    for job in request.jobs:
+        kernels = built[job.kernel, job.fragments]
+        key = keys.job_key(job, " ".join(kernels.hashes.values()))
+        planned.append(Planned(key, job, kernels.hashes, problem=kernels.problem))
+    night = None if request.fresh else store.unfinished(request.matrix.name)
+    if night is None:
+        folder = _folder(request)
+        number = store.begin(
+            name=request.matrix.name,
+            folder=folder.name,
+            harness=keys.harness_version(),
+            host=socket.gethostname(),
+        )
+    else:
+        folder, number = request.results / night.folder, night.id
+    plan = Plan(
+        store=store,
+        night=number,
+        folder=folder,
+        jobs=planned,
+        retries=request.retries,
+        prefix=request.prefix,
+        accel=request.accel,
+    )
+    if night is not None:
+        _say_resumed(night, plan)
+    return plan
+
+
+def _folder(request: Request) -> Path:
+    from harness.cli import new_run  # noqa: PLC0415  (the command line imports this)
+
+    return new_run(request.results, f"night-{request.matrix.name}")
+
+
+def _say_resumed(night: Night, plan: Plan) -> None:
+    done = sum(1 for planned in plan.jobs if planned.attempts)
+    began = night.started.astimezone().strftime("%H:%M")
+    err.print(f"going on with the night of {began}: {done} of {len(plan.jobs)} jobs are done")
+
+
+def conclude(store: Store, plan: Plan, request: Request) -> int:
+    """Write all that a finished night leaves, and say how it was.
+
+    Returns:
+        The exit code.
+    """
+    code = plan.exit_code()
+    store.finish(plan.night, code)
+    night = next(n for n in store.nights(request.matrix.name) if n.id == plan.night)
+    outputs.write_all(store, night, plan.folder, origin=request.matrix.origin)
+    page = site.write(store, request.results / "site", runs=request.results)
+    for planned in plan.jobs:
+        verdict, _, reason = judge(planned.attempts)
+        if not verdict.green:
+            style = STYLES[verdict]
+            out.print(f"[{style}]{verdict}[/]: {escape(planned.job.title)}: {escape(reason)}")
+    counts = dict.fromkeys(Verdict, 0)
+    for planned in plan.jobs:
+        counts[planned.verdict] += 1
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    style = STYLES[Verdict.PASSED if code == 0 else Verdict.FLAKY if code == 6 else Verdict.FAILED]
+    out.print(f"[{style}]{len(plan.jobs)} jobs[/]: {summary}")
+    out.print(f"pages: {page}")
+    out.print(f"for machines: {plan.folder}/junit.xml, results.ktap, kcidb.json")
+    return code

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The identity of a job: what it is, the kernels it boots, and our own code.
+
+Two jobs with one key would do the same; so what was done under a key need not
+be done again.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from harness import cache, specs
+from harness.night.spec import Job
+
+_SUFFIXES = {".py", ".c", ".h", ".j2", ".txt"}
+
+
+@functools.cache
+def harness_version() -> str:
+    """A hash of the harness's own code, uncommitted changes included."""
+    files = [
+        path
+        for path in sorted((specs.ROOT / "harness").rglob("*"))
+        if path.suffix in _SUFFIXES and "__pycache__" not in path.parts
+    ]
+    names = [str(path.relative_to(specs.ROOT)) for path in files]
+    return cache.digest(*names, *files, specs.ROOT / "conftest.py", specs.ROOT / "pyproject.toml")
+
+
+@functools.cache
+def _suite_version(path: str) -> str:
+    root = Path(path) if Path(path).is_absolute() else specs.ROOT / path
+    files = [root] if root.is_file() else sorted(root.rglob("*.py"))
+    return cache.digest(*(str(file.relative_to(root.parent)) for file in files), *files)
+
+
+def job_key(job: Job, kernels: str) -> str:
+    """The key of a job.
+
+    Args:
+        job: The job.
+        kernels: The content key of the kernels it boots.
+    """
+    machine = specs.find(job.vm_config, folder=specs.VM_CONFIGS, what="VM config")
+    fields = job.model_dump_json(exclude={"timeout", "memory", "cpus"})
+    return cache.short(
+        cache.digest(fields, kernels, machine, _suite_version(job.path), harness_version())
+    )

@@ -1,0 +1,509 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pages of the nights: static, each with all that it needs in itself.
+
+A page asks for nothing from elsewhere and runs no script, so that it can be
+opened from a folder, an archive of a CI system, or any web server.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness import cache
+from harness.night.history import WHOLE_JOB, Failure, History, JobNight, TestHistory
+from harness.night.model import TestVerdict, Verdict
+from harness.night.store import Night, Store
+
+_environment = Environment(
+    loader=PackageLoader("harness", "templates/night"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_MIB = 1 << 20
+# A cell of a strip, and the size of a chart, in the units of their view boxes.
+CELL = 10
+_WIDTH, _HEIGHT = 320, 120
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 8, 20
+
+
+def write(store: Store, folder: Path, *, runs: Path) -> Path:
+    """Write the pages of all matrices of a store.
+
+    Args:
+        store: The store.
+        folder: Where the pages go.
+        runs: Where the folders of the nights are, which pages link to.
+
+    Returns:
+        The page to begin with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [name for name in store.names() if any(n.finished for n in store.nights(name))]
+    for name in names:
+        _Site(store, name, names, folder, runs).write()
+    first = folder / "index.html"
+    if names:
+        _save(first, (folder / f"{_plain(names[0])}.html").read_text())
+    return first
+
+
+def _save(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)
+
+
+# --- Strips: a test over the nights -------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbours of the same colour in a strip."""
+
+    x: int
+    width: int
+    verdict: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A row of nights."""
+
+    runs: tuple[Run, ...]
+    width: int
+    label: str
+
+
+def strip(nights: Sequence[Night], entries: dict[int, Verdict]) -> Strip:
+    """A row of nights, neighbours with the same verdict drawn as one.
+
+    Args:
+        nights: All nights, in order.
+        entries: The verdict by night, where there is one.
+    """
+    verdicts = [entries.get(night.id) for night in nights]
+    runs, position = [], 0
+    for verdict, group in groupby(verdicts):
+        length = len(list(group))
+        if verdict is not None:
+            first, last = nights[position], nights[position + length - 1]
+            when = day(first.started) + (f" to {day(last.started)}" if length > 1 else "")
+            title = f"{when}: {verdict.value}"
+            runs.append(Run(position * CELL, length * CELL - 1, verdict.value, title))
+        position += length
+    counts = [f"{verdicts.count(v)} {v.value}" for v in Verdict if v in verdicts]
+    return Strip(tuple(runs), len(nights) * CELL, ", ".join(counts))
+
+
+# --- Charts: a figure over the nights -------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A tick of an axis, with its text."""
+
+    position: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A line over the nights; gaps are nights without a value."""
+
+    title: str
+    latest: str
+    lines: tuple[str, ...]
+    dots: tuple[tuple[float, float, str], ...]
+    marks: tuple[Mark, ...]
+    days: tuple[Mark, ...]
+    change: str
+
+
+def chart(
+    title: str, nights: Sequence[Night], values: Sequence[float | None], unit: str
+) -> Chart | None:
+    """A chart of a figure, or None where there is no value.
+
+    Args:
+        title: What it shows.
+        nights: All nights, in order.
+        values: One a night.
+        unit: Of the values.
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    top = _ceiling(max(known))
+    step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(nights) - 1)
+
+    def place(index: int, value: float) -> tuple[float, float]:
+        x = _LEFT + index * step if len(nights) > 1 else (_LEFT + _WIDTH - _RIGHT) / 2
+        return round(x, 1), round(_HEIGHT - _BOTTOM - value / top * (_HEIGHT - _TOP - _BOTTOM), 1)
+
+    points = [
+        (*place(index, value), f"{day(night.started)}: {number(value)} {unit}")
+        for index, (night, value) in enumerate(zip(nights, values, strict=True))
+        if value is not None
+    ]
+    return Chart(
+        title=title,
+        latest=f"{number(known[-1])} {unit}",
+        lines=tuple(_lines(values, place)),
+        dots=tuple(points),
+        marks=tuple(
+            Mark(place(0, value)[1], number(value)) for value in (0.0, top / 2, float(top))
+        ),
+        days=tuple(
+            Mark(place(index, 0)[0], nights[index].started.strftime("%d %b"))
+            for index in sorted({0, len(nights) - 1})
+        ),
+        change=_change(known),
+    )
+
+
+def _lines(values: Sequence[float | None], place: Any) -> list[str]:
+    lines: list[list[str]] = [[]]
+    for index, value in enumerate(values):
+        if value is None:
+            lines.append([])
+        else:
+            lines[-1].append("{},{}".format(*place(index, value)))
+    return [" ".join(line) for line in lines if len(line) > 1]
+
+
+def _ceiling(value: float) -> float:
+    """The next 1, 2 or 5 of its power of ten."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** (len(str(int(value))) - 1) if value >= 1 else 0.01
+    while True:
+        for factor in (1, 2, 5):
+            if factor * power >= value:
+                return factor * power
+        power *= 10
+
+
+def _change(known: Sequence[float]) -> str:
+    """The last value beside the median of the ones before: noise is no trend."""
+    if len(known) < 4:
+        return ""
+    before = sorted(known[:-1])
+    median = before[len(before) // 2]
+    if not median:
+        return ""
+    change = 100 * (known[-1] / median - 1)
+    return f"{change:+.0f} % against the median" if abs(change) >= 1 else "as the median"
+
+
+def number(value: float) -> str:
+    """A number with no more digits than are of use."""
+    return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
+
+
+def day(when: datetime) -> str:
+    """A day, as the pages write it."""
+    return when.strftime("%Y-%m-%d")
+
+
+def duration(seconds: float) -> str:
+    """A duration for people."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+# --- Pages ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """A test in a list."""
+
+    job: str
+    name: str
+    short: str
+    page: str
+    result: TestVerdict | None
+    strip: Strip
+    rate: str
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job in a list."""
+
+    title: str
+    anchor: str
+    verdict: str
+    reason: str
+    tests: int
+    seconds: str
+    attempts: int
+    strip: Strip
+    link: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A night in the chart of all nights."""
+
+    x: float
+    title: str
+    parts: tuple[tuple[float, float, str], ...]
+    page: str
+
+
+class _Site:
+    def __init__(
+        self, store: Store, name: str, names: Sequence[str], folder: Path, runs: Path
+    ) -> None:
+        self.history = History(store, name)
+        self.name = name
+        self.folder = folder
+        self.runs = runs
+        self.prefix = _plain(name)
+        self.common = {
+            "matrix": name,
+            "prefix": self.prefix,
+            "others": [(other, f"{_plain(other)}.html") for other in names],
+            "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "cell": CELL,
+            "chart_size": (_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM),
+        }
+
+    def write(self) -> None:
+        """Write all pages of the matrix, and remove those of tests that are gone."""
+        history = self.history
+        written = {f"{self.prefix}.html": self._night(history.latest)}
+        for night in history.nights:
+            written[self._night_page(night)] = self._night(night)
+        written[f"{self.prefix}-tests.html"] = self._tests()
+        written[f"{self.prefix}-trends.html"] = self._trends()
+        for test in history.tests.values():
+            if self._has_page(test):
+                written[self._test_page(test.job, test.name)] = self._test(test)
+        for path in self.folder.glob(f"{self.prefix}-test-*.html"):
+            if path.name not in written:
+                path.unlink()
+        for page, text in written.items():
+            _save(self.folder / page, text)
+
+    def _render(self, template: str, title: str, **values: Any) -> str:
+        return _environment.get_template(template).render(
+            title=title, **self.common, **values, duration=duration, day=day
+        )
+
+    # A page for each test that has a story; a test that always passed has none.
+    def _has_page(self, test: TestHistory) -> bool:
+        quiet = (Verdict.PASSED, Verdict.SKIPPED)
+        return any(entry.verdict not in quiet for entry in test.entries.values())
+
+    def _night_page(self, night: Night) -> str:
+        return f"{self.prefix}-night-{night.id}.html"
+
+    def _test_page(self, job: str, name: str) -> str:
+        return f"{self.prefix}-test-{cache.digest(job, name)[:12]}.html"
+
+    def _link(self, night: Night, job: JobNight) -> str:
+        """The folder of a job's first attempt, where it is still there."""
+        if not job.job.attempts:
+            return ""
+        path = self.runs / night.folder / job.job.attempts[0].folder
+        for name in ("report.html", "pytest.log"):
+            if (path / name).exists():
+                return Path(os.path.relpath(path / name, self.folder)).as_posix()
+        return ""
+
+    def _night(self, night: Night) -> str:
+        history = self.history
+        jobs = history.jobs[night.id]
+        counts = dict.fromkeys(Verdict, 0)
+        for job in jobs.values():
+            counts[job.verdict] += 1
+        failures = history.failures(night)
+        green = history.green_before(night)
+        position = history.nights.index(night)
+        return self._render(
+            "night.html.j2",
+            f"{self.name}, {day(night.started)}",
+            night=night,
+            latest=night is history.latest,
+            older=self._night_page(history.nights[position - 1]) if position else "",
+            newer=self._night_page(history.nights[position + 1])
+            if position + 1 < len(history.nights)
+            else "",
+            state=_state(night, counts),
+            counts=[(verdict.value, count) for verdict, count in counts.items() if count],
+            seconds=(night.finished - night.started).total_seconds() if night.finished else 0,
+            green=green,
+            failures=[self._failure_row(failure) for failure in failures],
+            flaky=[self._row(test.job, test.name, result) for test, result in history.flaky(night)],
+            known=[
+                self._row(job.job.title, test.name, test)
+                for job in jobs.values()
+                for test in job.tests
+                if test.verdict is Verdict.XFAILED
+            ],
+            jobs=[self._job_row(night, job) for job in jobs.values()],
+            bars=self._bars(),
+        )
+
+    def _failure_row(self, failure: Failure) -> Row:
+        return self._row(failure.job, failure.result.name, failure.result, failure=failure)
+
+    def _row(
+        self, job: str, name: str, result: TestVerdict | None, *, failure: Failure | None = None
+    ) -> Row:
+        test = self.history.tests[job, name]
+        return Row(
+            job=job,
+            name=name,
+            short=short(name),
+            page=self._test_page(job, name) if self._has_page(test) else "",
+            result=result,
+            strip=strip(self.history.nights, {n: e.verdict for n, e in test.entries.items()}),
+            rate=str(test.rate),
+            failure=failure,
+        )
+
+    def _job_row(self, night: Night, job: JobNight) -> JobRow:
+        title = job.job.title
+        verdicts = {
+            n.id: self.history.jobs[n.id][title].verdict
+            for n in self.history.nights
+            if title in self.history.jobs[n.id]
+        }
+        return JobRow(
+            title=title,
+            anchor=cache.digest(title)[:8],
+            verdict=job.verdict.value,
+            reason=job.reason,
+            tests=len(job.tests),
+            seconds=duration(sum(at.seconds for at in job.job.attempts)),
+            attempts=len(job.job.attempts),
+            strip=strip(self.history.nights, verdicts),
+            link=self._link(night, job),
+        )
+
+    def _bars(self) -> list[Bar]:
+        """Each night as a bar of its jobs, the bad ones at the bottom."""
+        bars = []
+        nights = self.history.nights
+        most = max((len(self.history.jobs[night.id]) for night in nights), default=1) or 1
+        for index, night in enumerate(nights):
+            jobs = list(self.history.jobs[night.id].values())
+            parts, y = [], 100.0
+            for verdict in (Verdict.FAILED, Verdict.FLAKY, Verdict.PASSED, Verdict.SKIPPED):
+                count = sum(1 for job in jobs if job.verdict is verdict)
+                height = 100.0 * count / most
+                y -= height
+                if count:
+                    parts.append((round(y, 2), round(height, 2), verdict.value))
+            counts = ", ".join(
+                f"{n} {v.value}" for v in Verdict if (n := sum(j.verdict is v for j in jobs))
+            )
+            title = f"{day(night.started)}: {counts}"
+            bars.append(Bar(index * CELL, title, tuple(parts), self._night_page(night)))
+        return bars
+
+    def _tests(self) -> str:
+        groups = []
+        latest = self.history.jobs[self.history.latest.id]
+        titles = list(dict.fromkeys([*latest, *(job for job, _ in self.history.tests)]))
+        for title in titles:
+            now = {test.name: test for test in latest[title].tests} if title in latest else {}
+            rows = [
+                self._row(job, name, now.get(name))
+                for job, name in self.history.tests
+                if job == title
+            ]
+            rows.sort(key=lambda row: not row.page)
+            anchor = cache.digest(title)[:8]
+            groups.append((title, anchor, rows, any(row.page for row in rows)))
+        return self._render("tests.html.j2", f"{self.name}: tests", groups=groups)
+
+    def _test(self, test: TestHistory) -> str:
+        nights = self.history.nights
+        entries = [
+            (night, self._night_page(night), test.entries[night.id])
+            for night in reversed(nights)
+            if night.id in test.entries
+        ]
+        seconds = [test.entries[n.id].seconds if n.id in test.entries else None for n in nights]
+        return self._render(
+            "test.html.j2",
+            f"{short(test.name)}",
+            row=self._row(test.job, test.name, None),
+            entries=entries,
+            chart=chart("seconds", nights, seconds, "s"),
+            whole=test.name == WHOLE_JOB,
+        )
+
+    def _trends(self) -> str:
+        latest = self.history.jobs[self.history.latest.id]
+        cards = []
+        for title, job in latest.items():
+            charts = [found for found in self._charts(title) if found is not None]
+            if charts:
+                cards.append((title, cache.digest(title)[:8], job.verdict.value, charts))
+        whole = [
+            (night.finished - night.started).total_seconds() / 60 if night.finished else None
+            for night in self.history.nights
+        ]
+        return self._render(
+            "trends.html.j2",
+            f"{self.name}: trends",
+            whole=chart("the whole night", self.history.nights, whole, "min"),
+            cards=cards,
+        )
+
+    def _charts(self, title: str) -> list[Chart | None]:
+        nights, figure = self.history.nights, self.history.figure
+        cycle = figure(title, "seconds")
+        if not any(value is not None for value in cycle):
+            jobs = [self.history.jobs[night.id].get(title) for night in nights]
+            own = [
+                job.job.attempts[0].seconds if job and job.job.attempts else None for job in jobs
+            ]
+            return [chart("the job", nights, own, "s")]
+        stored = [
+            value / _MIB if value is not None else None for value in figure(title, "image.stored")
+        ]
+        return [
+            chart("one cycle", nights, cycle, "s"),
+            chart("save", nights, figure(title, "seconds.save"), "s"),
+            chart("restore", nights, figure(title, "seconds.restore"), "s"),
+            chart("image, stored", nights, stored, "MiB"),
+        ]
+
+
+def _state(night: Night, counts: dict[Verdict, int]) -> str:
+    if counts[Verdict.FAILED] or counts[Verdict.WAITING]:
+        return "failed"
+    return "flaky" if counts[Verdict.FLAKY] else "passed"
+
+
+def short(name: str) -> str:
+    """A node ID without its folders."""
+    file, sep, rest = name.partition("::")
+    return f"{Path(file).name}{sep}{rest}" if sep else file

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The matrix file: axes, exclude and include, expanded to jobs.
+
+The rules of `exclude` and `include` are those of GitHub Actions' matrix: an
+exclude drops every combination that it partly describes; an include, which is
+looked at after all excludes, adds its keys to every combination of which it
+overwrites no value of an axis, and is a combination of its own if there is none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness import cycle, specs
+from harness.errors import SpecError
+
+ROOT = specs.ROOT
+AXES = ("kernel", "config", "vm-config", "way", "suite")
+# What an include may say of a job besides its place on the axes.
+EXTRAS = ("args", "timeout", "memory", "kvm")
+_DEFAULTS = {"config": "default", "vm-config": "default", "way": "restricted"}
+# What a job takes besides the RAM of its machine: QEMU, pytest, libvirt.
+OVERHEAD_MIB = 384
+_SUITES = ROOT / "test_suites"
+_DURATION = re.compile(r"(\d+) ?(s|m|h)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+Combination = dict[str, Any]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def seconds_of(text: str) -> int:
+    """A duration such as "90s", "30m" or "2h", in seconds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is no duration, write it like 90s, 30m or 2h")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def bare(name: str) -> str:
+    """The name of a kernel or a machine that is given by name or by file."""
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+
+
+class Suite(_Model):
+    """What a name on the axis `suite` stands for; by default test_suites/<name>."""
+
+    path: str = Field(default="", description="file or folder, from the root of the checkout")
+    args: list[str] = Field(default_factory=list, description="more arguments of pytest")
+    ignores: list[str] = Field(
+        default_factory=list,
+        description="axes that mean nothing to it: combinations that differ in nothing else "
+        "are one job",
+    )
+    timeout: str = Field(default="30m", description="after this a job is ended, as an error")
+    memory: int = Field(
+        default=0, ge=0, description="MiB; by default what the machine has, and more"
+    )
+    machines: int = Field(default=1, ge=0, description="machines that it runs at a time")
+    kvm: bool = Field(default=False, description="whether it makes sense under KVM only")
+
+    @field_validator("timeout")
+    @classmethod
+    def _check_timeout(cls, value: str) -> str:
+        seconds_of(value)
+        return value
+
+    @field_validator("ignores")
+    @classmethod
+    def _check_ignores(cls, value: list[str]) -> list[str]:
+        for axis in value:
+            if axis not in AXES or axis in ("kernel", "suite"):
+                raise ValueError(f"{axis!r} cannot be ignored: config, vm-config and way can")
+        return value
+
+
+class Matrix(_Model):
+    """A matrix file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    matrix: dict[str, list[Any]]
+    suites: dict[str, Suite] = Field(default_factory=dict)
+    configs: dict[str, list[str]] = Field(
+        default_factory=dict, description="config fragments of the normal kernel by name"
+    )
+    retries: int = Field(default=2, ge=0, le=100)
+    origin: str = Field(
+        default="kspawn", pattern=r"^[a-z0-9_]+$", description="the name for KCIDB submissions"
+    )
+
+
+class Job(_Model):
+    """One run of pytest: a suite on a kernel, a machine and a way back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kernel: str
+    config: str = "default"
+    vm_config: str = "default"
+    way: str = "restricted"
+    suite: str
+    path: str
+    args: tuple[str, ...] = ()
+    fragments: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
+    timeout: int = 1800
+    memory: int = Field(default=0, description="MiB that it takes, all in all")
+    cpus: int = Field(default=1, description="cores that it keeps busy")
+    kvm: bool = False
+
+    @property
+    def title(self) -> str:
+        """What tells it from the other jobs of its matrix, for people."""
+        words = [bare(self.kernel), self.suite]
+        for axis, value in (("vm-config", self.vm_config), ("way", self.way)):
+            if axis not in self.ignores:
+                words.append(bare(value))
+        if self.config != "default":
+            words.append(self.config)
+        if self.args:
+            words.append(" ".join(self.args))
+        return " · ".join(words)
+
+    @property
+    def slug(self) -> str:
+        """The same, usable as the name of a folder."""
+        return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.title.replace(" · ", "+"))
+
+
+def combine(axes: Mapping[str, Sequence[Any]]) -> list[Combination]:
+    """All combinations of the values of the axes, the first axis varying slowest."""
+    if not axes:
+        return []
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def without(
+    combinations: Sequence[Combination], exclude: Sequence[Mapping[str, Any]]
+) -> list[Combination]:
+    """The combinations that no exclude describes, be it in part."""
+
+    def hit(combination: Combination, entry: Mapping[str, Any]) -> bool:
+        return all(key in combination and combination[key] == entry[key] for key in entry)
+
+    return [
+        combination
+        for combination in combinations
+        if not any(hit(combination, entry) for entry in exclude)
+    ]
+
+
+def extended(
+    combinations: Sequence[Combination],
+    include: Sequence[Mapping[str, Any]],
+    axes: Sequence[str],
+) -> list[Combination]:
+    """The combinations after the includes.
+
+    Args:
+        combinations: What is left after the excludes.
+        include: In the order of the file: a later one may overwrite what an
+            earlier one added, never a value of an axis.
+        axes: The names of the axes.
+    """
+    originals = [(dict(combination), dict(combination)) for combination in combinations]
+    added: list[Combination] = []
+    for entry in include:
+        fits = [
+            grown
+            for original, grown in originals
+            if all(original[key] == entry[key] for key in entry if key in axes and key in original)
+        ]
+        for grown in fits:
+            grown.update(entry)
+        if not fits:
+            added.append(dict(entry))
+    return [grown for _, grown in originals] + added
+
+
+def expand(matrix: Matrix) -> list[Job]:
+    """The jobs of a matrix, in order; those that are the same are one.
+
+    Args:
+        matrix: A matrix that was read.
+
+    Raises:
+        SpecError: A key is not known, or a job is not whole.
+    """
+    axes = {key: values for key, values in matrix.matrix.items() if key not in _SPECIAL}
+    exclude, include = (_entries(matrix, key) for key in _SPECIAL)
+    _check_keys(axes, exclude, include)
+    left = without(combine(axes), exclude)
+    jobs = [_job(matrix, found) for found in extended(left, include, list(axes))]
+    if not jobs:
+        raise SpecError(f"matrix {matrix.name}: it has no job")
+    return list(dict.fromkeys(jobs))
+
+
+_SPECIAL = ("exclude", "include")
+
+
+def _entries(matrix: Matrix, key: str) -> list[dict[str, Any]]:
+    entries = matrix.matrix.get(key, [])
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise SpecError(f"matrix.{key}: {entry!r} is not a mapping of keys to values")
+    return entries
+
+
+def _check_keys(
+    axes: Mapping[str, Sequence[Any]],
+    exclude: Sequence[Mapping[str, Any]],
+    include: Sequence[Mapping[str, Any]],
+) -> None:
+    for axis, values in axes.items():
+        if axis not in AXES:
+            raise SpecError(f"matrix.{axis}: unknown axis (known are: {', '.join(AXES)})")
+        if not values or not all(isinstance(value, str) for value in values):
+            raise SpecError(f"matrix.{axis}: a list of names is needed")
+    for entry in exclude:
+        for key, value in entry.items():
+            if key not in axes:
+                raise SpecError(f"matrix.exclude: {key!r} is no axis of this matrix")
+            if value not in axes[key]:
+                raise SpecError(f"matrix.exclude: {key}: {value!r} is no value of the axis")
+    for entry in include:
+        for key in entry:
+            if key not in (*AXES, *EXTRAS):
+                known = ", ".join((*AXES, *EXTRAS))
+                raise SpecError(f"matrix.include: unknown key {key!r} (known are: {known})")
+
+
+def _job(matrix: Matrix, found: Combination) -> Job:
+    place = ", ".join(f"{key}: {found[key]}" for key in AXES if key in found)
+    for key in ("kernel", "suite"):
+        if key not in found:
+            raise SpecError(f"matrix: the combination ({place}) has no {key}")
+    suite = matrix.suites.get(found["suite"]) or Suite()
+    values = {key: str(found.get(key, default)) for key, default in _DEFAULTS.items()}
+    for axis in suite.ignores:
+        values[axis] = _DEFAULTS[axis]
+    specs.load_kernel(found["kernel"])
+    config = specs.load_vm_config(values["vm-config"])
+    if values["way"] not in cycle.RESUME_PATHS:
+        known = ", ".join(cycle.RESUME_PATHS)
+        raise SpecError(f"matrix: way: {values['way']!r} is none of {known}")
+    if values["config"] != "default" and values["config"] not in matrix.configs:
+        raise SpecError(f"matrix: config: {values['config']!r} is not described in `configs`")
+    memory = suite.machines * (config.memory_bytes // specs.MIB) + OVERHEAD_MIB
+    try:
+        return Job(
+            kernel=found["kernel"],
+            config=values["config"],
+            vm_config=values["vm-config"],
+            way=values["way"],
+            suite=found["suite"],
+            path=_suite_path(found["suite"], suite),
+            args=(*suite.args, *found.get("args", ())),
+            fragments=tuple(_fragment(name) for name in matrix.configs.get(values["config"], ())),
+            ignores=tuple(suite.ignores),
+            timeout=seconds_of(str(found.get("timeout", suite.timeout))),
+            memory=found.get("memory", 0) or suite.memory or memory,
+            cpus=max(1, suite.machines * config.cpus),
+            kvm=found.get("kvm", suite.kvm),
+        )
+    except (ValueError, ValidationError) as exc:
+        raise SpecError(f"matrix: ({place}): {str(exc).splitlines()[0]}") from None
+
+
+def _suite_path(name: str, suite: Suite) -> str:
+    path = Path(suite.path) if suite.path else _SUITES / name
+    whole = path if path.is_absolute() else ROOT / path
+    if not whole.exists():
+        available = ", ".join(sorted(f.name for f in _SUITES.iterdir() if f.is_dir()))
+        raise SpecError(
+            f"matrix: suite {name!r}: there is no {specs.shown(whole)}",
+            hint=f"test_suites/ has: {available}",
+        )
+    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(whole)
+
+
+def _fragment(name: str) -> str:
+    path = Path(name) if Path(name).is_absolute() else ROOT / name
+    if not path.is_file():
+        raise SpecError(f"matrix: configs: there is no fragment {specs.shown(path)}")
+    return str(path)
+
+
+def load(path: Path) -> Matrix:
+    """Read a matrix file.
+
+    Raises:
+        SpecError: It is not there, or wrong; the line names the field.
+    """
+    if not path.is_file():
+        raise SpecError(f"there is no matrix file {path}")
+    data = specs.read_yaml(path)
+    try:
+        return Matrix.model_validate(data)
+    except ValidationError as exc:
+        raise SpecError(f"{specs.shown(path)}: {specs.first_error(exc, Matrix)}") from None

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The night: expansion, what is left to do, flakes, and a real run of small jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError, SpecError
+from harness.night import spec
+from harness.night.flakes import Rate
+from harness.night.local import Capacity
+from harness.night.model import (
+    Attempt,
+    Outcome,
+    TestRun,
+    Verdict,
+    judge,
+    judge_tests,
+    night_exit_code,
+    to_repeat,
+)
+from harness.night.plan import Plan, Planned
+from harness.night.runner import Order
+from harness.night.spec import Job
+from harness.night.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+# --- Expansion -----------------------------------------------------------------
+
+
+def test_include_as_in_the_documentation_of_github() -> None:
+    """The example that GitHub's documentation spells out."""
+    axes = {"fruit": ["apple", "pear"], "animal": ["cat", "dog"]}
+    include = [
+        {"color": "green"},
+        {"color": "pink", "animal": "cat"},
+        {"fruit": "apple", "shape": "circle"},
+        {"fruit": "banana"},
+        {"fruit": "banana", "animal": "cat"},
+    ]
+    assert spec.extended(spec.combine(axes), include, list(axes)) == [
+        {"fruit": "apple", "animal": "cat", "color": "pink", "shape": "circle"},
+        {"fruit": "apple", "animal": "dog", "color": "green", "shape": "circle"},
+        {"fruit": "pear", "animal": "cat", "color": "pink"},
+        {"fruit": "pear", "animal": "dog", "color": "green"},
+        {"fruit": "banana"},
+        {"fruit": "banana", "animal": "cat"},
+    ]
+
+
+def test_exclude_needs_to_match_in_part_only() -> None:
+    axes = {"os": ["a", "b"], "version": ["1", "2"], "env": ["x", "y"]}
+    exclude = [{"os": "a", "version": "1", "env": "y"}, {"os": "b", "version": "1"}]
+    left = spec.without(spec.combine(axes), exclude)
+    assert {tuple(found.values()) for found in left} == {
+        ("a", "1", "x"),
+        ("a", "2", "x"),
+        ("a", "2", "y"),
+        ("b", "2", "x"),
+        ("b", "2", "y"),
+    }
+
+
+def test_include_brings_back_what_an_exclude_dropped() -> None:
+    axes = {"os": ["a", "b"]}
+    left = spec.without(spec.combine(axes), [{"os": "a"}])
+    assert spec.extended(left, [{"os": "a"}], ["os"]) == [{"os": "b"}, {"os": "a"}]
+
+
+MATRIX = """\
+name: mine
+matrix:
+  kernel: [linux-6.12, linux-6.1]
+  vm-config: [default, ram2g]
+  way: [restricted, snapshot]
+  suite: [restricted, snapshot]
+  exclude:
+    - {kernel: linux-6.1, vm-config: ram2g}
+  include:
+    - {kernel: linux-6.12, suite: unit}
+    - {vm-config: ram2g, timeout: 2h}
+suites:
+  snapshot: {ignores: [way], args: [-k, TestCycle]}
+  unit: {ignores: [way, vm-config], machines: 0}
+"""
+
+
+def load(folder: Path, text: str) -> list[Job]:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return spec.expand(spec.load(path))
+
+
+def test_expansion(tmp_path: Path) -> None:
+    jobs = load(tmp_path, MATRIX)
+    # Suite `restricted`: 3 machines by 2 ways; `snapshot`: 3, the way apart; and `unit`.
+    assert [job.suite for job in jobs].count("restricted") == 6
+    assert [job.suite for job in jobs].count("snapshot") == 3
+    assert [job.suite for job in jobs].count("unit") == 1
+    large = [job for job in jobs if job.vm_config == "ram2g"]
+    assert {job.timeout for job in large} == {7200}
+    assert {job.memory for job in large} == {2048 + spec.OVERHEAD_MIB}
+    assert len({job.title for job in jobs}) == len({job.slug for job in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  way:", "  ways:", "matrix.ways: unknown axis"),
+        ("{kernel: linux-6.1, ", "{kernal: linux-6.1, ", "'kernal' is no axis"),
+        ("{kernel: linux-6.1, ", "{kernel: linux-6.2, ", "'linux-6.2' is no value of the axis"),
+        ("timeout: 2h", "timeout: soon", "'soon' is no duration"),
+        ("timeout: 2h", "colour: red", "unknown key 'colour'"),
+        ("[restricted, snapshot]\n  suite", "[sideways]\n  suite", "'sideways' is none of"),
+        ("suite: unit}", "suite: none-such}", "suite 'none-such'"),
+        ("{kernel: linux-6.12, suite: u", "{kernel: linux-9, suite: u", "no kernel 'linux-9'"),
+        ("ignores: [way],", "ignores: [suite],", "'suite' cannot be ignored"),
+        ("[linux-6.12, linux-6.1]", "linux-6.12", "matrix.kernel"),
+        ("name: mine\n", "", "name: missing"),
+    ],
+)
+def test_mistakes_are_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in MATRIX
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path, MATRIX.replace(old, new))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "ci").glob("*.matrix.yaml")))
+def test_matrices_of_the_checkout_expand(path: Path) -> None:
+    assert spec.expand(spec.load(path))
+
+
+# --- What attempts come to ---------------------------------------------------------
+
+
+def runs(**outcomes: str) -> list[TestRun]:
+    return [
+        TestRun(
+            name=f"test_x.py::{name}",
+            outcome=Outcome(outcome),
+            exit_code=4 if outcome == "failed" else 0,
+            message="it broke" if outcome in ("failed", "error") else "",
+        )
+        for name, outcome in outcomes.items()
+    ]
+
+
+def attempt(number: int, code: int = 0, **outcomes: str) -> Attempt:
+    return Attempt(job="k", number=number, exit_code=code, tests=runs(**outcomes))
+
+
+def test_pass_after_fail_is_flaky_and_not_green() -> None:
+    attempts = [attempt(0, 4, a="passed", b="failed"), attempt(1, b="passed")]
+    verdict, code, reason = judge(attempts)
+    assert (verdict, code) == (Verdict.FLAKY, 6)
+    assert not verdict.green
+    assert "test_x.py::b: it broke" in reason
+    found = {test.name[-1]: test for test in judge_tests(attempts)}
+    assert (found["b"].verdict, found["b"].failures, found["b"].runs) == (Verdict.FLAKY, 1, 2)
+    assert (found["a"].verdict, found["a"].runs) == (Verdict.PASSED, 1)
+
+
+def test_one_test_that_stays_red_keeps_the_job_red() -> None:
+    attempts = [attempt(0, 4, a="failed", b="failed"), attempt(1, 4, a="passed", b="failed")]
+    assert judge(attempts)[:2] == (Verdict.FAILED, 4)
+    assert to_repeat(attempts) == ["test_x.py::b"]
+
+
+def test_control_what_passes_at_once_is_green_and_not_repeated() -> None:
+    attempts = [attempt(0, a="passed", b="xfailed", c="skipped")]
+    assert judge(attempts)[:2] == (Verdict.PASSED, 0)
+    assert to_repeat(attempts) is None
+
+
+def test_tests_of_a_class_are_run_again_together() -> None:
+    found = attempt(0, 1)
+    found.tests = [
+        TestRun(name=name, outcome=Outcome.FAILED, exit_code=1)
+        for name in ("d/test_x.py::TestCycle::test_a", "d/test_x.py::TestCycle::test_b[x::y]")
+    ]
+    assert to_repeat([found])[:1] == ["d/test_x.py::TestCycle"]  # type: ignore[index]
+
+
+def test_a_job_that_broke_without_a_failed_test() -> None:
+    broken = [attempt(0, 5, a="passed")]
+    assert judge(broken)[:2] == (Verdict.FAILED, 5)
+    assert to_repeat(broken) == []
+    assert judge([*broken, attempt(1, a="passed")])[0] is Verdict.FLAKY
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_what_is_wrong_in_a_file_is_not_tried_again(code: int) -> None:
+    assert to_repeat([attempt(0, code)]) is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [([0, 0], 0), ([0, 6], 6), ([6, 1, 0], 1), ([4, 6, 1], 4), ([5, 4], 5), ([], 0)],
+)
+def test_exit_code_of_a_night(codes: list[int], expected: int) -> None:
+    assert night_exit_code(codes) == expected
+
+
+# --- Flakes ---------------------------------------------------------------------
+
+
+def test_rate_and_its_interval() -> None:
+    rate = Rate(failures=1, runs=10)
+    assert rate.value == pytest.approx(0.1)
+    # Wilson's interval for 1 of 10, as published tables have it.
+    assert rate.interval == pytest.approx((0.0179, 0.4042), abs=1e-4)
+    assert str(rate) == "10 % (1 of 10 runs, 95 %: 2-40 %)"
+
+
+def test_rate_of_no_failures_is_not_certainty() -> None:
+    low, high = Rate(failures=0, runs=20).interval
+    assert low == 0.0
+    assert high == pytest.approx(0.1611, abs=1e-4)
+    assert Rate(failures=0, runs=0).interval == (0.0, 1.0)
+
+
+def test_rate_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="5 failures of 4"):
+        Rate(failures=5, runs=4)
+
+
+# --- The store -------------------------------------------------------------------
+
+
+def small_job(path: Path, **values: object) -> Job:
+    fields = {"kernel": "linux-6.12", "suite": path.stem, "path": str(path), "memory": 10}
+    return Job.model_validate(fields | values)
+
+
+def make_plan(store: Store, folder: Path, jobs: list[Job], *, retries: int = 2) -> Plan:
+    night = store.unfinished("n") or None
+    number = night.id if night else store.begin(name="n", folder=folder.name, harness="h")
+    planned = [Planned(f"key-{job.title}", job, {"normal": "abc"}) for job in jobs]
+    return Plan(store=store, night=number, folder=folder, jobs=planned, retries=retries)
+
+
+def test_an_attempt_that_comes_twice_counts_once(tmp_path: Path) -> None:
+    with Store(tmp_path / "n.sqlite") as store:
+        plan = make_plan(store, tmp_path, [small_job(tmp_path / "a.py")])
+        first = Attempt(job=plan.jobs[0].key, number=0, exit_code=0, tests=runs(a="passed"))
+        again = first.model_copy(update={"exit_code": 1, "tests": runs(a="failed")})
+        assert plan.add(first)
+        assert not plan.add(again)
+        stored = store.jobs(plan.night)[0].attempts
+        assert [(at.number, at.exit_code) for at in stored] == [(0, 0)]
+        assert judge(stored)[0] is Verdict.PASSED
+        assert len(plan.jobs[0].attempts) == 1
+
+
+def test_a_file_that_is_no_store(tmp_path: Path) -> None:
+    path = tmp_path / "n.sqlite"
+    path.write_text("this is no database, and long enough to be seen as none" * 20)
+    with pytest.raises(HarnessError, match="no store of nights"):
+        Store(path)
+
+
+def test_a_finished_night_is_not_taken_up_again(tmp_path: Path) -> None:
+    with Store(tmp_path / "n.sqlite") as store:
+        number = store.begin(name="n", folder="f", harness="h")
+        unfinished = store.unfinished("n")
+        assert unfinished is not None
+        assert unfinished.id == number
+        assert store.unfinished("other") is None
+        store.finish(number, 0)
+        assert store.unfinished("n") is None
+
+
+def test_capacity() -> None:
+    def order(memory: int, cpus: int = 1) -> Order:
+        job = small_job(Path("x.py"), memory=memory, cpus=cpus)
+        return Order(job=job, key="k")
+
+    capacity = Capacity(memory=1000, cpus=3)
+    assert capacity.fits(order(600), [order(400)])
+    assert not capacity.fits(order(601), [order(400)])
+    assert not capacity.fits(order(1, 2), [order(1, 2)])
+    # What is too large for the machine runs alone.
+    assert capacity.fits(order(5000, 9), [])
