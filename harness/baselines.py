@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from harness import uswsusp
 from harness.image import PAGE
 from harness.machine import Machine
-from harness.result import Check, ImageInfo
+from harness.result import Check, ImageInfo, Range
 from harness.verdict import Before, kernel_checks
 
 # What kernel/power/snapshot.c and swap.c say; the zero pages since 6.9, and the
@@ -33,6 +35,7 @@ class Baseline:
         back: Comes back after the power was off; None where it stays on.
         outcome: What the kernel that is back says that it is back from.
         classic: Whether it is a hibernation of the kernel under test itself.
+        read: Reads, from the disk, how large the image is and what is in it.
     """
 
     title: str
@@ -40,6 +43,7 @@ class Baseline:
     back: Callable[[Machine], dict[str, Any]] | None = None
     outcome: str = "image"
     classic: bool = True
+    read: Callable[[Path, int], tuple[ImageInfo, list[Range]]] | None = None
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -52,6 +56,7 @@ BASELINES: Mapping[str, Baseline] = {
         "a program writes and reads /dev/snapshot, power off in between",
         Machine.hibernate_userland,
         Machine.resume_userland,
+        read=uswsusp.read_image,
     ),
     "test_resume": Baseline(
         "the kernel's own round trip to the disk, power stays on", Machine.round_trip_classic
@@ -107,12 +112,9 @@ def image_info(machine: Machine) -> ImageInfo | None:
         None where the kernel said nothing of an image.
     """
     logs = [log for log in machine.logs if log.kernel == "normal" and log.path.exists()]
-    texts = [log.path.read_text(errors="replace") for log in logs]
-    found = [info for text in texts if (info := image_of_log(text, machine.config.memory_bytes))]
-    saved = [line for line in machine.status_lines if line.get("event") == "saved"]
-    if not found or not saved:
-        return found[0] if found else None
-    return found[0].model_copy(update={"file_bytes": int(saved[-1]["stored_bytes"])})
+    texts = (log.path.read_text(errors="replace") for log in logs)
+    found = (image_of_log(text, machine.config.memory_bytes) for text in texts)
+    return next((info for info in found if info), None)
 
 
 def image_of_log(text: str, ram: int) -> ImageInfo | None:

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness import baselines, report, verdict, witness
-from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError
+from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError, RefusedError
 from harness.image import Image, ImageError
 from harness.lab import Lab
 from harness.machine import SPAWNED_END, Machine, Timeouts
-from harness.result import Check, MemoryMap, Range, Result, Verdict
+from harness.result import BY_HAND, Check, MemoryMap, Range, Result, Verdict
 from harness.specs import VMConfig
 from harness.timeline import Timeline
 from harness.verdict import Seen
@@ -75,6 +76,7 @@ class Cycle:
     seen: Seen = field(init=False, default_factory=Seen)
     result: Result = field(init=False)
     page: tuple[int, int] = field(init=False, default=(0, 0))
+    ranges: list[Range] = field(init=False, default_factory=list)
 
     def run(self) -> Result:
         """Run it, and leave result.json and report.html.
@@ -165,9 +167,13 @@ class Cycle:
             baseline.leave(self.machine)
             self._weigh_disk()
             if baseline.back:
+                if baseline.read:
+                    self.result.image, self.ranges = baseline.read(
+                        self.machine.disk, self.machine.config.memory_bytes
+                    )
                 baseline.back(self.machine)
         finally:
-            if baseline.classic:
+            if baseline.classic and self.result.image is None:
                 self.result.image = baselines.image_info(self.machine)
 
     def _weigh_disk(self) -> None:
@@ -202,16 +208,14 @@ class Cycle:
         self.result.reason = str(exc)
         if isinstance(exc, KernelError):
             self.result.log_tail = exc.log_tail
+        if isinstance(exc, RefusedError):
+            self.result.refused = exc.status
 
     def _finish(self) -> None:
         result, machine = self.result, self.machine
         machine.close()
-        result.splats = machine.splats
-        result.jump_command = machine.jump_command
-        result.phases, result.events = self.timeline.phases, self.timeline.events
-        result.seconds = self.timeline.now()
-        result.logs = machine.log_files()
-        result.memory_map = memory_map(machine, self.seen.image)
+        complete(result, machine)
+        result.memory_map = memory_map(machine, self.seen.image, self.ranges)
         if any(not splat.expected for splat in result.splats):
             # Never green, and not the fault of what failed besides.
             result.verdict, result.exit_code = Verdict.FAILED, int(ExitCode.KERNEL)
@@ -219,19 +223,46 @@ class Cycle:
         report.write_report(result, self.folder)
 
 
-def memory_map(machine: Machine, image: Image | None) -> MemoryMap:
+# What a kernel says of the firmware's map as it begins to boot (arch/x86/kernel/e820.c).
+_E820 = re.compile(r"BIOS-e820: \[mem 0x([0-9a-f]+)-0x([0-9a-f]+)\] (\w+)")
+
+
+def firmware_ranges(log: str, ram: int) -> list[Range]:
+    """RAM and what is reserved in it, by the firmware's map.
+
+    Args:
+        log: The log of a kernel, from its first lines.
+        ram: The RAM of the machine, in bytes: far above it devices are reserved.
+    """
+    found = [(int(start, 16), int(end, 16) + 1, what) for start, end, what in _E820.findall(log)]
+    top = max([ram, *(end for _, end, what in found if what == "usable")])
+    return [
+        Range(start=start, end=end, what="System RAM" if what == "usable" else "reserved")
+        for start, end, what in found
+        if start < top
+    ]
+
+
+def memory_map(machine: Machine, image: Image | None, saved: Sequence[Range] = ()) -> MemoryMap:
     """What was where, from the kernels' own words and the image.
 
     Args:
-        machine: A machine whose spawned kernels have reported.
+        machine: A machine whose kernels have reported.
         image: The image, if there was one.
+        saved: What is in an image of another kind.
     """
-    ranges = [Range(start=0, end=SPAWNED_END, what="spawned")]
+    ram = machine.config.memory_bytes
+    texts = (log.path.read_text(errors="replace") for log in machine.logs if log.path.exists())
+    maps = (firmware_ranges(text, ram) for text in texts)
+    ranges: list[Range] = next((found for found in maps if found), [])
+    if any(line.get("event") == "init" for line in machine.status_lines):
+        ranges.append(Range(start=0, end=SPAWNED_END, what="spawned"))
     for line in machine.status_lines:
         if line.get("event") == "saving":
             ranges += _ranges(line.get("backup", []), "backup")
-            ranges += _ranges(line.get("ram", []), "System RAM")
             break
+    ranges += _hot_added(machine)
+    ranges += saved
     if image is not None:
         for segment in image.segments:
             if segment.stored:
@@ -246,7 +277,23 @@ def memory_map(machine: Machine, image: Image | None) -> MemoryMap:
                     )
                 )
         ranges += [Range(start=start, end=end, what="free") for start, end in image.free_ranges()]
-    return MemoryMap(ram_bytes=machine.config.memory_bytes, ranges=ranges)
+    return MemoryMap(ram_bytes=ram, ranges=ranges)
+
+
+def _hot_added(machine: Machine) -> list[Range]:
+    """Whole blocks of RAM above 16 MiB, where a resuming kernel says that it added them."""
+    grown = [line for line in machine.status_lines if line.get("event") == "grown"]
+    known = [line for line in machine.status_lines if line.get("firmware_ram")]
+    if not grown or not known or grown[-1].get("refused_blocks"):
+        return []
+    block = int(grown[-1]["block_bytes"])
+    found = []
+    for start, end in known[-1]["firmware_ram"]:
+        first = -(-max(start, SPAWNED_END) // block) * block
+        last = end // block * block
+        if first < last:
+            found.append(Range(start=first, end=last, what="hot-added"))
+    return found
 
 
 def _ranges(pairs: list[list[int]], what: str) -> list[Range]:
@@ -257,3 +304,51 @@ def passed(result: Result, *names: str) -> bool:
     """Whether all the named checks were made and held."""
     got: dict[str, Check] = {check.name: check for check in result.checks}
     return all(name in got and got[name].ok for name in names)
+
+
+def record(lab: Lab, machine: Machine, *, name: str, failure: str | None) -> Result:
+    """Leave result.json and report.html of a machine that was driven by hand.
+
+    Args:
+        lab: Where it ran.
+        machine: The machine; it is switched off.
+        name: What drove it, such as the name of a test.
+        failure: Why that failed, in one line, or None.
+
+    Returns:
+        The result.
+    """
+    machine.close()
+    good = failure is None
+    result = Result(
+        run=machine.folder.name,
+        verdict=Verdict.PASSED if good else Verdict.FAILED,
+        exit_code=int(ExitCode.PASSED if good else ExitCode.CHECK_FAILED),
+        reason=failure or "",
+        resume_path=BY_HAND,
+        vm_config=machine.config.name,
+        cpus=machine.config.cpus,
+        kernels=lab.kernel_info(),
+        accelerator=lab.accelerator,
+        checks=[Check(name=f"test.{name}", ok=good, detail=failure or "")],
+    )
+    complete(result, machine)
+    result.image = baselines.image_info(machine)
+    result.save(machine.folder / "result.json")
+    report.write_report(result, machine.folder)
+    return result
+
+
+def complete(result: Result, machine: Machine) -> None:
+    """Note in a result what a machine went through.
+
+    Args:
+        result: The result.
+        machine: A machine that is switched off.
+    """
+    result.splats = machine.splats
+    result.jump_command = machine.jump_command
+    result.phases, result.events = machine.timeline.phases, machine.timeline.events
+    result.seconds = machine.timeline.now()
+    result.logs = machine.log_files()
+    result.memory_map = memory_map(machine, None)

@@ -20,7 +20,7 @@ LOW_END = 16 * MIB
 
 TRACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("firmware", ("System RAM", "reserved")),
-    ("kernels", ("spawned", "backup")),
+    ("kernels", ("spawned", "backup", "hot-added")),
     ("image", ("saved", "zero", "free")),
 )
 """Kinds of ranges that exclude each other share a track of the memory map.
@@ -33,6 +33,7 @@ KIND_MEANING = {
     "reserved": "reserved, by the firmware's map",
     "spawned": "0-16 MiB, where the spawned kernel runs",
     "backup": "backup area, where the normal kernel's 0-16 MiB waits",
+    "hot-added": "memory that the resuming kernel took when there was no image",
     "saved": "in the hibernation image, with content",
     "zero": "in the hibernation image, marked as zero",
     "free": "free pages, left out of the image",
@@ -165,7 +166,7 @@ FLAG_ROW = 17
 MAX_FLAG_ROWS = 14
 
 
-def _nice_step(span: float, max_ticks: int) -> float:
+def nice_step(span: float, max_ticks: int) -> float:
     """The smallest of 1, 2, 5 times a power of ten that makes few enough ticks."""
     step: float = 10.0 ** math.floor(math.log10(span / max_ticks))
     for factor in (1, 2, 5):
@@ -204,7 +205,8 @@ def _lane(
         x0 = x_of(phase.start)
         x1 = max(x_of(_end(phase)), x0 + 1.5)
         failed = phase.outcome != "ok"
-        text = f"{'✗ ' if failed else ''}{phase.name} {duration(phase.seconds)}"
+        took = f" {duration(phase.seconds)}" if phase.seconds >= 0.001 else ""
+        text = f"{'✗ ' if failed else ''}{phase.name}{took}"
         label, label_x, anchor, inside = _place_label(text, x0, x1, frame)
         span = len(label) * CHARACTER
         first = min(x0, label_x - span) if anchor == "end" else x0
@@ -321,7 +323,7 @@ def chart(
             bar.y = y + header + LANE_PAD / 2 + bar.row * ROW + (ROW - BAR) / 2
         y += lane.height + 4
 
-    step = _nice_step(end - start, frame.max_ticks)
+    step = nice_step(end - start, frame.max_ticks)
     digits = max(0, -math.floor(math.log10(step)))
     first = math.ceil(start / step - 1e-9)
     marks = [
@@ -515,8 +517,9 @@ def _cells(
 def _strip(title: str, memory: MemoryMap, start: int, end: int, frame: Frame) -> Strip:
     known = {kind for _, kinds in TRACKS for kind in kinds}
     others = tuple(sorted({r.what for r in memory.ranges} - known))
-    tracks = TRACKS + ((("other", others),) if others else ())
     ranges = _usable(memory.ranges)
+    present = {item.what for item in ranges}
+    tracks = [track for track in (*TRACKS, ("other", others)) if present.intersection(track[1])]
     strip = Strip(
         title, start, end, [Track(n, _cells(ranges, k, start, end, frame)) for n, k in tracks], []
     )

@@ -63,6 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 _worst = pytest.StashKey[int]()
+_failures = pytest.StashKey[list[str]]()
 _folder = pytest.StashKey[Path]()
 # Keys of what the workers of pytest-xdist are given and give back.
 _WORST = "kspawn_worst"
@@ -79,6 +80,7 @@ def pytest_runtest_makereport(
         error = call.excinfo.value
         code = int(error.exit_code) if isinstance(error, KspawnError) else 1
         item.config.stash[_worst] = max(code, item.config.stash.get(_worst, 0))
+        item.stash.setdefault(_failures, []).append(str(error).partition("\n")[0])
         if isinstance(error, KernelError) and error.log_tail:
             report.sections.append(("the end of the kernel's log", error.log_tail))
     return report
@@ -176,10 +178,17 @@ def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def machine(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]) -> Iterator[Machine]:
-    """A machine, switched off."""
+def machine(
+    lab: Lab,
+    folder: Path,
+    new_timeline: Callable[[], Timeline],
+    request: pytest.FixtureRequest,
+) -> Iterator[Machine]:
+    """A machine, switched off; at the end it leaves a report."""
     with lab.machine(folder, timeline=new_timeline()) as made:
         yield made
+        failures = request.node.stash.get(_failures, [])
+        cycle.record(lab, made, name=request.node.name, failure=failures[0] if failures else None)
 
 
 @pytest.fixture(scope="class")

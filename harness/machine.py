@@ -491,9 +491,9 @@ class Machine(Closing):
             )
         return path
 
-    def _connect(self) -> None:
-        deadline = self.timeouts.deadline("ssh", "sshd of the normal kernel")
-        with self.timeline.phase("connect", boot=self.boot_number, kernel="normal"):
+    def _connect(self, *, kernel: str = "normal") -> None:
+        deadline = self.timeouts.deadline("ssh", f"sshd of the {kernel} kernel")
+        with self.timeline.phase("connect", boot=self.boot_number, kernel=kernel):
             self._shell = ssh.Shell(
                 port=self.domain.ssh_port(),
                 key=self._key,
@@ -646,17 +646,16 @@ class Machine(Closing):
         self.timeline.event("power off")
         self._power_cut()
 
-    def _wait_back(self, *, memory: int = 0) -> dict[str, Any]:
+    def _wait_back(self) -> dict[str, Any]:
         with self.timeline.phase("jump back", boot=self.boot_number, kernel="normal"):
-            back = self.wait_status(
-                "normal",
-                "back",
-                deadline=self.timeouts.deadline(
-                    "back", "the normal kernel, back again", memory=memory
-                ),
-            )
-        self.jump_command = str(back["command"])
+            back = self._back()
         self._connect()
+        return back
+
+    def _back(self, *, memory: int = 0) -> dict[str, Any]:
+        deadline = self.timeouts.deadline("back", "the normal kernel, back again", memory=memory)
+        back = self.wait_status("normal", "back", deadline=deadline)
+        self.jump_command = str(back["command"])
         return back
 
     def resume(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
@@ -685,7 +684,8 @@ class Machine(Closing):
                 self._wait_restored()
             except RefusedError as exc:
                 # The resuming kernel switches off: the image is as it was.
-                self._wait_off()
+                with self.timeline.phase("power off", boot=self.boot_number, kernel="resuming"):
+                    self._wait_off()
                 refused = exc
             else:
                 back = self._wait_resumed()
@@ -731,7 +731,7 @@ class Machine(Closing):
             except RefusedError as exc:
                 # Nothing was touched: it goes on as the normal kernel that it is.
                 self._host_key = loader_key
-                self._connect()
+                self._connect(kernel="loader")
                 refused = exc
         if refused is not None:
             raise refused
@@ -848,14 +848,20 @@ class Machine(Closing):
         """
         with self._transition(State.HIBERNATED, to=State.RUNNING):
             self.state = State.RESUMING
-            with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="loader"):
+            self._host_key = self._image_key or self._host_key
+            # It is one phase: the kernel that restores has no userland to say so.
+            with self.timeline.phase(
+                "boot and restore", boot=self.boot_number + 1, kernel="loader"
+            ):
                 self._start(
                     kernel=self.kernels.normal.bzimage,
                     initrd=self.initrd(),
                     cmdline=f"{NORMAL_CMDLINE.replace('ttyS0', 'ttyS2')} resume={self.disk_name()}",
                     logs=("normal", "loader"),
                 )
-            return self._wait_resumed(memory=4 * self.config.memory_bytes)
+                back = self._back(memory=4 * self.config.memory_bytes)
+            self._connect()
+            return back
 
     def hibernate_userland(self) -> None:
         """Hibernate from user space (uswsusp), until the power is off.
@@ -937,7 +943,7 @@ class Machine(Closing):
                 deadline=self.timeouts.deadline("boot", "the kernel that loads the image"),
             )
         self._host_key = str(ready["hostkey"])
-        self._connect()
+        self._connect(kernel="loader")
 
     def _background(self, command: str) -> None:
         """Start what takes the kernel away from under the connection."""
@@ -979,10 +985,10 @@ class Machine(Closing):
                 deadline=self.timeouts.deadline("spawn", "init of the resuming kernel"),
             )
 
-    def _wait_resumed(self, *, memory: int = 0) -> dict[str, Any]:
+    def _wait_resumed(self) -> dict[str, Any]:
         """Wait for the kernel of the image, whose sshd has the key it had."""
         self._host_key = self._image_key or self._host_key
-        return self._wait_back(memory=memory)
+        return self._wait_back()
 
     def unplug(self) -> None:
         """Pull the plug on a running machine; what is on its disk stays."""

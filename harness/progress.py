@@ -24,6 +24,10 @@ _WAITS = {
     "load": "for kexec to load the hibernating kernel",
     "jump": "for init of the hibernating kernel",
     "save": "for the hibernation image",
+    "boot and restore": "for the kernel of the image",
+    "kexec": "for init of the resuming kernel",
+    "swap on": "for mkswap",
+    "test_resume": "for the kernel to come back",
     "power off": "for QEMU to end",
     "verify image": "for the checksums",
     "restore": "for memory to be written back",
@@ -50,6 +54,8 @@ class ProgressLine:
             transient=True,
             disable=not console.is_terminal,
         )
+        self.title = ""
+        """What the phases are of, where there is more than one thing."""
         self._task: TaskID = self._progress.add_task("starting", total=None, detail="")
 
     def build(self, kernel: str, done: int, total: int, what: str) -> None:
@@ -59,7 +65,8 @@ class ProgressLine:
     def phase(self, name: str, seconds: float | None) -> None:
         """A listener of a timeline: draws the phase that began."""
         if seconds is None:
-            self._show(name, f"waits {_WAITS[name]}" if name in _WAITS else "", 0, 0)
+            title = f"{self.title}: {name}" if self.title else name
+            self._show(title, f"waits {_WAITS[name]}" if name in _WAITS else "", 0, 0)
 
     def _show(self, what: str, detail: str, done: int, total: int) -> None:
         self._progress.update(

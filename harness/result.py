@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.timeline import Event, Phase
 
 SCHEMA_VERSION = 1
+BY_HAND = "by hand"
+"""The way of a machine that a test drives step by step."""
 
 
 class Verdict(StrEnum):
@@ -77,8 +79,8 @@ class Range(_Model):
     start: int
     end: int
     what: str = Field(
-        description="'System RAM', 'reserved', 'spawned' (0-16 MiB), 'backup', 'saved', "
-        "'zero' or 'free'"
+        description="'System RAM', 'reserved', 'spawned' (0-16 MiB), 'backup', 'hot-added', "
+        "'saved', 'zero' or 'free'"
     )
 
 
@@ -134,6 +136,7 @@ class Result(_Model):
     verdict: Verdict = Verdict.FAILED
     exit_code: int = 5
     reason: str = Field(default="", description="why it failed, one line")
+    refused: str = Field(default="", description="status word of what refused to go on")
     resume_path: str = "restricted"
     vm_config: str = "default"
     cpus: int = 1

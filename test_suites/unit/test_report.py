@@ -8,9 +8,7 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from harness.drawing import NARROW, WIDE, Frame
 from harness.errors import ExitCode
 from harness.page import MIB, csp_hash
 from harness.result import (
+    BY_HAND,
     Accelerator,
     Check,
     ImageInfo,
@@ -33,63 +32,10 @@ from harness.result import (
     Verdict,
 )
 from harness.timeline import Event, Phase
+from test_suites.unit.pages import Element, Page
 
-VOID = {"meta", "br", "hr", "img", "input", "link"}
 FRAMES = pytest.mark.parametrize("frame", [WIDE, NARROW], ids=lambda f: f.name)
 ATTACK = """</pre><script>alert("1")</script><img src=x onerror=alert(1)>"'&amp;"""
-
-
-@dataclass
-class Element:
-    tag: str
-    attributes: dict[str, str]
-    text: str = ""
-    children: list[Element] = field(default_factory=list)
-
-    def all(self, tag: str = "", css: str = "") -> list[Element]:
-        """The elements inside this one, in order, with a tag and a class."""
-        found = []
-        for child in self.children:
-            own = child.attributes.get("class", "").split()
-            if (not tag or child.tag == tag) and (not css or css in own):
-                found.append(child)
-            found += child.all(tag, css)
-        return found
-
-    def number(self, name: str) -> float:
-        return float(self.attributes[name])
-
-
-class Page(HTMLParser):
-    """Parses a page and refuses what is not well-formed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.root = Element("", {})
-        self._open = [self.root]
-        self.feed(text)
-        self.close()
-        assert [e.tag for e in self._open] == [""], "an element is not closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len({name for name, _ in attrs}) == len(attrs), f"attribute twice in <{tag}>"
-        element = Element(tag, {name: value or "" for name, value in attrs})
-        self._open[-1].children.append(element)
-        if tag not in VOID:
-            self._open.append(element)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self._open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open[-1].tag == tag, f"</{tag}> closes <{self._open[-1].tag}>"
-        self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        for element in self._open:
-            element.text += data
 
 
 def phase(
@@ -670,3 +616,29 @@ def test_unreadable_result_is_one_clear_line(
     assert says in error
     assert str(tmp_path / "result.json") in error
     assert error.count("\n") == 1
+
+
+def test_refusal_that_a_test_wants_is_no_doubt(tmp_path: Path) -> None:
+    result = passed().model_copy(update={"resume_path": BY_HAND}, deep=True)
+    result.phases[-2].outcome = "RefusedError"
+    assert page_of(result, tmp_path).all("header")[0].all(css="passed")
+    result.resume_path = "restricted"
+    assert page_of(result, tmp_path).all("header")[0].all(css="doubt")
+
+
+def test_tracks_are_those_that_there_is_something_for() -> None:
+    ram = [item for item in memory().ranges if item.what == "System RAM"]
+    chart = drawing.memory_chart(MemoryMap(ram_bytes=512 * MIB, ranges=ram), WIDE)
+    assert chart is not None
+    assert [[track.name for track in strip.tracks] for strip in chart.strips] == [["firmware"]] * 2
+
+
+def test_image_of_the_kernel_itself_says_what_is_not_known(tmp_path: Path) -> None:
+    result = passed()
+    assert result.image is not None
+    assert result.memory_map is not None
+    result.memory_map.ranges = [r for r in result.memory_map.ranges if r.what == "System RAM"]
+    result.image.ram_bytes = 512 * MIB
+    page = page_of(result, tmp_path)
+    assert "the kernel that made it does not tell" in section(page, "memory").text
+    assert "not in it: free, or in swap" in section(page, "image").text
