@@ -17,7 +17,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import __version__, accel, bench, cache, cycle, doctor, lab, specs
+from harness import (
+    __version__,
+    accel,
+    bench,
+    cache,
+    compare,
+    compare_report,
+    cycle,
+    doctor,
+    lab,
+    specs,
+)
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
 from harness.night.command import matrix_command, worker_command
@@ -240,6 +251,62 @@ def bench_command(kernel: str, vm_config: str, accel: str, libvirt_uri: str, res
         figures = bench.run(made, folder, listener=line.phase)
     bench.show(figures, out)
     return int(ExitCode.PASSED)
+
+
+@cli.command("compare")
+@click.argument("ways", nargs=-1, metavar="[WAY]...")
+@_vm_options
+@click.option(
+    "--fill",
+    default=",".join(map(str, compare.DEFAULT_FILLS)),
+    show_default=True,
+    help="How full memory is to be, in per cent.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "table", "tsv", "json"]),
+    default="auto",
+    show_default=True,
+    help="auto: a table on a terminal, tsv in a pipe.",
+)
+def compare_command(
+    ways: tuple[str, ...],
+    kernel: str,
+    vm_config: str,
+    accel: str,
+    libvirt_uri: str,
+    results: Path,
+    fill: str,
+    form: str,
+) -> int:
+    """Run the named ways (all) with memory filled more and less, side by side."""
+    names, fills = compare.chosen_ways(ways), compare.parse_fills(fill)
+    chosen = lab.Options(kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri)
+    specs.load_kernel(kernel)
+    specs.load_vm_config(vm_config)
+    folder = new_run(results.absolute(), "compare")
+    with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
+        comparison = compare.run(
+            made,
+            folder,
+            ways=names,
+            fills=fills,
+            listener=line.phase,
+            notify=lambda title: setattr(line, "title", title),
+            keep=lambda so_far: compare_report.write_report(so_far, folder),
+        )
+    if form == "json":
+        click.echo(comparison.model_dump_json(indent=2))
+    elif form == "tsv" or (form == "auto" and not out.is_terminal):
+        click.echo(compare.tsv(comparison), nl=False)
+    else:
+        compare.show(comparison, out)
+    compare.show_failures(comparison, err)
+    (out if out.is_terminal and form in ("auto", "table") else err).print(
+        f"report: {folder / 'compare.html'}"
+    )
+    return comparison.exit_code
 
 
 @cli.command()
