@@ -20,7 +20,7 @@
 struct payload {
 	u8 code[24];
 	u64 rounds;		/* counted by the code */
-	u8 gdt[10];		/* of the GDT register: its limit, its base */
+	u8 gdt[10];		/* for the GDT register: limit, base */
 } __attribute__((packed));
 
 static const struct payload returning = {
@@ -30,13 +30,19 @@ static const struct payload returning = {
 	},
 };
 
-/* Leaves the GDT as a kernel does that jumps: invalid, of no bytes. */
-static const struct payload without_gdt = {
+/*
+ * The kernel that jumps makes its GDT invalid, and is to load it again when it
+ * is back. This one does that for it: the GDT of the first CPU is where the
+ * cpu_entry_area begins, after the IDT, on a kernel that does not randomise it
+ * (arch/x86/include/asm/cpu_entry_area.h).
+ */
+static const struct payload with_gdt = {
 	.code = {
 		0x48, 0xff, 0x05, 0x11, 0x00, 0x00, 0x00, /* incq rounds(%rip) */
 		0x0f, 0x01, 0x15, 0x12, 0x00, 0x00, 0x00, /* lgdt gdt(%rip) */
 		0xc3,					  /* ret */
 	},
+	.gdt = { 0x7f, 0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0xfe, 0xff, 0xff },
 };
 
 int cmd_payload(int argc, char **argv)
@@ -49,7 +55,7 @@ int cmd_payload(int argc, char **argv)
 	while ((c = getopt(argc, argv, "g")) != -1) {
 		if (c != 'g')
 			return 2;
-		payload = &without_gdt;
+		payload = &with_gdt;
 	}
 	rounds = optind < argc ? atoi(argv[optind]) : 2;
 	memcpy(page, payload, sizeof(*payload));
