@@ -90,6 +90,10 @@ def test_jump_without_a_fault(machine: Machine) -> None:
     """The control: the same module, and nothing fails."""
     machine.boot()
     machine.load_fault("none")
-    assert machine.jump()["outcome"] == "plain"
+    try:
+        outcome = machine.jump()["outcome"]
+    except KernelError as exc:
+        raise AssertionError(f"it did not come back: {exc}") from exc
+    assert outcome == "plain"
     counts = machine.run("cd /sys/module/kspawn_fault/parameters && cat freezes thaws").check()
     assert counts.split() == ["2", "2"]
