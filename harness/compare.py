@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -400,7 +400,8 @@ def _table(title: str, columns: Sequence[str], *, left: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     table.title = title
     for column in columns:
-        table.add_column(column, justify="left" if column in left else "right")
+        justify: JustifyMethod = "left" if column in left else "right"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in left)
     return table
 
 
@@ -414,38 +415,47 @@ def show(comparison: Comparison, console: Console) -> None:
     for fill in comparison.fills:
         outcomes = [one for one in comparison.outcomes if one.fill == fill]
         reference = comparison.references.get(fill, "reference")
-        titles = ("way", "used", "image", "on disk", "leave", "return", "total", f"of {reference}")
-        table = _table(f"memory filled to {fill} %", (*titles, "asserts"), left=("way", "asserts"))
+        sizes, seconds = ("used", "image", "on disk"), ("leave", "return", "total")
+        units = [*(f"{name}\nMiB" for name in sizes), *(f"{name}\ns" for name in seconds)]
+        titles = ("way", *units, f"total of\n{reference}")
+        table = _table(f"memory filled to {fill} %", (*titles, "checks"), left=("way",))
         for one in outcomes:
             table.add_row(*_printed(one))
         console.print(table)
-        columns = phase_columns(outcomes)
-        phases = _table(
-            f"seconds by phase, {fill} %", ("way", *(name for _, name in columns)), left=("way",)
-        )
         for one in outcomes:
-            seconds = (phase_seconds(one, column) for column in columns)
-            phases.add_row(one.way, *(_number(value) or "-" for value in seconds))
-        console.print(phases)
+            if not one.passed:
+                console.print(f"{_verdict(one)}: {one.way}: {escape(one.reason)}")
+        console.print(_phase_table(outcomes))
+    asserts = _table("what each asserts", ("way", "checks that held"), left=("way",))
+    asserts.columns[1].justify = "left"
+    for way in comparison.ways:
+        own = [one for one in comparison.outcomes if one.way == way and one.checks]
+        asserts.add_row(way, "; ".join(dict.fromkeys(map(asserted, own))) or "-")
+    console.print(asserts)
+
+
+def _verdict(one: Outcome) -> str:
+    if one.passed:
+        return "[green]passed[/]"
+    return "[yellow]did not[/]" if one.baseline or one.limit else "[red]failed[/]"
+
+
+def _phase_table(outcomes: Sequence[Outcome]) -> Table:
+    table = _table("seconds by phase", ("phase", *(one.way for one in outcomes)), left=("phase",))
+    for column in phase_columns(outcomes):
+        seconds = (phase_seconds(one, column) for one in outcomes)
+        table.add_row(column[1], *(_number(value) or "-" for value in seconds))
+    return table
 
 
 def _printed(one: Outcome) -> list[str]:
-    def unit(text: str, name: str) -> str:
-        return f"{text} {name}" if text else "-"
-
-    shown = "[yellow]did not[/]: " if one.baseline or one.limit else "[red]failed[/]: "
-    word = "" if one.passed else shown
-    return [
-        one.way,
-        unit(_mebibytes(one.used_bytes), "MiB"),
-        unit(_mebibytes(one.stored_bytes), "MiB"),
-        unit(_mebibytes(one.disk_bytes), "MiB"),
-        unit(_number(one.leave_seconds), "s"),
-        unit(_number(one.return_seconds), "s"),
-        unit(_number(one.seconds), "s"),
-        _number(one.ratio, 2) or "-",
-        word + escape(asserted(one) if one.passed else one.reason),
+    figures = [
+        *map(_mebibytes, (one.used_bytes, one.stored_bytes, one.disk_bytes)),
+        *map(_number, (one.leave_seconds, one.return_seconds, one.seconds)),
+        _number(one.ratio, 2),
     ]
+    checks = f"{sum(one.checks.values())} of {len(one.checks)}" if one.checks else _verdict(one)
+    return [one.way, *(figure or "-" for figure in figures), checks]
 
 
 def show_failures(comparison: Comparison, console: Console) -> None:

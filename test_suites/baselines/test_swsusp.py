@@ -7,6 +7,7 @@ that fails where these fail as well has found one of the kernel.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,26 @@ def test_refusal_leaves_the_machine_running(machine: Machine) -> None:
         assert "No space left on device" in str(refusal.value) or refusal.value.status == "no-space"
         assert machine.state is State.RUNNING
     assert failures(machine, holder, before) == []
+
+
+def test_damaged_image_of_uswsusp_is_refused(machine: Machine) -> None:
+    """One bit of its last page: said before anything is restored; the loader goes on."""
+    machine.boot()
+    machine.hibernate_userland()
+    with machine.disk.open("r+b") as file:
+        pages, at = struct.unpack("<8xQQ", file.read(24))
+        for _ in range(0, pages, 511):
+            file.seek(at)
+            *places, at = struct.unpack("<512Q", file.read(4096))
+        last = places[(pages - 1) % 511]
+        file.seek(last)
+        byte = file.read(1)[0]
+        file.seek(last)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(RefusedError) as refusal:
+        machine.resume_userland()
+    assert refusal.value.status == "damaged"
+    assert machine.state is State.RUNNING
 
 
 @pytest.mark.parametrize("level", ["freezer", "devices", "platform", "processors", "core"])

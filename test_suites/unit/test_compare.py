@@ -216,7 +216,7 @@ def test_limit_is_an_outcome_that_is_shown() -> None:
     made = comparison_of(recorded("snapshot-refused-90"))
     assert made.outcomes[0].limit
     assert made.exit_code == ExitCode.PASSED
-    assert "did not: resuming: no-memory" in printed(made)
+    assert "did not: snapshot: resuming: no-memory" in printed(made)
 
 
 @pytest.mark.parametrize("update", [{"refused": "damaged"}, {"resume_path": "restricted"}])
@@ -236,7 +236,7 @@ def printed(comparison: Comparison) -> str:
 def test_failing_baseline_is_not_hidden() -> None:
     made = comparison_of(recorded("restricted-50"), broken(recorded("swsusp-50")))
     text = printed(made)
-    assert "did not: it was broken" in text
+    assert "did not: swsusp: it was broken" in text
     assert "failed" not in text
 
 
@@ -246,6 +246,18 @@ def test_failing_way_is_named_in_a_line() -> None:
 
 
 # What is printed
+
+
+def test_table_fits_a_terminal(comparison: Comparison) -> None:
+    """Of 80 columns; the sizes and seconds of each way are in one line."""
+    console = Console(file=io.StringIO(), width=80)
+    compare.show(comparison, console)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    for one in comparison.outcomes:
+        assert one.used_bytes is not None
+        used = f"{one.used_bytes / (1 << 20):.0f}"
+        assert [line for line in lines if line.split()[:2] == [one.way, used]]
 
 
 def test_tsv_has_a_line_each(comparison: Comparison) -> None:
