@@ -9,6 +9,7 @@ night has one more, for tests that failed and then passed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -33,6 +34,8 @@ class KspawnError(Exception):
     """
 
     exit_code = ExitCode.HARNESS
+    # The phase that it ended, as "1-normal boot": life of QEMU, kernel, name.
+    phase = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -44,9 +47,18 @@ class KspawnError(Exception):
 
 
 class CheckFailedError(KspawnError):
-    """A check of the verdict did not hold."""
+    """A check of the verdict did not hold.
+
+    Args:
+        message: What does not hold, in one line.
+        checks: The names of all that do not.
+    """
 
     exit_code = ExitCode.CHECK_FAILED
+
+    def __init__(self, message: str, *, checks: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.checks = tuple(checks)
 
 
 class UsageError(KspawnError):
@@ -86,7 +98,17 @@ class KernelError(KspawnError):
 
 
 class KernelCrashError(KernelError):
-    """A kernel ended in a panic, an oops or another unexpected splat."""
+    """A kernel ended in a panic, an oops or another unexpected splat, or said nothing.
+
+    Args:
+        message: What happened, in one line.
+        log_tail: The log from the splat on, or its last lines.
+        splat: What the kernel reported, a `harness.result.Splat`.
+    """
+
+    def __init__(self, message: str, *, log_tail: str = "", splat: object = None) -> None:
+        super().__init__(message, log_tail=log_tail)
+        self.splat = splat
 
 
 class KernelHangError(KernelError):

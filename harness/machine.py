@@ -354,6 +354,7 @@ class Machine(Closing):
         return KernelCrashError(
             f"{splat.kind}{where}: {splat.title} ({splat.log}:{splat.log_line})",
             log_tail=logs[0].excerpt(splat) if logs else "",
+            splat=splat,
         )
 
     def _raise_open_splat(self) -> None:

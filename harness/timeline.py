@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel, Field
 
+from harness.errors import KspawnError
+
 
 class Phase(BaseModel):
     """One phase of a run."""
@@ -60,6 +62,8 @@ class Timeline:
             yield phase
         except BaseException as exc:
             phase.outcome = type(exc).__name__
+            if isinstance(exc, KspawnError) and not exc.phase:
+                exc.phase = f"{boot}-{kernel} {name}"
             raise
         finally:
             phase.seconds = self.now() - phase.start
