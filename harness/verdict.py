@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import witness
+from harness.errors import CheckFailedError
 from harness.image import MAX_SEGMENTS, PAGE, Image
 from harness.machine import SPAWNED_END, Machine
 from harness.result import Check
@@ -292,3 +293,21 @@ def log_check(machine: Machine) -> Check:
         return _check(LOG_CHECK, False, f"{len(unexpected)}, first: {first.kind}: {first.title}")
     sizes = sum(log.position for log in machine.logs)
     return _check(LOG_CHECK, sizes > 0, f"none in {sizes} bytes of logs")
+
+
+def require(checks: Sequence[Check]) -> None:
+    """End a test with the checks that do not hold, named as those of a cycle are.
+
+    Args:
+        checks: All that were made.
+
+    Raises:
+        CheckFailedError: One does not hold, or none was made.
+    """
+    failed = [check for check in checks if not check.ok]
+    if failed or not checks:
+        details = "; ".join(f"{check.name}: {check.detail}" for check in failed[:5])
+        raise CheckFailedError(
+            f"{len(failed)} of {len(checks)} checks: {details}",
+            checks=[check.name for check in failed],
+        )

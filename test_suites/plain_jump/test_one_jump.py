@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does a kernel come back whole from one jump? The shortest question, for a bisection.
+
+Ten seconds where a whole cycle takes thirty: no power off and no image. All of
+the witness, of /proc and of the logs is looked at, as after a hibernation.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import verdict, witness
+from harness.machine import Machine
+from harness.witness import Witness
+
+pytestmark = [pytest.mark.vm]
+
+
+def test_one_jump(machine: Machine) -> None:
+    machine.boot()
+    seen = Witness.start(machine)
+    before = verdict.observe(machine)
+    assert machine.jump()["outcome"] == "plain"
+    after = witness.processes(machine, like=before.processes)
+    checks = [
+        *seen.check(),
+        *witness.compare(before.processes, after),
+        *verdict.kernel_checks(machine, before),
+    ]
+    machine.close()
+    verdict.require([*checks, verdict.log_check(machine)])
