@@ -29,6 +29,7 @@ from harness import (
     lab,
     specs,
 )
+from harness.bisect import command as bisect_commands
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
 from harness.night.command import matrix_command, worker_command
@@ -316,6 +317,9 @@ def clean() -> int:
         freed = cache.clean(notify=lambda what: line.build(what, 0, 0, ""))
     out.print(f"freed {freed / (1 << 30):.1f} GiB in {cache.home()}")
     return int(ExitCode.PASSED)
+
+
+bisect_commands.add_to(cli, out=out, err=err, new_run=new_run)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The search: what is run next, what follows from it, and when it is enough.
+
+git bisect chooses the revisions (or, where several are tested at a time, they
+are spread over what it has left), and is told good, bad or skip. Each of these
+words is said when the posterior of all runs is sure enough of it. The answer
+that git then gives is checked once more against all runs: until it is as sure
+as was asked for, the revisions on both sides of it are run again, and a word
+that turns out to be wrong is taken back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.bisect import repository
+from harness.bisect.outcome import Outcome, judge
+from harness.bisect.pool import Pool
+from harness.bisect.posterior import BAD_RATE, Posterior, runs_without_failure
+from harness.bisect.repository import Bisect, Range
+from harness.bisect.state import Answer, Ending, Run, State, Step, Word
+from harness.bisect.work import Done, Task
+from harness.errors import HarnessError
+
+Notify = Callable[[str], None]
+
+# Failures that the bad end shows before the search begins: after three of three
+# a single pass elsewhere has 0.96 for it.
+_FAILURES = 3
+# No revision is blamed, and none cleared that stands beside a blamed one, on less.
+_FLOOR = 2
+# Runs that say neither good nor bad, until a revision is skipped.
+_USELESS = 2
+_BROKEN = 3
+
+
+def quiet(message: str) -> None:
+    """A `Notify` that tells nobody."""
+
+
+class _Ended(Exception):  # noqa: N818  (it is no error)
+    """The bisection ended before git had an answer."""
+
+    def __init__(self, ending: Ending, text: str) -> None:
+        super().__init__(text)
+        self.ending = ending
+
+
+@dataclass
+class Search:
+    """One bisection.
+
+    Args:
+        state: What is known; it is changed, and saved after each run.
+        folder: Where it is saved, and the logs of the runs go.
+        span: The range.
+        bisect: git bisect.
+        pool: Does the builds and the runs.
+        notify: Told what goes on.
+    """
+
+    state: State
+    folder: Path
+    span: Range
+    bisect: Bisect
+    pool: Pool
+    notify: Notify = quiet
+
+    _begun: float = field(init=False, default=0.0)
+    _before: float = field(init=False, default=0.0)
+
+    def run(self) -> Answer:
+        """Go on until there is an answer.
+
+        Raises:
+            HarnessError: The harness broke, again and again; the state is kept.
+        """
+        self._begun, self._before = time.monotonic(), self.state.seconds
+        try:
+            self._check_bad_end()
+            for end in self.span.good:
+                self._check_good_end(end)
+            answer = self._search()
+        except _Ended as ended:
+            answer = Answer(ending=ended.ending, text=str(ended))
+        answer.flake_rate = self._rate()
+        self.state.answer = answer
+        self._save()
+        return answer
+
+    def _save(self) -> None:
+        self.state.seconds = self._before + time.monotonic() - self._begun
+        self.state.save(self.folder)
+
+    # -- the ends ------------------------------------------------------------
+
+    @property
+    def _confidence(self) -> float:
+        return self.state.settings.confidence
+
+    def _check_bad_end(self) -> None:
+        """The bad end fails, and how it fails is what is sought."""
+        bad, settings = self.span.bad, self.state.settings
+        enough = runs_without_failure(settings.rarest, self._confidence)
+        while True:
+            self._learn()
+            runs = self.state.of(bad)
+            failed = sum(run.outcome is Outcome.BAD for run in runs)
+            passed = sum(run.outcome is Outcome.GOOD for run in runs)
+            if failed >= _FAILURES or (failed >= _FLOOR and len(runs) >= settings.max_runs):
+                return
+            if not failed and passed >= enough:
+                raise _Ended(
+                    Ending.BAD_PASSES,
+                    f"the bad end {self._name(bad)} passes: {passed} runs of {passed}, so it does "
+                    f"not fail in one of {1 / settings.rarest:.0f} or more "
+                    f"(at a confidence of {self._confidence:g})",
+                )
+            if len(runs) >= settings.max_runs:
+                raise _Ended(
+                    Ending.BAD_PASSES,
+                    f"the bad end {self._name(bad)} fails too seldom: {failed} runs of {len(runs)}",
+                )
+            self.notify(f"the bad end: {failed} failed, {passed} passed")
+            self._once(bad)
+            self._need_build(bad, "bad")
+
+    def _learn(self) -> None:
+        """Take as the failure that is sought what most failures of the bad end share."""
+        failed = [
+            run
+            for run in self.state.of(self.span.bad)
+            if run.outcome not in (Outcome.GOOD, Outcome.BROKEN)
+        ]
+        counts = Counter(mark for run in failed for mark in set(run.marks))
+        most = max(counts.values(), default=0)
+        self.state.sought = sorted(mark for mark, count in counts.items() if 2 * count > most)
+        for run in failed:
+            shared = set(run.marks) & set(self.state.sought)
+            run.outcome = Outcome.BAD if shared else Outcome.OTHER
+
+    def _check_good_end(self, end: str) -> None:
+        """A good end passes, or fails in another way than the bad one."""
+        while True:
+            post = self._posterior()
+            runs = [run for run in self.state.of(end) if run.outcome is not Outcome.BROKEN]
+            failed = sum(run.outcome is Outcome.BAD for run in runs)
+            passed = sum(run.outcome is Outcome.GOOD for run in runs)
+            if runs:
+                risk = post.bad(end)
+                if risk <= (1 - self._confidence) / 5 and passed >= _FLOOR:
+                    return
+                if risk >= self._confidence and failed >= _FLOOR:
+                    raise _Ended(
+                        Ending.GOOD_FAILS,
+                        f"the good end {self._name(end)} fails like the bad one: "
+                        f"{failed} runs of {len(runs)}: {', '.join(self.state.sought)}",
+                    )
+            useless = [run for run in runs if run.outcome not in (Outcome.GOOD, Outcome.BAD)]
+            if len(useless) >= _USELESS and len(useless) > failed + passed:
+                raise _Ended(
+                    Ending.END_UNTESTABLE
+                    if useless[-1].outcome is Outcome.NO_BOOT
+                    else Ending.GOOD_FAILS,
+                    f"the good end {self._name(end)} {self._says(useless[-1])}",
+                )
+            if len(runs) >= self.state.settings.max_runs:
+                raise _Ended(
+                    Ending.UNSURE,
+                    f"the good end {self._name(end)} passed {passed} runs and failed {failed}: "
+                    "that is too few, or too many, to tell",
+                )
+            self.notify(f"the good end: {failed} failed, {passed} passed")
+            self._once(end)
+            self._need_build(end, "good")
+
+    def _need_build(self, end: str, word: str) -> None:
+        build = self.state.build(end)
+        if build is not None and not build.ok:
+            raise _Ended(
+                Ending.END_UNTESTABLE,
+                f"the {word} end {self._name(end)} does not build: {build.error}",
+            )
+
+    def _says(self, run: Run) -> str:
+        if run.outcome is Outcome.OTHER:
+            return f"fails in another way than the bad one: {', '.join(run.marks)}"
+        return f"{run.outcome}: {run.reason}"
+
+    def _name(self, revision: str) -> str:
+        named = self.state.settings.named.get(revision)
+        return f"{named} ({revision[:12]})" if named else revision[:12]
+
+    # -- the search ----------------------------------------------------------
+
+    def _search(self) -> Answer:
+        while True:
+            found = self.bisect.tell(self.state.words())
+            self.bisect.write_log()
+            if found.fixed:
+                raise _Ended(
+                    Ending.FIXED,
+                    "the commit that both ends come from is bad: it was fixed on the way to the "
+                    "good end, and not broken on the way to the bad one",
+                )
+            if found.commits:
+                answer = self._settle(list(found.commits))
+                if answer is not None:
+                    return answer
+                continue
+            left = self.bisect.left()
+            self._round(self._choose(found.revision, left), len(left))
+
+    def _choose(self, wanted: str, left: Sequence[str]) -> list[str]:
+        """What is tested next: what git wants, or more of the same."""
+        count = self.state.settings.parallel
+        if count == 1 or wanted not in left:
+            return [wanted]
+        skipped = {rev for rev, word in self.state.words() if word is Word.SKIP}
+        return self.span.spread([rev for rev in left if rev not in skipped], count) or [wanted]
+
+    def _round(self, revisions: Sequence[str], left: int) -> None:
+        """Test some revisions at a time, each until there is a word on it."""
+        self.state.rounds += 1
+        number = self.state.rounds
+        open_ = list(revisions)
+        while open_:
+            for revision in self._batch(open_):
+                if self._decided(revision, number, left):
+                    open_.remove(revision)
+            # What is clear by now from the others needs no run of its own.
+            post = self._posterior(open_)
+            for revision in list(open_):
+                sure = max(post.bad(revision), 1 - post.bad(revision))
+                if not self.state.of(revision) and sure >= self._confidence:
+                    open_.remove(revision)
+
+    def _decided(self, revision: str, number: int, left: int) -> bool:
+        """Say the word on a revision, if there is one."""
+        word, why, sure = self._word(revision)
+        if word is None:
+            return False
+        seconds = sum(run.seconds for run in self.state.of(revision))
+        build = self.state.build(revision)
+        step = Step(
+            revision=revision,
+            subject=self.span.subject(revision),
+            round=number,
+            left=left,
+            word=word,
+            why=why,
+            probability=sure,
+            seconds=seconds + (build.seconds if build else 0.0),
+        )
+        self.state.steps.append(step)
+        self._save()
+        self.notify(f"{revision[:12]} {word}: {why}")
+        return True
+
+    def _word(self, revision: str) -> tuple[Word | None, str, float]:
+        """What is to be said of a revision, why, and how sure it is."""
+        build = self.state.build(revision)
+        if build is not None and not build.ok:
+            return Word.SKIP, f"{Outcome.NO_BUILD}: {build.error}", 1.0
+        runs = [run for run in self.state.of(revision) if run.outcome is not Outcome.BROKEN]
+        useful = [run for run in runs if run.outcome in (Outcome.GOOD, Outcome.BAD)]
+        useless = [run for run in runs if run not in useful]
+        if len(useless) >= _USELESS * (1 + len(useful)):
+            return Word.SKIP, self._says(useless[-1]), 1.0
+        if useful:
+            bad = self._posterior([revision]).bad(revision)
+            failed = sum(run.outcome is Outcome.BAD for run in useful)
+            why = f"{failed} of {len(useful)} runs failed"
+            if bad >= self._confidence:
+                return Word.BAD, why, bad
+            if 1 - bad >= self._confidence:
+                return Word.GOOD, why, 1 - bad
+        if len(runs) >= self.state.settings.max_runs:
+            return Word.SKIP, f"not decided after {len(runs)} runs", 1.0
+        return None, "", 0.0
+
+    # -- the answer ----------------------------------------------------------
+
+    def _settle(self, commits: list[str]) -> Answer | None:
+        """Make sure of what git found; None if a word had to be taken back."""
+        inside = set(commits)
+        bad = max(commits, key=lambda name: len(self.span.contains(name)))
+        goods = list(
+            dict.fromkeys(
+                parent
+                for name in commits
+                for parent in self.span.parents[name]
+                if parent not in inside
+            )
+        )
+        spent = 0
+        while True:
+            if self._taken_back():
+                return None
+            post = self._posterior([bad, *goods])
+            sure = post.of(commits)
+            thin = self._thin(bad, goods)
+            if sure >= self._confidence and thin is None:
+                return self._answer(commits, goods, sure)
+            if spent >= self.state.settings.max_runs:
+                return self._unsure(commits, goods, sure)
+            again = thin or self._doubtful(post, inside, bad, goods)
+            self.notify(f"{commits[0][:12]}: {sure:.3f} sure; once more: {again[:12]}")
+            self._once(again)
+            spent += 1
+
+    def _thin(self, bad: str, goods: Sequence[str]) -> str | None:
+        """A revision beside the answer that was run too seldom."""
+        for revision, wanted in [(bad, Outcome.BAD), *((good, Outcome.GOOD) for good in goods)]:
+            build = self.state.build(revision)
+            runs = self.state.of(revision)
+            useless = [run for run in runs if run.outcome in (Outcome.OTHER, Outcome.NO_BOOT)]
+            if (build is not None and not build.ok) or len(useless) >= _USELESS:
+                continue
+            if sum(run.outcome is wanted for run in runs) < _FLOOR:
+                return revision
+        return None
+
+    @staticmethod
+    def _doubtful_commit(post: Posterior, inside: set[str]) -> str:
+        """The likeliest first bad commit that is not in the answer; empty for the good end."""
+        others = {name: weight for name, weight in post.weights.items() if name not in inside}
+        name = max(others, key=others.__getitem__, default="")
+        return name if name and others[name] >= post.before else ""
+
+    def _doubtful(self, post: Posterior, inside: set[str], bad: str, goods: Sequence[str]) -> str:
+        """The revision of which one more run says most about the answer."""
+        other = self._doubtful_commit(post, inside)
+        testable = [rev for rev in goods if self._testable(rev)]
+        for good in testable:
+            if not other or other in self.span.contains(good):
+                return good
+        return bad
+
+    def _testable(self, revision: str) -> bool:
+        build = self.state.build(revision)
+        return build is None or build.ok
+
+    def _taken_back(self) -> bool:
+        """Whether a word is wrong by now; the revision is run until there is a new one."""
+        words = [(rev, word) for rev, word in self.state.words() if word is not Word.SKIP]
+        post = self._posterior([rev for rev, _ in words])
+        for revision, word in words:
+            if (post.bad(revision) > 0.5) is (word is Word.BAD):
+                continue
+            self.notify(f"{revision[:12]} is not {word} after all")
+            self.state.rounds += 1
+            while not self._decided(revision, self.state.rounds, 0):
+                self._once(revision)
+            return True
+        return False
+
+    def _answer(self, commits: list[str], goods: list[str], sure: float) -> Answer:
+        if len(commits) == 1:
+            text = f"{self._long(commits[0])} is the first bad commit"
+            ending = Ending.FOUND
+        else:
+            text = (
+                f"the first bad commit is one of {len(commits)}, the rest of which could not be "
+                f"tested: {', '.join(name[:12] for name in commits)}"
+            )
+            ending = Ending.RANGE
+        skipped = {rev for rev, word in self.state.words() if word is Word.SKIP}
+        plain = repository.plain_rounds(
+            self.bisect.place.with_name("plain"), self.span, commits[0], skipped
+        )
+        return Answer(
+            ending=ending,
+            commits=commits,
+            parents=goods,
+            probability=sure,
+            text=text,
+            plain_rounds=plain,
+        )
+
+    def _unsure(self, commits: list[str], goods: list[str], sure: float) -> Answer:
+        return Answer(
+            ending=Ending.UNSURE,
+            commits=commits,
+            parents=goods,
+            probability=sure,
+            text=f"{self._long(commits[0])} is the likeliest first bad commit: {sure:.2f}",
+        )
+
+    def _long(self, revision: str) -> str:
+        return f"{revision[:12]} ({self.span.subject(revision)})"
+
+    # -- runs ----------------------------------------------------------------
+
+    def _posterior(self, more: Sequence[str] = ()) -> Posterior:
+        tallies = self.state.tallies()
+        contains = {rev: self.span.contains(rev) for rev in [*tallies, *more, *self.span.good]}
+        return Posterior(
+            candidates=self.span.candidates,
+            contains=contains,
+            tallies=tallies,
+            good_end=() if self.span.straight else self.span.good,
+        )
+
+    def _rate(self) -> float:
+        """At which rate a bad revision fails, from all that are known to be bad."""
+        words = dict(self.state.words()) | {self.span.bad: Word.BAD}
+        tallies = [t for rev, t in self.state.tallies().items() if words.get(rev) is Word.BAD]
+        return BAD_RATE.mean(sum(t.failed for t in tallies), sum(t.passed for t in tallies))
+
+    def _once(self, revision: str) -> None:
+        """Run a revision once."""
+        self._batch([revision])
+
+    def _batch(self, revisions: Sequence[str]) -> list[str]:
+        """Run each of some revisions once, all at a time; returns them as they were done."""
+        tasks = [self._task(rev, slot) for slot, rev in enumerate(revisions)]
+        done = []
+        for result in self.pool.work(tasks):
+            self._note(result)
+            done.append(result.task.revision)
+        for revision in done:
+            self._stop_if_broken(revision)
+        return done
+
+    def _task(self, revision: str, slot: int) -> Task:
+        build = self.state.build(revision)
+        number = len(self.state.of(revision)) + 1
+        return Task(
+            settings=self.state.settings,
+            revision=revision,
+            slot=slot,
+            folder=str(self.folder / "runs" / f"{revision[:12]}-{number}"),
+            kernel=build.folder if build and build.ok else "",
+        )
+
+    def _note(self, done: Done) -> None:
+        """Write down what a task came to."""
+        if done.build is not None:
+            self.state.builds.append(done.build)
+        if done.report is not None:
+            revision = done.task.revision
+            outcome = judge(done.report, self.state.sought)
+            if revision == self.span.bad and outcome not in (Outcome.BROKEN, Outcome.GOOD):
+                # What it fails with is what is sought: see _learn().
+                outcome = Outcome.BAD
+            self.state.runs.append(
+                Run(
+                    revision=revision,
+                    outcome=outcome,
+                    marks=done.report.marks,
+                    reason=done.report.broken or done.report.reason,
+                    log_tail=done.report.log_tail[-4000:],
+                    seconds=done.seconds,
+                    folder=str(Path(done.task.folder).relative_to(self.folder)),
+                    worker=done.worker,
+                )
+            )
+            if revision == self.span.bad:
+                self._learn()
+        self._save()
+
+    def _stop_if_broken(self, revision: str) -> None:
+        last = self.state.of(revision)[-_BROKEN:]
+        if len(last) == _BROKEN and all(run.outcome is Outcome.BROKEN for run in last):
+            raise HarnessError(
+                f"the harness broke {_BROKEN} times in a row: {last[-1].reason}",
+                hint=f"go on with: ./kspawn bisect --resume {self.folder}",
+            )

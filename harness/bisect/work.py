@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One build and one run of a revision: what a bisection spends its time on.
+
+A task is done here, in a thread, or on a worker of a cluster: all that it needs
+is in it, and all that it found is in what it returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import cache, guestbuild, kbuild, tree
+from harness.bisect import outcome, recorder
+from harness.bisect.outcome import Report
+from harness.bisect.repository import git
+from harness.bisect.state import Build, Settings
+from harness.errors import BuildError, HarnessError, KspawnError
+from harness.result import Result
+from harness.specs import ROOT, load_kernel
+
+# A build that ended for one of these says nothing about its revision.
+_NOT_THE_SOURCE = re.compile(
+    r"No space left on device|Killed (?:signal|process)|Cannot allocate memory|virtual memory"
+    r"|Input/output error|Disk quota exceeded"
+)
+# A run has deadlines of its own; this one is for when they fail.
+_RUN_SECONDS = 3600
+_STOP_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """A revision that is to be run once.
+
+    Args:
+        settings: Those of the bisection.
+        revision: The hash.
+        slot: Which of the work trees is used; one task a slot at a time.
+        folder: Where its logs go.
+        kernel: Its kernel in the cache, if it was built before.
+    """
+
+    settings: Settings
+    revision: str
+    slot: int
+    folder: str
+    kernel: str = ""
+
+
+@dataclass
+class Done:
+    """What a task came to.
+
+    Args:
+        task: The task.
+        build: The build, if there was one.
+        report: What the tests came to, if they ran.
+        seconds: How long the tests took.
+        worker: Where it ran.
+        files: The logs, compressed, for who does not share the file system.
+    """
+
+    task: Task
+    build: Build | None = None
+    report: Report | None = None
+    seconds: float = 0.0
+    worker: str = ""
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+
+def perform(task: Task) -> Done:
+    """Build a revision, if need be, and run the tests on it once.
+
+    Args:
+        task: What is to be done.
+
+    Returns:
+        What came of it; a harness that broke is in the report.
+    """
+    done = Done(task)
+    folder = Path(task.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        kernel = Path(task.kernel) if task.kernel else None
+        if kernel is None or not (kernel / "bzImage").is_file():
+            done.build = build(task.settings, task.revision, slot=task.slot)
+            if not done.build.ok:
+                (folder / "build.log").write_text(done.build.error + "\n")
+                return done
+            kernel = Path(done.build.folder)
+        start = time.monotonic()
+        done.report = run(task.settings, kernel, folder)
+        done.seconds = time.monotonic() - start
+    except (KspawnError, OSError) as exc:
+        done.report = Report(broken=str(exc))
+    return done
+
+
+def perform_remotely(task: Task) -> Done:
+    """The same, on a machine that may not share the file system.
+
+    Args:
+        task: What is to be done.
+    """
+    done = perform(task)
+    done.worker = os.uname().nodename
+    return pack(done)
+
+
+def pack(done: Done) -> Done:
+    """Take the logs of a task along.
+
+    Args:
+        done: What it came to.
+    """
+    folder = Path(done.task.folder)
+    done.files = {
+        str(path.relative_to(folder)): zlib.compress(path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return done
+
+
+def unpack(done: Done) -> None:
+    """Put the logs of a task where they belong, if they are not there.
+
+    Args:
+        done: What a task on another machine came to.
+    """
+    folder = Path(done.task.folder)
+    if not folder.exists():
+        for name, data in done.files.items():
+            # Names come from another machine: none leads out of the folder.
+            path = folder / name
+            if ".." not in path.relative_to(folder).parts:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(zlib.decompress(data))
+    done.files = {}
+
+
+# -- the build -------------------------------------------------------------------
+
+
+def work_tree(settings: Settings, slot: int) -> Path:
+    """The work tree of a slot: kept from one bisection of a tree to the next.
+
+    Args:
+        settings: Those of the bisection.
+        slot: Its number.
+    """
+    source = Path(settings.tree)
+    # The name is that of the kernels in messages.
+    key = cache.short(cache.digest(str(source)))
+    return cache.home() / "bisect" / key / f"{source.name}-{slot}"
+
+
+def check_out(source: Path, place: Path, revision: str) -> None:
+    """Bring a work tree to a revision; files that do not differ are not touched.
+
+    Args:
+        source: The repository.
+        place: The work tree; made if it is not there.
+        revision: The hash.
+    """
+    usable = (place / ".git").exists() and not git(
+        place, "rev-parse", "--git-dir", check=False
+    ).returncode
+    if not usable:
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        git(source, "worktree", "prune")
+        git(source, "worktree", "add", "-f", "--detach", str(place), revision)
+        return
+    lock = Path(git(place, "rev-parse", "--git-path", "index.lock").stdout.strip())
+    # The caller holds the work tree: it is of a git that was killed.
+    (place / lock).unlink(missing_ok=True)
+    git(place, "checkout", "-q", "--force", "--detach", revision)
+    git(place, "clean", "-q", "-ffdx")
+
+
+def build(settings: Settings, revision: str, *, slot: int) -> Build:
+    """Build a revision; if it does not build, once more with each build-fix patch.
+
+    Args:
+        settings: Those of the bisection.
+        revision: The hash.
+        slot: Which of the work trees is used.
+
+    Raises:
+        HarnessError: The build broke for a reason that is not in the source.
+    """
+    start = time.monotonic()
+    source, place = Path(settings.tree), work_tree(settings, slot)
+    with cache.lock("bisect", f"{place.parent.name}-{slot}"):
+        check_out(source, place, revision)
+        made = _make(settings, place, revision)
+        for fix in settings.fixes if not made.ok else ():
+            if not _apply(place, Path(fix)):
+                continue
+            again = _make(settings, place, revision)
+            git(place, "checkout", "-q", "--force", "--detach", revision)
+            git(place, "clean", "-q", "-ffdx")
+            if again.ok:
+                made = again.model_copy(update={"fix": fix})
+                break
+    made.seconds = time.monotonic() - start
+    return made
+
+
+def _make(settings: Settings, place: Path, revision: str) -> Build:
+    try:
+        kernel = tree.build_tree(
+            place,
+            "normal",
+            spec=load_kernel(settings.kernel),
+            fragments=[Path(path) for path in settings.fragments],
+            config=Path(settings.config) if settings.config else None,
+            patched=settings.patched,
+        )
+    except BuildError as exc:
+        if _NOT_THE_SOURCE.search(str(exc)):
+            raise HarnessError(f"the build broke: {exc}") from exc
+        return Build(revision=revision, ok=False, error=str(exc))
+    return Build(revision=revision, ok=True, folder=str(kernel.folder))
+
+
+def _apply(place: Path, fix: Path) -> bool:
+    return git(place, "apply", str(fix), check=False).returncode == 0
+
+
+def prepare(settings: Settings) -> None:
+    """Build what each run needs besides the revision: the guest and the spawned kernel.
+
+    Args:
+        settings: Those of the bisection.
+
+    Raises:
+        BuildError: It does not build.
+        PrerequisiteError: Something that it needs is missing.
+    """
+    guest = guestbuild.build_guest()
+    kbuild.build_kernel(load_kernel(settings.kernel), "spawned", init=guest["kspawn"])
+
+
+# -- the run ---------------------------------------------------------------------
+
+
+def command(settings: Settings, kernel: Path, folder: Path) -> list[str]:
+    """The command that runs the tests on a kernel once.
+
+    Args:
+        settings: Those of the bisection.
+        kernel: The folder of the kernel.
+        folder: Where its logs go.
+    """
+    return [
+        *(sys.executable, "-m", "pytest", *settings.arguments),
+        *("-p", recorder.__name__, "-p", "no:cacheprovider"),
+        *(f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
+        *settings.options,
+        *(f"--kernel={settings.kernel}", f"--bzimage={kernel / 'bzImage'}"),
+        f"--run-folder={folder}",
+    ]
+
+
+def run(settings: Settings, kernel: Path, folder: Path) -> Report:
+    """Run the tests on a kernel once.
+
+    Args:
+        settings: Those of the bisection.
+        kernel: The folder of the kernel.
+        folder: Where its logs go.
+    """
+    record = folder / "failures.jsonl"
+    record.unlink(missing_ok=True)
+    env = os.environ | {
+        recorder.VARIABLE: str(record),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+    }
+    line = command(settings, kernel, folder)
+    if setpriv := shutil.which("setpriv"):
+        line = [setpriv, "--pdeathsig", "INT", *line]
+    with (folder / "pytest.log").open("w") as log:
+        process = subprocess.Popen(
+            line,
+            cwd=settings.cwd or None,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout=_RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            return Report(broken=f"the tests did not end within {_RUN_SECONDS} s")
+        finally:
+            _stop(process)
+    results = [
+        Result.model_validate_json(path.read_text()) for path in sorted(folder.rglob("result.json"))
+    ]
+    report = outcome.merge(_lines(record), results)
+    if report.broken and not record.exists():
+        tail = (folder / "pytest.log").read_text(errors="replace").strip().splitlines()
+        report.broken = f"{report.broken}: {tail[-1] if tail else 'pytest said nothing'}"
+    return report
+
+
+def _lines(record: Path) -> Sequence[dict[str, object]]:
+    if not record.exists():
+        return []
+    return [json.loads(line) for line in record.read_text().splitlines()]
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the tests with us: first as Ctrl-C does, so that machines are shut down."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        try:
+            process.wait(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,589 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The bisection, on simulated runs of real git histories."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.bisect import outcome, repository
+from harness.bisect.outcome import Outcome, Report
+from harness.bisect.pool import Local, Pool
+from harness.bisect.posterior import (
+    BAD_RATE,
+    GOOD_RATE,
+    Posterior,
+    Rate,
+    Tally,
+    runs_without_failure,
+)
+from harness.bisect.repository import Bisect, Range
+from harness.bisect.search import Search
+from harness.bisect.state import Answer, Build, Ending, Settings, State, Word
+from harness.bisect.work import Done, Task
+from harness.errors import (
+    CheckFailedError,
+    HarnessError,
+    KernelCrashError,
+    KernelHangError,
+    LostVMError,
+    UsageError,
+)
+from harness.result import Splat, SplatKind
+
+MARK = "check witness.signal"
+
+
+# --- a history and what its kernels do ------------------------------------------
+
+
+@dataclass
+class History:
+    """A git repository whose commits are known by a letter and a number."""
+
+    path: Path
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def names(self) -> dict[str, str]:
+        return {value: name for name, value in self.hashes.items()}
+
+
+def make_history(path: Path, commits: Mapping[str, tuple[str, ...]]) -> History:
+    """A repository with these commits: name: parents."""
+    path.mkdir()
+    subprocess.run(["git", "init", "-q", "-b", "main", str(path)], check=True)
+    stream, marks = [], {}
+    for number, (name, parents) in enumerate(commits.items(), 1):
+        marks[name] = number
+        who = f"Nobody <nobody@example.org> {1735689600 + 60 * number} +0000"
+        stream += ["commit refs/heads/main", f"mark :{number}", f"committer {who}"]
+        stream += [f"data {len(name)}", name]
+        stream += [
+            f"{'merge' if index else 'from'} :{marks[parent]}"
+            for index, parent in enumerate(parents)
+        ]
+        stream += [f"M 100644 inline {name}", "data 1", "x"]
+    text = "\n".join(stream) + "\n"
+    command = ["git", "-C", str(path), "fast-import", "--quiet", "--export-marks=marks"]
+    subprocess.run(command, input=text.encode(), check=True)
+    lines = (path / "marks").read_text().split()
+    by_mark = dict(zip(lines[::2], lines[1::2], strict=True))
+    return History(path, {name: by_mark[f":{number}"] for name, number in marks.items()})
+
+
+def line(count: int) -> dict[str, tuple[str, ...]]:
+    """A straight history c0 ... c<count>."""
+    return {f"c{n}": (f"c{n - 1}",) if n else () for n in range(count + 1)}
+
+
+@dataclass
+class Truth:
+    """What really is so: does tasks as if kernels were built and run."""
+
+    history: History
+    first_bad: str
+    rate: float = 1.0
+    false_rate: float = 0.0
+    seed: int = 1
+    special: dict[str, Report] = field(default_factory=dict)
+    unbuildable: tuple[str, ...] = ()
+    fails_as: str = MARK
+    runs: int = 0
+    builds: int = 0
+    die_at: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        command = ["git", "-C", str(self.history.path), "rev-list", "--all", "--parents"]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        self._parents = {words[0]: words[1:] for words in map(str.split, text.splitlines())}
+
+    def is_bad(self, revision: str) -> bool:
+        queue, seen = [revision], set()
+        while queue:
+            name = queue.pop()
+            if name == self.history.hashes[self.first_bad]:
+                return True
+            if name not in seen:
+                seen.add(name)
+                queue += self._parents[name]
+        return False
+
+    def perform(self, task: Task) -> Done:
+        name = self.history.names()[task.revision]
+        done = Done(task, seconds=1.0)
+        if not task.kernel:
+            self.builds += 1
+            built = name not in self.unbuildable
+            done.build = Build(revision=task.revision, ok=built, error="" if built else "no ;")
+            done.build.folder = name if built else ""
+            if not built:
+                return done
+        self.runs += 1
+        if self.runs == self.die_at:
+            raise KeyboardInterrupt
+        if name in self.special:
+            done.report = self.special[name].model_copy()
+            return done
+        rate = self.rate if self.is_bad(task.revision) else self.false_rate
+        if self._random.random() < rate:
+            done.report = Report(marks=[self.fails_as], reason="it failed", tests=1)
+        else:
+            done.report = Report(passed=True, tests=1)
+        return done
+
+
+@dataclass
+class Trial:
+    """A bisection that was run to its end."""
+
+    answer: Answer
+    state: State
+    truth: Truth
+    folder: Path
+
+    @property
+    def found(self) -> list[str]:
+        names = self.truth.history.names()
+        return sorted(names[commit] for commit in self.answer.commits)
+
+
+def bisect(
+    truth: Truth,
+    folder: Path,
+    *,
+    good: str = "c0",
+    bad: str,
+    parallel: int = 1,
+    confidence: float = 0.95,
+    pool: Pool | None = None,
+    state: State | None = None,
+) -> Trial:
+    hashes, path = truth.history.hashes, truth.history.path
+    folder.mkdir(exist_ok=True)
+    state = state or State(
+        settings=Settings(
+            tree=str(path),
+            good=[hashes[good]],
+            bad=hashes[bad],
+            arguments=[],
+            parallel=parallel,
+            confidence=confidence,
+        )
+    )
+    span = Range(path, [hashes[good]], hashes[bad])
+    git = Bisect(span, folder / "git", folder / "bisect.log")
+    git.open()
+    try:
+        search = Search(state, folder, span, git, pool or Local(perform=truth.perform))
+        answer = search.run()
+    finally:
+        git.close()
+    return Trial(answer, state, truth, folder)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return make_history(tmp_path_factory.mktemp("git") / "straight", line(60))
+
+
+MERGES = {
+    **{f"c{n}": (f"c{n - 1}",) if n else () for n in range(6)},
+    "s1": ("c2",),
+    "s2": ("s1",),
+    "s3": ("s2",),
+    "c6": ("c5", "s3"),
+    "c7": ("c6",),
+    "c8": ("c7",),
+}
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return make_history(tmp_path_factory.mktemp("git") / "merged", MERGES)
+
+
+# --- the posterior ----------------------------------------------------------------
+
+
+def test_likelihood_is_that_of_a_simulation() -> None:
+    """The closed form against drawing rates and runs, for both priors."""
+    draw = random.Random(7)
+    for prior in (BAD_RATE, GOOD_RATE, Rate(atom=0.0, at=1, a=2.0, b=3.0)):
+        for failed, passed in ((0, 2), (1, 1), (2, 0), (3, 1)):
+            hits, total = 0.0, 40000
+            for _ in range(total):
+                at_atom = draw.random() < prior.atom
+                rate = prior.at if at_atom else draw.betavariate(prior.a, prior.b)
+                hits += rate**failed * (1 - rate) ** passed
+            # The likelihood is of one order of the runs, as in the posterior.
+            expected = 2.718281828459045 ** prior.likelihood(failed, passed)
+            assert hits / total == pytest.approx(expected, abs=0.03)
+
+
+def test_posterior_is_calibrated() -> None:
+    """Of what it calls 90 % sure, 90 % are so: histories drawn from the prior itself."""
+    draw = random.Random(11)
+    names = [f"c{n}" for n in range(8)]
+    sure, right = 0.0, 0
+    total = 500
+    for _ in range(total):
+        first = draw.randrange(8)
+        rate = 1.0 if draw.random() < BAD_RATE.atom else draw.betavariate(1, 1)
+        noise = 0.0 if draw.random() < GOOD_RATE.atom else draw.betavariate(1, 30)
+        tallies = {}
+        for n in range(8):
+            tally = tallies[names[n]] = Tally()
+            for _ in range(draw.randrange(4)):
+                fails = draw.random() < (rate if n >= first else noise)
+                tally.failed += fails
+                tally.passed += not fails
+        post = Posterior(names, {names[n]: names[: n + 1] for n in range(8)}, tallies)
+        best = max(names, key=lambda name: post.weights[name])
+        # None of these is bad before the range.
+        sure += post.weights[best] / (1 - post.before)
+        right += best == names[first]
+    assert right / total == pytest.approx(sure / total, abs=0.05)
+
+
+def test_a_pass_means_little_while_the_bad_end_passes_too() -> None:
+    contains = {"mid": ["a"], "end": ["a", "b"]}
+    steady = Posterior(["a", "b"], contains, {"end": Tally(3, 0), "mid": Tally(0, 1)})
+    flaky = Posterior(["a", "b"], contains, {"end": Tally(3, 6), "mid": Tally(0, 1)})
+    assert steady.bad("mid") < 0.05
+    assert 0.25 < flaky.bad("mid") < 0.5
+
+
+def test_one_failure_says_much_but_two_are_asked_for() -> None:
+    contains = {"mid": ["a"], "end": ["a", "b"]}
+    post = Posterior(["a", "b"], contains, {"end": Tally(3, 0), "mid": Tally(1, 0)})
+    assert post.bad("mid") > 0.95
+
+
+def test_runs_without_failure() -> None:
+    assert runs_without_failure(0.2, 0.95) == 14
+    assert 0.8**14 <= 0.05 < 0.8**13
+
+
+# --- the search -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first_bad", ["c1", "c17", "c30", "c60"])
+def test_finds_it(straight: History, tmp_path: Path, first_bad: str) -> None:
+    truth = Truth(straight, first_bad)
+    trial = bisect(truth, tmp_path / "run", bad="c60")
+    assert trial.answer.ending is Ending.FOUND
+    assert trial.found == [first_bad]
+    assert trial.answer.probability >= 0.95
+    # Never on one run: neither the commit nor its parent.
+    for revision in (*trial.answer.commits, *trial.answer.parents):
+        assert len(trial.state.of(revision)) >= 2
+    assert truth.runs <= 20
+    assert trial.state.rounds == trial.answer.plain_rounds <= 7
+
+
+def test_flaky_ones_are_found_as_often_as_promised(straight: History, tmp_path: Path) -> None:
+    """One in three fails; of many bisections, no more are wrong than the confidence allows."""
+    draw = random.Random(3)
+    right, promised, rates, total = 0, 0.0, 0.0, 6
+    for number in range(total):
+        first_bad = f"c{draw.randrange(1, 17)}"
+        truth = Truth(straight, first_bad, rate=1 / 3, seed=number)
+        trial = bisect(truth, tmp_path / str(number), bad="c16")
+        assert trial.answer.ending is Ending.FOUND, trial.answer
+        right += trial.found == [first_bad]
+        promised += trial.answer.probability
+        rates += trial.answer.flake_rate
+    assert 0.2 < rates / total < 0.55
+    assert promised / total >= 0.95
+    assert right >= total - 1
+
+
+def test_a_wrong_word_is_taken_back(straight: History, tmp_path: Path) -> None:
+    """A good revision that fails once, by chance, does not mislead in the end."""
+
+    class Unlucky(Truth):
+        lied = False
+
+        def perform(self, task: Task) -> Done:
+            done = super().perform(task)
+            middle = self.history.hashes["c16"]
+            if task.revision == middle and not self.lied:
+                self.lied = True
+                done.report = Report(marks=[MARK], reason="bad luck", tests=1)
+            return done
+
+    truth = Unlucky(straight, "c20")
+    trial = bisect(truth, tmp_path / "run", bad="c32")
+    assert truth.lied
+    assert trial.found == ["c20"]
+    said = [step.word for step in trial.state.steps if step.revision == straight.hashes["c16"]]
+    assert said == [Word.BAD, Word.GOOD]
+
+
+def test_what_does_not_build_or_boot_is_skipped(straight: History, tmp_path: Path) -> None:
+    panic = Report(no_boot=True, marks=["splat panic: early"], reason="panic")
+    other = Report(marks=["check witness.tcp"], reason="something else")
+    truth = Truth(
+        straight,
+        "c22",
+        unbuildable=("c30", "c31"),
+        special={"c29": panic, "c28": panic, "c26": other},
+    )
+    trial = bisect(truth, tmp_path / "run", bad="c60")
+    assert trial.found == ["c22"]
+    words = {straight.names()[step.revision]: step for step in trial.state.steps}
+    assert words["c30"].word is Word.SKIP
+    assert "does not build: no ;" in words["c30"].why
+
+
+def test_skipped_neighbours_make_a_range(straight: History, tmp_path: Path) -> None:
+    truth = Truth(straight, "c22", unbuildable=("c21", "c22"))
+    trial = bisect(truth, tmp_path / "run", bad="c60")
+    assert trial.answer.ending is Ending.RANGE
+    assert trial.found == ["c21", "c22", "c23"]
+    assert "one of 3" in trial.answer.text
+
+
+def test_not_booting_can_be_what_is_sought(straight: History, tmp_path: Path) -> None:
+    panic = Report(no_boot=True, marks=["splat panic: late"], reason="panic")
+    special = {f"c{n}": panic for n in range(33, 61)}
+    trial = bisect(Truth(straight, "c33", special=special), tmp_path / "run", bad="c60")
+    assert trial.found == ["c33"]
+    assert trial.state.sought == ["splat panic: late"]
+
+
+@pytest.mark.parametrize("first_bad", ["c4", "s1", "s3", "c6"])
+def test_finds_it_beside_merges(merged: History, tmp_path: Path, first_bad: str) -> None:
+    trial = bisect(Truth(merged, first_bad), tmp_path / "run", bad="c8")
+    assert trial.found == [first_bad]
+
+
+def test_good_end_that_fails(straight: History, tmp_path: Path) -> None:
+    truth = Truth(straight, "c3")
+    trial = bisect(truth, tmp_path / "run", good="c10", bad="c60")
+    assert trial.answer.ending is Ending.GOOD_FAILS
+    assert MARK in trial.answer.text
+    assert truth.runs == 5, "not on one run"
+
+
+def test_bad_end_that_passes(straight: History, tmp_path: Path) -> None:
+    trial = bisect(Truth(straight, "c50"), tmp_path / "run", bad="c40")
+    assert trial.answer.ending is Ending.BAD_PASSES
+    assert "14 runs of 14" in trial.answer.text
+
+
+def test_good_end_that_fails_otherwise(straight: History, tmp_path: Path) -> None:
+    other = Report(marks=["check witness.tcp"], reason="something else")
+    trial = bisect(Truth(straight, "c3", special={"c0": other}), tmp_path / "run", bad="c60")
+    assert trial.answer.ending is Ending.GOOD_FAILS
+    assert "in another way" in trial.answer.text
+
+
+def test_end_that_does_not_build(straight: History, tmp_path: Path) -> None:
+    trial = bisect(Truth(straight, "c3", unbuildable=("c60",)), tmp_path / "run", bad="c60")
+    assert trial.answer.ending is Ending.END_UNTESTABLE
+    assert "the bad end" in trial.answer.text
+
+
+def test_fixed_and_not_broken(merged: History, tmp_path: Path) -> None:
+    """Good is on a branch where it was mended: the merge base is bad."""
+    fixed = {name: Report(passed=True, tests=1) for name in ("s1", "s2", "s3")}
+    truth = Truth(merged, "c1", special=fixed)
+    trial = bisect(truth, tmp_path / "run", good="s3", bad="c5")
+    assert trial.answer.ending is Ending.FIXED
+
+
+@pytest.mark.parametrize("die_at", [2, 8])
+def test_goes_on_after_a_kill(straight: History, tmp_path: Path, die_at: int) -> None:
+    whole = bisect(Truth(straight, "c22"), tmp_path / "whole", bad="c60")
+    truth = Truth(straight, "c22", die_at=die_at)
+    with pytest.raises(KeyboardInterrupt):
+        bisect(truth, tmp_path / "run", bad="c60")
+    state = State.load(tmp_path / "run")
+    assert len(state.runs) == die_at - 1
+    again = Truth(straight, "c22")
+    trial = bisect(again, tmp_path / "run", bad="c60", state=state)
+    assert trial.found == ["c22"]
+    assert [run.revision for run in trial.state.runs] == [run.revision for run in whole.state.runs]
+    assert again.runs == whole.truth.runs - (die_at - 1), "what was run is not run again"
+
+
+def test_a_broken_harness_stops_and_can_go_on(straight: History, tmp_path: Path) -> None:
+    broken = Report(broken="QEMU is gone")
+    truth = Truth(straight, "c22", special={"c30": broken})
+    with pytest.raises(HarnessError, match=r"QEMU is gone.*--resume"):
+        bisect(truth, tmp_path / "run", bad="c60")
+    state = State.load(tmp_path / "run")
+    assert not [step for step in state.steps if step.revision == straight.hashes["c30"]]
+    trial = bisect(Truth(straight, "c22"), tmp_path / "run", bad="c60", state=state)
+    assert trial.found == ["c22"]
+
+
+def test_state_is_whole_or_not_there(tmp_path: Path, straight: History) -> None:
+    trial = bisect(Truth(straight, "c5"), tmp_path / "run", bad="c60")
+    saved = State.load(tmp_path / "run")
+    assert saved == trial.state
+    (tmp_path / "run" / "bisect.json.part").write_text('{"half')
+    assert State.load(tmp_path / "run") == saved
+    (tmp_path / "run" / "bisect.json").write_text('{"half')
+    with pytest.raises(UsageError, match="cannot be read"):
+        State.load(tmp_path / "run")
+
+
+def test_the_log_can_be_replayed(straight: History, tmp_path: Path) -> None:
+    trial = bisect(Truth(straight, "c22", unbuildable=("c30",)), tmp_path / "run", bad="c60")
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(straight.path), str(clone)], check=True)
+    done = repository.git(clone, "bisect", "replay", str(trial.folder / "bisect.log"))
+    assert f"{straight.hashes['c22']} is the first bad commit" in done.stdout
+
+
+def test_the_tree_is_left_as_it_was(straight: History, tmp_path: Path) -> None:
+    def look() -> list[str]:
+        return [
+            repository.git(straight.path, *words).stdout
+            for words in (["status", "--porcelain"], ["worktree", "list"], ["for-each-ref"])
+        ]
+
+    before = look()
+    bisect(Truth(straight, "c22"), tmp_path / "run", bad="c60")
+    assert look() == before
+
+
+# --- several at a time -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_several_at_a_time_take_fewer_rounds(straight: History, tmp_path: Path, count: int) -> None:
+    truth = Truth(straight, "c22")
+    pool = Local(count, perform=truth.perform)
+    with pool:
+        trial = bisect(truth, tmp_path / "run", bad="c60", parallel=count, pool=pool)
+    assert trial.found == ["c22"]
+    assert trial.answer.plain_rounds in (5, 6)
+    # 60 commits: log 60 / log (count + 1), rounded up.
+    assert trial.state.rounds <= {2: 4, 7: 2}[count]
+
+
+@pytest.mark.parametrize("first_bad", ["s2", "c6"])
+def test_several_at_a_time_beside_merges(merged: History, tmp_path: Path, first_bad: str) -> None:
+    truth = Truth(merged, first_bad)
+    with Local(3, perform=truth.perform) as pool:
+        trial = bisect(truth, tmp_path / "run", bad="c8", parallel=3, pool=pool)
+    assert trial.found == [first_bad]
+
+
+# --- what a run says ---------------------------------------------------------------
+
+
+def crash(function: str, number: int) -> KernelCrashError:
+    title = f"WARNING: CPU: 0 PID: {number} at kernel/kexec_core.c:{number} {function}+0x{number:x}"
+    splat = Splat(kind=SplatKind.WARN, title=title, file="kernel/kexec_core.c", function=function)
+    return KernelCrashError(f"WARN in {function}: {title}", splat=splat)
+
+
+def test_marks_have_no_addresses() -> None:
+    first, second = (outcome.error_marks(crash("kernel_kexec", n), test="t") for n in (17, 4711))
+    assert first == second == ["splat WARN: kernel_kexec kernel/kexec_core.c"]
+    assert outcome.error_marks(crash("other", 17), test="t") != first
+
+
+def test_marks_of_hangs_and_checks() -> None:
+    hang = KernelHangError("no 'init' from the hibernating kernel within 60 s (init of it)")
+    hang.phase = "1-normal jump"
+    expected = ["hang in normal jump: no 'init' from the hibernating kernel"]
+    assert outcome.error_marks(hang, test="t") == expected
+    failed = CheckFailedError("2 checks", checks=["witness.signal", "proc.signals"])
+    expected = ["check witness.signal", "check proc.signals"]
+    assert outcome.error_marks(failed, test="t") == expected
+    assert outcome.error_marks(AssertionError("0x17"), test="t.py::x") == [
+        "test t.py::x: AssertionError"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        (Report(passed=True), Outcome.GOOD),
+        (Report(marks=[MARK, "check b"]), Outcome.BAD),
+        (Report(marks=["check b"]), Outcome.OTHER),
+        (Report(marks=["splat panic"], no_boot=True), Outcome.NO_BOOT),
+        (Report(marks=[MARK], no_boot=True), Outcome.BAD),
+        (Report(broken="QEMU"), Outcome.BROKEN),
+    ],
+)
+def test_judge(report: Report, expected: Outcome) -> None:
+    assert outcome.judge(report, [MARK]) is expected
+
+
+def test_merge_takes_the_splat_before_what_it_broke() -> None:
+    lines: list[dict[str, object]] = [
+        {"event": "failure", "report": Report(marks=["test a"]).model_dump()},
+        {"event": "failure", "report": Report(marks=["splat WARN: f"]).model_dump()},
+    ]
+    assert outcome.merge(lines, []).broken
+    lines.append({"event": "end", "status": 1, "passed": 3, "skipped": 0})
+    assert outcome.merge(lines, []).marks == ["splat WARN: f"]
+
+
+@pytest.mark.parametrize(
+    ("end", "broken"),
+    [
+        ({"status": 0, "passed": 2, "skipped": 0}, ""),
+        ({"status": 0, "passed": 0, "skipped": 2}, "no test ran"),
+        ({"status": 4, "passed": 0, "skipped": 0}, "pytest ended with 4"),
+        ({"status": 2, "passed": 1, "skipped": 0}, "pytest ended with 2"),
+    ],
+)
+def test_a_run_that_tested_nothing_says_nothing(end: dict[str, int], broken: str) -> None:
+    report = outcome.merge([{"event": "end", **end}], [])
+    assert report.passed is (broken == "")
+    assert report.broken.startswith(broken)
+
+
+RECORDED = """
+import pytest
+from harness.errors import KernelHangError, LostVMError
+
+def test_passes(): pass
+
+def test_hangs():
+    error = KernelHangError("no 'ready' from the normal kernel within 9 s", log_tail="the end")
+    error.phase = "1-normal boot"
+    raise error
+
+@pytest.mark.skipif({lost}, reason="lost")
+def test_lost():
+    raise LostVMError("QEMU is gone")
+"""
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_recorder(tmp_path: Path, lost: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin, in a pytest of its own."""
+    record = tmp_path / "record"
+    (tmp_path / "test_it.py").write_text(RECORDED.replace("{lost}", str(not lost)))
+    monkeypatch.setenv("KSPAWN_RECORD", str(record))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "harness.bisect.recorder"]
+    command += ["-c", "/dev/null", f"--rootdir={tmp_path}", str(tmp_path)]
+    subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])
+    report = outcome.merge([json.loads(text) for text in record.read_text().splitlines()], [])
+    if lost:
+        assert report.broken == "QEMU is gone"
+    else:
+        assert report.no_boot
+        assert report.marks == ["hang in normal boot: no 'ready' from the normal kernel"]
+        assert report.log_tail == "the end"
+
+
+def test_lost_machines_say_nothing() -> None:
+    assert outcome.is_broken(LostVMError("gone"))
+    assert not outcome.is_broken(crash("f", 1))

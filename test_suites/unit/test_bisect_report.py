@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a bisection leaves: its page, its mail, and the commands around it."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import os
+import signal
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness import tree as tree_module
+from harness.bisect import command, mail, pool, report, work
+from harness.bisect.outcome import Outcome, Report
+from harness.bisect.pool import Cluster
+from harness.bisect.repository import Range
+from harness.bisect.state import (
+    Answer,
+    Build,
+    Ending,
+    Run,
+    Settings,
+    State,
+    Step,
+    Word,
+)
+from harness.bisect.work import Done, Task
+from harness.cli import cli
+from harness.errors import BuildError, PrerequisiteError
+
+SCRIPT = """#!/usr/bin/perl
+print "Alice Maintainer <alice\\@example.org> (maintainer:KEXEC)\\n";
+print "kexec\\@lists.example.org (open list:KEXEC)\\n";
+"""
+WARN = "splat WARN: kernel_kexec kernel/kexec_core.c"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Four commits; the third one is the culprit."""
+    path = tmp_path / "linux"
+    (path / "scripts").mkdir(parents=True)
+    (path / "scripts" / "get_maintainer.pl").write_text(SCRIPT)
+    env = os.environ | {
+        "GIT_AUTHOR_NAME": "Bob <Breaker>",
+        "GIT_AUTHOR_EMAIL": "bob@example.org",
+        "GIT_COMMITTER_NAME": "Carol",
+        "GIT_COMMITTER_EMAIL": "carol@example.org",
+    }
+    subprocess.run(["git", "init", "-q", str(path)], check=True)
+    for number in range(4):
+        (path / "file").write_text(f"{number}\n")
+        message = f"kexec: Change {number} <&>\n\nSigned-off-by: Dave <dave@example.org>"
+        git = ["git", "-C", str(path)]
+        subprocess.run([*git, "add", "-A"], check=True)
+        subprocess.run([*git, "commit", "-q", "-m", message], check=True, env=env)
+    return path
+
+
+@pytest.fixture
+def ended(tree: Path, tmp_path: Path) -> tuple[State, Path, Range]:
+    """A bisection that ended, in a folder of its own."""
+    text = subprocess.run(
+        ["git", "-C", str(tree), "rev-list", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout
+    bad, culprit, parent, good = text.split()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "bisect.log").write_text("git bisect start\n# first bad commit: [x]\n")
+
+    def runs(revision: str, kind: Outcome, count: int) -> list[Run]:
+        marks = [WARN] if kind is Outcome.BAD else []
+        tail = "WARNING: CPU: 0 <script>alert(1)</script>" if marks else ""
+        run = Run(revision=revision, outcome=kind, marks=marks, log_tail=tail, seconds=12.0)
+        return [
+            run.model_copy(update={"folder": f"runs/{revision[:12]}-{n}"}) for n in range(count)
+        ]
+
+    state = State(
+        settings=Settings(
+            tree=str(tree),
+            good=[good],
+            bad=bad,
+            named={good: "v6.11", bad: "v6.12"},
+            arguments=["test_suites/plain_jump"],
+        ),
+        sought=[WARN],
+        builds=[Build(revision=rev, ok=True, seconds=30) for rev in (bad, good, culprit, parent)],
+        runs=[
+            *runs(bad, Outcome.BAD, 3),
+            *runs(good, Outcome.GOOD, 2),
+            *runs(culprit, Outcome.BAD, 2),
+            *runs(parent, Outcome.GOOD, 2),
+        ],
+        steps=[
+            Step(revision=culprit, round=1, left=3, word=Word.BAD, why="1 of 1 runs failed"),
+            Step(revision=parent, round=2, left=2, word=Word.GOOD, why="0 of 1 runs failed"),
+        ],
+        rounds=2,
+        answer=Answer(
+            ending=Ending.FOUND,
+            commits=[culprit],
+            parents=[parent],
+            probability=0.9871,
+            text=f"{culprit[:12]} is the first bad commit",
+            plain_rounds=2,
+        ),
+    )
+    return state, folder, Range(tree, [good], bad)
+
+
+class _Page(HTMLParser):
+    """What a page asks for, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.asked += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_report_is_whole_and_asks_for_nothing(ended: tuple[State, Path, Range]) -> None:
+    state, folder, span = ended
+    text = report.write(state, folder, span).read_text()
+    page = _Page()
+    page.feed(text)
+    assert page.asked == []
+    assert "script" not in page.tags, "what a log says is text"
+    answer = state.answer
+    assert answer is not None
+    for needed in (answer.commits[0], "0.9871", WARN, "2 of 2 runs failed", "0 of 2 runs failed"):
+        assert needed in text
+    assert "git bisect start" in text
+    assert "#regzbot introduced" in text
+    assert list(folder.glob("*.part")) == []
+
+
+def test_mail_is_ready_to_send(ended: tuple[State, Path, Range]) -> None:
+    state, folder, span = ended
+    report.write(state, folder, span)
+    letter = email.message_from_bytes(
+        (folder / "mail.eml").read_bytes(), policy=email.policy.default
+    )
+    assert state.answer is not None
+    culprit = state.answer.commits[0]
+    to = [address.addr_spec for address in letter["To"].addresses]
+    cc = [address.addr_spec for address in letter["Cc"].addresses]
+    assert to == ["bob@example.org", "alice@example.org"]
+    assert cc == ["regressions@lists.linux.dev", "kexec@lists.example.org", "dave@example.org"]
+    assert letter["Subject"].startswith("[REGRESSION] kexec: Change 2 <&>: splat WARN")
+    body = letter.get_content()
+    assert f"\n#regzbot introduced: {culprit[:12]}\n" in body
+    assert f'\nFixes: {culprit[:12]} ("kexec: Change 2 <&>")\n' in body
+    assert "v6.11" in body
+    assert "2 of 2 runs failed" in body
+    assert "0.9871" in body
+    assert "git bisect start" in body
+
+
+def test_mail_of_a_range(ended: tuple[State, Path, Range], tree: Path) -> None:
+    state, _, span = ended
+    answer = state.answer
+    assert answer is not None
+    answer.commits = [span.bad, *answer.commits]
+    answer.ending = Ending.RANGE
+    text = mail.body(state, answer, tree, "")
+    assert f"#regzbot introduced: {answer.parents[0][:12]}..{span.bad[:12]}" in text
+    assert "cannot tell which" in text
+
+
+def test_without_get_maintainer_the_author_is_asked(
+    ended: tuple[State, Path, Range], tree: Path
+) -> None:
+    (tree / "scripts" / "get_maintainer.pl").unlink()
+    state, _, _ = ended
+    assert state.answer is not None
+    who = mail.people(tree, state.answer.commits[0])
+    assert [entry.rpartition("<")[2] for entry in who.to] == ["bob@example.org>"]
+
+
+def test_report_of_ends_that_are_wrong(ended: tuple[State, Path, Range]) -> None:
+    state, folder, span = ended
+    state.answer = Answer(ending=Ending.BAD_PASSES, text="the bad end passes")
+    state.steps = []
+    text = report.write(state, folder, span).read_text()
+    assert "the bad end passes" in text
+    assert not (folder / "mail.eml").exists()
+
+
+# --- the command line ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tree", "TREE", "nothing", "HEAD", "--", "x"], "has no commit 'nothing'"),
+        (["--tree", "TREE", "HEAD", "HEAD~0", "--", "x"], "are the same commit"),
+        (["--tree", "TREE", "HEAD", "HEAD~1", "--", "x"], "wrong way round"),
+        (["--tree", "TREE", "HEAD~1", "HEAD"], "what is to be run is missing"),
+        (["--tree", "/nowhere", "a", "b", "--", "x"], "/nowhere is no git tree"),
+        (["--tree", "TREE", "--fix", "/no.patch", "HEAD~1", "HEAD", "--", "x"], "/no.patch"),
+        (["--resume", "/nowhere"], "is no bisection"),
+        (["HEAD~1", "HEAD", "--", "x"], "--tree"),
+    ],
+)
+def test_usage(tree: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    words = [str(tree) if word == "TREE" else word for word in arguments]
+    run = CliRunner().invoke(cli, ["bisect", "--results", str(tmp_path / "results"), *words])
+    said = f"{run.output} {run.exception}"
+    assert message in said
+    assert run.exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("reports", "signature", "code"),
+    [
+        ([Report(passed=True)], [], 0),
+        ([Report(marks=["check a"])], [], 1),
+        ([Report(marks=["check a"])], ["check a"], 1),
+        ([Report(marks=["check b"])], ["check a"], 125),
+        ([Report(no_boot=True, marks=["hang"])], [], 125),
+        ([Report(no_boot=True, marks=["hang"])], ["hang"], 1),
+        ([Report(broken="QEMU is gone")], [], 205),
+        ([Report(broken="QEMU is gone"), Report(passed=True)], [], 0),
+    ],
+)
+def test_step_exit_codes(
+    tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reports: list[Report],
+    signature: list[str],
+    code: int,
+) -> None:
+    """Git bisect run: 0 good, 1 bad, 125 skip, 128 and more stop."""
+    left = list(reports)
+
+    def perform(task: Task) -> Done:
+        return Done(task, report=left.pop(0) if len(left) > 1 else left[0])
+
+    def build(settings: Settings, revision: str, *, slot: int) -> Build:
+        return Build(revision=revision, ok=True, folder="kernel")
+
+    monkeypatch.setattr(work, "perform", perform)
+    monkeypatch.setattr(work, "build", build)
+    monkeypatch.chdir(tmp_path)
+    words = [f"--signature={mark}" for mark in signature]
+    run = CliRunner().invoke(
+        cli, ["bisect-step", "--tree", str(tree), *words, "--", "x"], standalone_mode=False
+    )
+    assert (run.return_value, run.exception) == (code, None)
+
+
+def test_step_that_does_not_build_is_skipped(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(settings: Settings, revision: str, *, slot: int) -> Build:
+        return Build(revision=revision, ok=False, error="no ;")
+
+    monkeypatch.setattr(work, "build", build)
+    run = CliRunner().invoke(
+        cli, ["bisect-step", "--tree", str(tree), "--", "x"], standalone_mode=False
+    )
+    assert run.return_value == 125
+
+
+def test_step_with_a_rate_runs_until_it_is_sure() -> None:
+    assert command.bad_probability(0, 1, None) < 0.05
+    assert command.bad_probability(0, 1, 0.33) > 0.05
+    enough = next(n for n in range(99) if command.bad_probability(0, n, 0.33) <= 0.05)
+    # 0.67^8 = 0.04, against even odds.
+    assert enough == 8
+    assert command.bad_probability(1, 7, 0.33) > 0.8
+
+
+# --- what is done, and by whom --------------------------------------------------------
+
+
+def settings(tree: Path) -> Settings:
+    return Settings(tree=str(tree), good=["g"], bad="b", arguments=[])
+
+
+def test_work_tree_follows_revisions_and_keeps_times(
+    ended: tuple[State, Path, Range], tmp_path: Path
+) -> None:
+    _, _, span = ended
+    place = tmp_path / "work" / "linux-0"
+    work.check_out(span.tree, place, span.bad)
+    kept = (place / "scripts" / "get_maintainer.pl").stat().st_mtime_ns
+    (place / "file").write_text("a patch that was tried")
+    (place / "left-over").touch()
+    work.check_out(span.tree, place, span.good[0])
+    assert (place / "file").read_text() == "0\n"
+    assert not (place / "left-over").exists()
+    assert (place / "scripts" / "get_maintainer.pl").stat().st_mtime_ns == kept
+
+
+def test_a_fix_is_tried_where_it_does_not_build(
+    ended: tuple[State, Path, Range], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, span = ended
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+    fix = tmp_path / "fix.patch"
+    fix.write_text("--- a/file\n+++ b/file\n@@ -1 +1 @@\n-3\n+builds\n")
+    wrong = tmp_path / "wrong.patch"
+    wrong.write_text("--- a/file\n+++ b/file\n@@ -1 +1 @@\n-7\n+8\n")
+
+    def make(given: Settings, place: Path, revision: str) -> Build:
+        ok = (place / "file").read_text() == "builds\n"
+        return Build(revision=revision, ok=ok, error="" if ok else "no ;")
+
+    monkeypatch.setattr(work, "_make", make)
+    chosen = settings(span.tree).model_copy(update={"fixes": [str(wrong), str(fix)]})
+    built = work.build(chosen, span.bad, slot=0)
+    assert built.ok
+    assert built.fix == str(fix)
+    assert (work.work_tree(chosen, 0) / "file").read_text() == "3\n", "and taken back"
+
+
+def test_a_full_disk_is_no_broken_revision(
+    ended: tuple[State, Path, Range], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, span = ended
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+
+    def build_tree(*arguments: object, **named: object) -> object:
+        raise BuildError("it does not build: as: No space left on device")
+
+    monkeypatch.setattr(tree_module, "build_tree", build_tree)
+    done = work.perform(Task(settings(span.tree), span.bad, 0, str(tmp_path / "run")))
+    assert done.build is None
+    assert done.report is not None
+    assert "No space left" in done.report.broken
+
+
+def far_away(task: Task) -> Done:
+    """A task whose first worker dies under it."""
+    folder = Path(task.folder)
+    mark = folder.parent / f"died-{task.slot}"
+    if task.slot == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder.parent / f"done-{task.slot}-{os.getpid()}").touch()
+    return Done(task, report=Report(passed=True), worker=str(os.getpid()))
+
+
+def test_a_lost_worker_loses_nothing(tree: Path, tmp_path: Path) -> None:
+    """A real scheduler with three workers; one is killed while it works."""
+    import cloudpickle  # noqa: PLC0415
+    from distributed import LocalCluster  # noqa: PLC0415
+
+    cloudpickle.register_pickle_by_value(__import__(__name__))
+    cluster = LocalCluster(
+        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster, Cluster(cluster.scheduler_address, perform=far_away) as remote:
+        tasks = [Task(settings(tree), f"r{n}", n, str(tmp_path / f"run-{n}")) for n in range(4)]
+        done = list(remote.work(tasks))
+    assert sorted(one.task.slot for one in done) == [0, 1, 2, 3]
+    assert (tmp_path / "died-1").exists()
+    finished = [path.name.split("-")[1] for path in tmp_path.glob("done-*")]
+    assert sorted(finished) == ["0", "1", "2", "3"], "none twice"
+
+
+def test_no_scheduler_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_CONNECT_SECONDS", 1)
+    with pytest.raises(PrerequisiteError, match="no Dask scheduler at tcp"):
+        Cluster("tcp://127.0.0.1:1")
+
+
+def test_logs_come_back_from_another_machine(tmp_path: Path, tree: Path) -> None:
+    task = Task(settings(tree), "r", 0, str(tmp_path / "run"))
+    Path(task.folder).mkdir()
+    (Path(task.folder) / "pytest.log").write_text("1 passed")
+    done = work.pack(Done(task))
+    (Path(task.folder) / "pytest.log").unlink()
+    Path(task.folder).rmdir()
+    work.unpack(done)
+    assert (Path(task.folder) / "pytest.log").read_text() == "1 passed"
