@@ -87,6 +87,12 @@ class Outcome(_Model):
     ratio: float | None = Field(default=None, description="its seconds, of the reference's")
     checks: dict[str, bool] = Field(default_factory=dict, description="what was asserted")
 
+    @property
+    def is_error(self) -> bool:
+        """Whether it failed, and is neither a baseline that did not nor a limit that was met."""
+        forgiven = self.baseline or bool(self.limit)
+        return not self.passed and (self.exit_code == ExitCode.HARNESS or not forgiven)
+
 
 class Comparison(_Model):
     """What a run of `./kspawn compare` found."""
@@ -110,13 +116,8 @@ class Comparison(_Model):
 
     @property
     def failed(self) -> list[Outcome]:
-        """What is an error: not a baseline that did not, nor a limit that was met."""
-        return [
-            one
-            for one in self.outcomes
-            if not one.passed
-            and (one.exit_code == ExitCode.HARNESS or not (one.baseline or one.limit))
-        ]
+        """What is an error."""
+        return [one for one in self.outcomes if one.is_error]
 
     def of(self, way: str, fill: int) -> Outcome | None:
         """The outcome of a way with a fill."""
@@ -437,7 +438,7 @@ def show(comparison: Comparison, console: Console) -> None:
 def _verdict(one: Outcome) -> str:
     if one.passed:
         return "[green]passed[/]"
-    return "[yellow]did not[/]" if one.baseline or one.limit else "[red]failed[/]"
+    return "[red]failed[/]" if one.is_error else "[yellow]did not[/]"
 
 
 def _phase_table(outcomes: Sequence[Outcome]) -> Table:

@@ -57,6 +57,8 @@ class Line:
     note: str = ""
     """What stands behind the bar."""
     bad: bool = False
+    shown_as_is: bool = False
+    """It did not pass, which is no error."""
 
 
 @dataclass
@@ -169,7 +171,8 @@ def bar_chart(outcomes: Sequence[Outcome], frame: Frame, *, longest: float, name
                 pieces=pieces,
                 end=x,
                 note=_note(one, frame, x if beside else frame.left + len(one.way) * CHARACTER + 8),
-                bad=not one.passed,
+                bad=one.is_error,
+                shown_as_is=not one.passed and not one.is_error,
             )
         )
         y += ROW
@@ -186,7 +189,11 @@ def bar_chart(outcomes: Sequence[Outcome], frame: Frame, *, longest: float, name
 def _note(one: Outcome, frame: Frame, x: float) -> str:
     ratio = f", {one.ratio:.2f}" if one.ratio is not None else ""
     spent = sum(phase.seconds for phase in one.phases)
-    text = f"{duration(spent)}{ratio}" if one.passed else f"✗ {one.reason or 'failed'}"
+    text = (
+        f"{duration(spent)}{ratio}"
+        if one.passed
+        else f"{'✗' if one.is_error else '○'} {one.reason or 'failed'}"
+    )
     return shorten(text, max(4, int((frame.right - x - 8) / CHARACTER)))
 
 
