@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KTAP, as KUnit and kselftest write it: nothing is lost, nothing is taken for good that is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.ktap import Status, parse
+
+KUNIT = """\
+[    0.585403] Freeing SMP alternatives memory: 32K
+[    0.603221] KTAP version 1
+[    0.603300] 1..2
+[    0.603330]     KTAP version 1
+[    0.603336]     # Subtest: resource
+[    0.603340]     # module: resource_kunit
+[    0.603345]     1..3
+[    0.603990]     ok 1 resource_test_union
+[    0.604100] random: crng init done
+[    0.604200]     # resource_test_intersection: EXPECTATION FAILED at kernel/resource_kunit.c:77
+[    0.604200]     Expected a == b
+[    0.604210]     # resource_test_intersection.speed: slow
+[    0.604400]     not ok 2 resource_test_intersection
+[    0.604500]     ok 3 resource_test_region # SKIP no such memory
+[    0.604600] # resource: pass:1 fail:1 skip:1 total:3
+[    0.604700] # Totals: pass:1 fail:1 skip:1 total:3
+[    0.604800] not ok 1 resource
+[    0.604900]     KTAP version 1
+[    0.604910]     # Subtest: sysctl_test
+[    0.604920]     1..2
+[    0.604930]         KTAP version 1
+[    0.604940]         # Subtest: sysctl_param
+[    0.604950]         ok 1 one
+[    0.604960]         ok 2 two
+[    0.604965]     # sysctl_param: pass:2 fail:0 skip:0 total:2
+[    0.604970]     ok 1 sysctl_param
+[    0.604980]     ok 2 sysctl_other
+[    0.604990] ok 2 sysctl_test
+[    0.700000] Run /init as init process
+"""
+
+KSELFTEST = """\
+TAP version 13
+1..5
+# timeout set to 45
+# selftests: kexec: test_kexec_load.sh
+# [INFO] kexec_load is enabled
+# kexec_load succeeded [PASS]
+ok 1 selftests: kexec: test_kexec_load.sh
+# selftests: kexec: test_kexec_file_load.sh
+# kexec_file_load is not enabled
+ok 2 selftests: kexec: test_kexec_file_load.sh # SKIP
+# selftests: x: nested
+# TAP version 13
+# 1..2
+# ok 1 one
+# # a remark
+# not ok 2 two # TODO not yet
+ok 3 selftests: x: nested
+not ok 4 selftests: x: slow # TIMEOUT 45 seconds
+not ok 5 selftests: x: bad # exit=1
+"""
+
+
+def cases(text: str) -> dict[str, tuple[Status, str]]:
+    return {path: (case.status, case.reason) for test in parse(text) for path, case in test.cases()}
+
+
+def test_kunit_in_the_log_of_a_kernel() -> None:
+    assert cases(KUNIT) == {
+        "resource.resource_test_union": (Status.PASSED, ""),
+        "resource.resource_test_intersection": (Status.FAILED, ""),
+        "resource.resource_test_region": (Status.SKIPPED, "no such memory"),
+        "sysctl_test.sysctl_param.one": (Status.PASSED, ""),
+        "sysctl_test.sysctl_param.two": (Status.PASSED, ""),
+        "sysctl_test.sysctl_other": (Status.PASSED, ""),
+    }
+    resource, sysctl = parse(KUNIT)
+    assert not resource.good
+    assert sysctl.good
+    log = resource.subtests[1].log
+    assert "resource_test_intersection: EXPECTATION FAILED at kernel/resource_kunit.c:77" in log
+    assert "Expected a == b" in log
+
+
+def test_kselftest() -> None:
+    assert cases(KSELFTEST) == {
+        "selftests: kexec: test_kexec_load.sh": (Status.PASSED, ""),
+        "selftests: kexec: test_kexec_file_load.sh": (Status.SKIPPED, ""),
+        "selftests: x: nested.one": (Status.PASSED, ""),
+        "selftests: x: nested.two": (Status.EXPECTED, "not yet"),
+        "selftests: x: slow": (Status.ERROR, "45 seconds"),
+        "selftests: x: bad # exit=1": (Status.FAILED, ""),
+    }
+    assert "kexec_load succeeded [PASS]" in parse(KSELFTEST)[0].log
+
+
+@pytest.mark.parametrize("cut", range(1, KUNIT.count("\n") - 3))
+def test_a_log_that_was_cut_off_is_never_good(cut: int) -> None:
+    lines = KUNIT.replace("not ok", "ok").splitlines()
+    text = "\n".join(lines[:-cut])
+    tests = parse(text)
+    begun = any("KTAP" in line for line in lines[:-cut])
+    whole = any("ok 2 sysctl_test" in line for line in lines[:-cut])
+    assert bool(tests) == begun
+    assert all(test.good for test in tests) == (whole or not begun)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reason"),
+    [
+        ("KTAP version 1\n1..2\nok 1 a\n", "plan", "2 tests planned, 1 reported"),
+        ("KTAP version 1\n1..1\nok 1 a\nok 2 b\n", "plan", "1 tests planned, 2 reported"),
+        (
+            "KTAP version 1\n1..2\nok 1 a\nok 3 b\n",
+            "order",
+            "b has the number 3 where 2 was expected",
+        ),
+        ("KTAP version 1\n", "plan", "no test was reported"),
+        ("KTAP version 1\n1..2\nok 1 a\nBail out! no memory\n", "bail out", "no memory"),
+        (
+            "KTAP version 1\n1..1\n  KTAP version 1\n  1..1\n  not ok 1 b\nok 1 a\n",
+            "a.b",
+            "",
+        ),
+        (
+            "KTAP version 1\n1..1\n  KTAP version 1\n  # Subtest: a\n  1..2\n  ok 1 b\nok 1 a\n",
+            "a.plan",
+            "2 tests planned, 1 reported",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_an_error(text: str, path: str, reason: str) -> None:
+    found = cases(text)
+    assert found[path][0] in (Status.ERROR, Status.FAILED)
+    assert found[path][1] == reason
+    assert not all(test.good for test in parse(text))
+
+
+def test_a_suite_that_is_ok_with_a_test_that_is_not() -> None:
+    text = "KTAP version 1\n1..1\n  KTAP version 1\n  1..1\n  not ok 1 b\nok 1 a\n"
+    (test,) = parse(text)
+    assert test.status is Status.ERROR
+    assert "a test in it is not" in test.reason
+
+
+def test_a_log_without_tests() -> None:
+    assert parse("[    0.1] ok 1 a\n1..2\nhello\n") == []
+
+
+def test_a_plan_of_nothing_is_a_skip() -> None:
+    assert cases("KTAP version 1\n1..0 # SKIP no such device\n") == {
+        "nothing": (Status.SKIPPED, "no such device")
+    }
+
+
+def test_two_documents_in_one_log() -> None:
+    text = "KTAP version 1\n1..1\nok 1 a\nhello\nKTAP version 1\n1..1\nnot ok 1 b\n"
+    assert cases(text) == {"a": (Status.PASSED, ""), "b": (Status.FAILED, "")}
+
+
+def test_a_result_without_a_name() -> None:
+    assert cases("TAP version 14\n1..2\nok\nok 2\n") != {}
+    assert len(parse("TAP version 14\n1..2\nok\nok 2\n")) == 2
