@@ -956,7 +956,7 @@ def _running(
         command = [setpriv, "--pdeathsig", "TERM", *command]
     process = subprocess.Popen(
         [*command, *arguments],
-        env=_environment(tree),
+        env=build_environment(tree),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -984,8 +984,12 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def _environment(tree: Path) -> dict[str, str]:
-    """The same build for everyone: nothing of the user's make, no dates and names."""
+def build_environment(tree: Path) -> dict[str, str]:
+    """The same build for everyone: nothing of the user's make, no dates and names.
+
+    Args:
+        tree: The source, with the objects in a folder of it.
+    """
     env = {
         name: value
         for name, value in os.environ.items()

@@ -39,8 +39,8 @@ class Need:
 
     def __str__(self) -> str:
         names = " or ".join(f"CONFIG_{name}" for name in self.option.split("|"))
-        wanted = f"of at least {self.value}" if self.value.isdigit() else f"= {self.value}"
-        return f"{names} {wanted}, {self.why}".replace("= ", "=")
+        wanted = f" of at least {self.value}" if self.value.isdigit() else f"={self.value}"
+        return f"{names}{wanted}, {self.why}"
 
 
 _BOTH = (

@@ -357,7 +357,7 @@ def test_first_error_prefers_the_compiler() -> None:
 def test_environment_of_make_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MAKEFLAGS", "-n")
     monkeypatch.setenv("ARCH", "arm64")
-    env = kbuild._environment(tmp_path)
+    env = kbuild.build_environment(tmp_path)
     assert "MAKEFLAGS" not in env
     assert "ARCH" not in env
     assert env["KBUILD_BUILD_TIMESTAMP"] == "1970-01-01"

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A developer's tree, and kernels that are built already: does a cycle run with them?"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import cache, debian, kbuild, tree
+from harness.cycle import Cycle
+from harness.errors import PrerequisiteError
+from harness.lab import Lab, build_kernels
+from harness.own import Own
+from harness.result import Verdict
+from harness.specs import DebianSource, load_kernel
+from harness.timeline import Timeline
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.mark.ci
+def test_ready_made_kernels(
+    lab: Lab,
+    folder: Path,
+    new_timeline: Callable[[], Timeline],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = (lab.kernels.normal.bzimage, lab.kernels.spawned.bzimage)
+    release = lab.kernels.normal.release
+    monkeypatch.setattr(lab, "kernels", build_kernels(lab.spec, own=Own(bzimage=ready)))
+    assert lab.kernels.normal.bzimage != ready[0]
+    result = Cycle(lab=lab, folder=folder, timeline=new_timeline()).run()
+    assert result.verdict is Verdict.PASSED, result.reason
+    assert {kernel.release for kernel in result.kernels} == {release}
+
+
+@pytest.mark.ci
+def test_a_ready_made_kernel_of_the_wrong_kind_is_refused_before_the_boot(lab: Lab) -> None:
+    """The spawned kernel as the normal one: it has no network."""
+    own = Own(bzimage=(lab.kernels.spawned.bzimage,))
+    with pytest.raises(PrerequisiteError, match=r"the run needs CONFIG_KEXEC_JUMP=y.*CONFIG_NET"):
+        build_kernels(lab.spec, own=own)
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[Path]:
+    """A git tree of Debian's kernel, as a developer has one."""
+    spec = load_kernel("linux-6.12")
+    assert isinstance(spec.source, DebianSource)
+    # Always at one place: its mirror in the cache is found again.
+    fixed = cache.home() / "scratch" / "own-tree"
+    subprocess.run(["rm", "-rf", str(fixed)], check=True)
+    fixed.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", str(debian.source(spec.source.package)), str(fixed)], check=True)
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], ["add", "-A", "-f"], [*who, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", "-C", str(fixed), *command], check=True)
+    yield fixed
+    subprocess.run(["rm", "-rf", str(fixed)], check=True)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The times of all files, those of git included."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name in kbuild.all_files(folder) + [f".git/{n}" for n in kbuild.all_files(folder / ".git")]:
+        status = (folder / name).lstat()
+        found[name] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+@pytest.mark.parametrize("patched", [True, False], ids=["patched", "as it is"])
+def test_a_cycle_of_a_tree(
+    lab: Lab,
+    folder: Path,
+    source: Path,
+    new_timeline: Callable[[], Timeline],
+    monkeypatch: pytest.MonkeyPatch,
+    patched: bool,
+) -> None:
+    reboot = source / "kernel" / "reboot.c"
+    mark = f"kspawn own tree {patched}"
+    text = reboot.read_text()
+    needle = "SYSCALL_DEFINE4(reboot"
+    assert needle in text
+    # An edit that is not committed, and that the kernel in the run must have.
+    addition = f'static const char own_tree[] __used = "{mark}";\n\n'
+    reboot.write_text(text.replace(needle, addition + needle, 1))
+    before = snapshot(source)
+    own = Own(kernel_tree=source, apply_patches=patched)
+    monkeypatch.setattr(lab, "kernels", build_kernels(lab.spec, own=own))
+    assert snapshot(source) == before
+    assert mark.encode() in lab.kernels.normal.vmlinux.read_bytes()
+    result = Cycle(lab=lab, folder=folder, timeline=new_timeline()).run()
+    assert snapshot(source) == before
+    assert result.verdict is Verdict.PASSED, result.reason
+    wanted = "LINUX_REBOOT_CMD_KSPAWN" if patched else "LINUX_REBOOT_CMD_KEXEC"
+    assert result.jump_command == wanted
+    reboot.write_text(text)
+
+
+def test_nothing_is_compiled_when_nothing_changed(source: Path) -> None:
+    spec = load_kernel("linux-6.12")
+    told: list[str] = []
+    first = tree.build_tree(source, "normal", spec=spec, patched=True)
+    again = tree.build_tree(
+        source,
+        "normal",
+        spec=spec,
+        patched=True,
+        progress=lambda done, total, what: told.append(what),
+    )
+    assert again.folder == first.folder
+    assert not [what for what in told if ": CC " in what]
