@@ -26,16 +26,20 @@ from harness import (
     compare_report,
     cycle,
     doctor,
+    keep,
     lab,
     specs,
+    treebench,
 )
 from harness.bisect import command as bisect_commands
+from harness.debug import drgn_command
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
 from harness.night.command import matrix_command, worker_command
 from harness.own import Own, own_options
 from harness.progress import ProgressLine
 from harness.result import Result, Verdict
+from harness.shell import shell_command
 
 ROOT = Path(__file__).resolve().parent.parent
 _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
@@ -103,6 +107,13 @@ cli.add_command(worker_command)
 @cli.command("cycle")
 @_vm_options
 @own_options
+@click.option(
+    "--keep-memory",
+    default="1GiB",
+    metavar="SIZE",
+    show_default=True,
+    help="Keep memory and image of a run that fails, if its memory is not above this size.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--resume-path", type=click.Choice(cycle.RESUME_PATHS), default="restricted", show_default=True
@@ -116,12 +127,14 @@ def cycle_command(
     json_file: Path | None,
     resume_path: str,
     own: Own,
+    keep_memory: str,
 ) -> int:
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise click.UsageError(f"--json: there is no folder {json_file.absolute().parent}")
     specs.load_kernel(kernel)
     specs.load_vm_config(vm_config)
+    keep.parse_size(keep_memory)
     folder = new_run(results.absolute(), f"cycle-{resume_path}")
     with ProgressLine(err) as line:
         code = pytest.main(
@@ -140,6 +153,7 @@ def cycle_command(
                 f"--libvirt-uri={libvirt_uri}",
                 f"--resume-path={resume_path}",
                 *own.arguments(),
+                f"--keep-memory={keep_memory}",
                 f"--run-folder={folder}",
                 f"--junitxml={folder / 'junit.xml'}",
             ],
@@ -244,10 +258,23 @@ def doctor_command() -> int:
 
 @cli.command("bench")
 @_vm_options
-def bench_command(kernel: str, vm_config: str, accel: str, libvirt_uri: str, results: Path) -> int:
-    """Measure boot, save and restore beside bare QEMU and the raw disk."""
-    chosen = lab.Options(kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri)
+@own_options
+def bench_command(
+    kernel: str, vm_config: str, accel: str, libvirt_uri: str, results: Path, own: Own
+) -> int:
+    """Measure boot, save and restore beside bare QEMU and the raw disk.
+
+    With --kernel-tree: what an edit of one file costs, beside make alone.
+    """
+    chosen = lab.Options(
+        kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri, own=own
+    )
     folder = new_run(results.absolute(), "bench")
+    if own.kernel_tree is not None:
+        with ProgressLine(err) as line:
+            edits = treebench.run(chosen, folder, builds=line.build, listener=line.phase)
+        treebench.show(edits, out)
+        return int(ExitCode.PASSED)
     with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
         figures = bench.run(made, folder, listener=line.phase)
     bench.show(figures, out)
@@ -320,6 +347,8 @@ def clean() -> int:
 
 
 bisect_commands.add_to(cli, out=out, err=err, new_run=new_run)
+cli.add_command(drgn_command)
+cli.add_command(shell_command)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

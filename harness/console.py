@@ -54,6 +54,11 @@ class StatusPort:
         """
         return self._pending.popleft() if self._pending else self._read(seconds)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something has come that nobody took yet."""
+        return bool(self._pending)
+
     def pump(self) -> None:
         """Take what has come, for `next` to give: a full port stalls the guest."""
         while (line := self._read(0)) is not None:

@@ -191,6 +191,8 @@ class Cycle:
                 self.seen.image_error = str(exc)
 
     def _judge(self) -> None:
+        if bad := [check.name for check in self.result.checks if not check.ok]:
+            self.machine.keep(f"failed checks: {', '.join(bad[:5])}")
         self.machine.close()
         self.result.checks.append(verdict.log_check(self.machine))
         failed = [check for check in self.result.checks if not check.ok]

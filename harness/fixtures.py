@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import accel, cycle, known_bugs, own
+from harness import accel, cycle, keep, known_bugs, own
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KernelError, KspawnError, UsageError
 from harness.lab import PROGRESS, Lab, Options, no_builds
@@ -29,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kernel", default="linux-6.12", help="name or YAML file of the kernel")
     group.addoption("--vm-config", default="default", help="name or YAML file of the machine")
     own.add_pytest_options(group)
+    group.addoption(
+        "--keep-memory",
+        default="0",
+        metavar="SIZE",
+        help="keep the memory of machines that break, if it is not above this size",
+    )
     group.addoption("--accel", choices=accel.CHOICES, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=EMBEDDED, help="where the machines run")
     group.addoption(
@@ -45,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         load_kernel(config.getoption("--kernel"))
         load_vm_config(config.getoption("--vm-config"))
         own.from_pytest(config)
+        keep.parse_size(config.getoption("--keep-memory"))
     except UsageError as exc:
         pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))
 
@@ -129,6 +136,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         libvirt_uri=pytestconfig.getoption("--libvirt-uri"),
         own=own.from_pytest(pytestconfig),
         built=pytestconfig.getoption("--built"),
+        keep_bytes=keep.parse_size(pytestconfig.getoption("--keep-memory")),
     )
 
 

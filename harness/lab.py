@@ -39,6 +39,7 @@ class Options:
     libvirt_uri: str = EMBEDDED
     own: Own = field(default_factory=Own)
     built: Path | None = None
+    keep_bytes: int = 0
 
 
 def build_kernels(
@@ -129,6 +130,7 @@ class Lab(Closing):
             timeouts=self.timeouts(config),
             disk_bytes=disk_bytes,
             expected=expected,
+            keep_bytes=self.options.keep_bytes,
         )
 
     def kernel_info(self) -> list[KernelInfo]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,11 +28,14 @@ from harness.errors import (
     HarnessError,
     KernelCrashError,
     KernelHangError,
+    KspawnError,
     LostVMError,
     RefusedError,
     StateError,
+    UsageError,
 )
 from harness.kbuild import BuiltKernel
+from harness.keep import Kept, Life, keep_all
 from harness.result import LogFile, Splat
 from harness.specs import VMConfig
 from harness.splats import SplatScanner, mark_expected
@@ -47,6 +52,7 @@ RESTRICTED = "memmap=exactmap memmap=635K@4K memmap=15356K@1M"
 # no_console_suspend: what a kernel says while its devices are suspended is what
 # this bench is for. A panic in a freeze callback would be silent without it.
 NORMAL_CMDLINE = "console=ttyS0,115200 panic=-1 random.trust_cpu=1 no_console_suspend"
+_SHELL = "kspawn.shell=1"
 _SPAWNED_CONSOLE = "console=ttyS2,115200"
 
 
@@ -165,6 +171,8 @@ class Machine(Closing):
         timeouts: How long they may take.
         disk_bytes: Size of the disk for the image; by default RAM and a bit.
         expected: Patterns of splats that do not fail the run.
+        keep_bytes: Memory and image are kept when it breaks, up to so much
+            memory; 0 keeps nothing.
     """
 
     def __init__(
@@ -179,8 +187,10 @@ class Machine(Closing):
         timeouts: Timeouts,
         disk_bytes: int | None = None,
         expected: Sequence[str] = (),
+        keep_bytes: int = 0,
     ) -> None:
         self.state = State.OFF
+        self.keep_bytes = keep_bytes
         self.kernels = kernels
         self.config = config
         self.accel = accel
@@ -221,11 +231,77 @@ class Machine(Closing):
         self._require(*states, to=to)
         try:
             yield
-        except BaseException:
+        except BaseException as exc:
+            if isinstance(exc, KspawnError):
+                self.keep(str(exc))
             self.state = State.BROKEN
             self._power_cut()
             raise
         self.state = to
+
+    def keep(self, reason: str) -> None:
+        """Keep memory and image for a debugger, if that was asked for and can be.
+
+        Args:
+            reason: What went wrong.
+        """
+        if not self.keep_bytes or self._domain is None or not self._domain.running:
+            return
+        try:
+            kept = keep_all(self, reason)
+        except (KspawnError, OSError) as exc:
+            self.timeline.event("memory not kept", str(exc))
+            return
+        self.timeline.event("memory kept" if kept.memory else "memory not kept", kept.not_kept)
+
+    def revive(self, kept: Kept) -> None:
+        """Have a machine again as it was when it was kept.
+
+        Args:
+            kept: What was kept of it.
+
+        Raises:
+            LostVMError: QEMU does not take the state.
+            UsageError: The state was not kept.
+        """
+        if kept.machine is None or kept.life is None or kept.disk is None:
+            raise UsageError(f"the state of the machine was not kept: {kept.not_kept}")
+        life = kept.life
+        with self._transition(State.OFF, to=State(kept.state)):
+            shutil.copy(kept.path(kept.disk), self.disk)
+            shutil.copy(kept.path("id_ed25519"), self._key.private)
+            self._host_key, self.boot_number = kept.host_key, life.boot - 1
+            self._start(
+                kernel=life.kernel,
+                initrd=kept.path("initrd.cpio") if life.initrd else None,
+                cmdline=life.cmdline,
+                logs=life.logs,
+                extra_args=life.extra_args,
+                reboot=life.reboot,
+                incoming=kept.path(kept.machine),
+            )
+            if kept.state == State.RUNNING:
+                self._connect()
+
+    @property
+    def life(self) -> Life:
+        """What the current life of QEMU was started with."""
+        return self._life
+
+    @property
+    def host_key(self) -> str:
+        """The host key of the normal kernel's sshd."""
+        return self._host_key
+
+    @property
+    def private_key(self) -> Path:
+        """The file with the key that its userland lets in."""
+        return self._key.private
+
+    @property
+    def _panic(self) -> str:
+        """What a kernel does after a panic: the memory of one that resets is lost."""
+        return "panic=0" if self.keep_bytes else "panic=-1"
 
     def _power_cut(self) -> None:
         if self._shell is not None:
@@ -255,9 +331,20 @@ class Machine(Closing):
         accel: str | None = None,
         extra_args: Sequence[str] = (),
         reboot: bool = False,
+        incoming: Path | None = None,
     ) -> None:
         self.boot_number += 1
         number = self.boot_number
+        cmdline = cmdline.replace("panic=-1", self._panic)
+        self._life = Life(
+            boot=number,
+            kernel=kernel,
+            initrd=initrd,
+            cmdline=cmdline,
+            logs=list(logs),
+            extra_args=list(extra_args),
+            reboot=reboot,
+        )
         sockets = self._hypervisor.runtime
         first, second = (self.folder / f"{number}-{name}.log" for name in logs)
         status = Serial(
@@ -281,6 +368,7 @@ class Machine(Closing):
             serials=serials,
             reboot=reboot,
             extra_args=extra_args,
+            incoming=incoming,
         )
         self.timeline.event("power on", f"boot {number}")
         for path, name in zip((first, second), logs, strict=True):
@@ -531,6 +619,32 @@ class Machine(Closing):
         """The shell on the machine's console, for where there is no network."""
         return Prompt(self.domain.sockets[self._console])
 
+    @property
+    def console(self) -> socket.socket:
+        """The machine's fourth serial port, where its shell is."""
+        return self.domain.sockets[self._console]
+
+    @property
+    def shell(self) -> ssh.Shell:
+        """The connection to the userland of the normal kernel.
+
+        Raises:
+            StateError: It does not run.
+        """
+        if self.state is not State.RUNNING or self._shell is None:
+            raise StateError(f"the machine is {self.state}: there is no connection to it")
+        return self._shell
+
+    def has_news(self) -> bool:
+        """Look after the machine; whether it said something that nobody took yet.
+
+        Raises:
+            KernelCrashError: A kernel crashed.
+            LostVMError: QEMU is gone.
+        """
+        self._check_alive()
+        return self._status is not None and self._status.waiting
+
     def disk_name(self) -> str:
         """The name of the image's disk in the guests."""
         return "/dev/sda" if self.config.disk_bus == "sata" else "/dev/vda"
@@ -556,11 +670,15 @@ class Machine(Closing):
         self._shell.close()
         self._shell = None
 
-    def hibernate(self, *, append: str = "") -> dict[str, Any]:
+    def hibernate(
+        self, *, append: str = "", visit: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
         """Hibernate through KSPAWN, until the power is off.
 
         Args:
             append: More of the hibernating kernel's command line.
+            visit: Called when the shell of the hibernating kernel waits for
+                commands, before it saves anything.
 
         Returns:
             The status line of the save: sizes and times.
@@ -573,7 +691,7 @@ class Machine(Closing):
         refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.HIBERNATED):
             try:
-                saved = self._jump_and_save(append)
+                saved = self._jump_and_save(append, visit)
             except RefusedError as exc:
                 refused = exc
             else:
@@ -585,8 +703,10 @@ class Machine(Closing):
         self._image_key = self._host_key
         return saved
 
-    def _jump_and_save(self, append: str) -> dict[str, Any]:
-        self._jump(append)
+    def _jump_and_save(self, append: str, visit: Callable[[], None] | None) -> dict[str, Any]:
+        self._jump(f"{_SHELL} {append}" if visit else append)
+        if visit:
+            self._visited("hibernating", visit)
         with self.timeline.phase("save", boot=self.boot_number, kernel="hibernating"):
             return self.wait_status(
                 "hibernating",
@@ -595,6 +715,11 @@ class Machine(Closing):
                     "save", "the image", memory=self.config.memory_bytes
                 ),
             )
+
+    def _visited(self, role: str, visit: Callable[[], None]) -> None:
+        deadline = self.timeouts.deadline("boot", f"the shell of the {role} kernel")
+        self.wait_status(role, "shell", deadline=deadline)
+        visit()
 
     def _jump(self, append: str) -> None:
         self._spawn(append)
@@ -659,13 +784,21 @@ class Machine(Closing):
         self.jump_command = str(back["command"])
         return back
 
-    def resume(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
+    def resume(
+        self,
+        *,
+        append: str = "",
+        scribble: bool = True,
+        visit: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
         """Boot the resuming kernel in 0-16 MiB, until the normal kernel is back.
 
         Args:
             append: More of the resuming kernel's command line.
             scribble: Fill RAM above 16 MiB with a pattern first: that of a new
                 QEMU is all zero, and hides what a restore forgets.
+            visit: Called when the shell of the resuming kernel waits for
+                commands, before it restores anything.
 
         Returns:
             The normal kernel's status line: the command it jumped with, and
@@ -680,7 +813,9 @@ class Machine(Closing):
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             words = f"{RESTRICTED} kspawn.role=resuming kspawn.scribble={scribble:d} {append}"
-            self._boot_resuming(words)
+            self._boot_resuming(f"{words} {_SHELL}" if visit else words)
+            if visit:
+                self._visited("resuming", visit)
             try:
                 self._wait_restored()
             except RefusedError as exc:
@@ -970,7 +1105,8 @@ class Machine(Closing):
         """Start the resuming kernel in 0-16 MiB by a plain kexec."""
         assert self._shell is not None
         with self.timeline.phase("load", boot=self.boot_number, kernel="loader"):
-            cmdline = f"{_SPAWNED_CONSOLE} panic=-1 kspawn.disk={self.disk_name()} {words}".strip()
+            role = f"{_SPAWNED_CONSOLE} {self._panic} kspawn.disk={self.disk_name()}"
+            cmdline = f"{role} {words}".strip()
             # -c: kexec_load(2), for kexec_file_load(2) takes no --mem-max.
             self._shell.run(
                 "kexec -c -l --mem-min=0x1000 --mem-max=0xffffff "

@@ -213,6 +213,23 @@ class Shell:
         """
         self.run(f"cat > {path} && chmod {mode} {path}", deadline, stdin=data).check()
 
+    def session(self, *, seconds: float) -> paramiko.Channel:
+        """A channel of the connection, for what goes on longer than a command.
+
+        Args:
+            seconds: How long to wait for it.
+
+        Raises:
+            HarnessError: The connection is closed or broke.
+        """
+        transport = self._client.get_transport() if self._client else None
+        if transport is None:
+            raise HarnessError("the SSH connection to the guest is closed")
+        try:
+            return transport.open_session(timeout=seconds)
+        except (OSError, EOFError, paramiko.SSHException) as exc:
+            raise HarnessError(f"the SSH connection to the guest broke: {exc!r}") from exc
+
     def close(self) -> None:
         """Close the connection; the guest may be long gone."""
         if self._client is not None:

@@ -500,6 +500,7 @@ struct boot_options {
 	char role[16];
 	char disk[64];
 	char fault[16];
+	bool shell;
 	u64 handoff;
 	u64 entry;
 	bool scribble;
@@ -515,6 +516,8 @@ static void parse_option(struct boot_options *o, const char *key,
 		snprintf(o->role, sizeof(o->role), "%s", value);
 	else if (!strcmp(key, "kspawn.disk"))
 		snprintf(o->disk, sizeof(o->disk), "%s", value);
+	else if (!strcmp(key, "kspawn.shell"))
+		o->shell = !strcmp(value, "1");
 	else if (!strcmp(key, "kspawn.fault"))
 		snprintf(o->fault, sizeof(o->fault), "%s", value);
 	else if (!strcmp(key, "kspawn.handoff"))
@@ -793,6 +796,8 @@ void spawned_init(void)
 
 	if (!mounts() && !status_open("/dev/ttyS1", true) && !parse_cmdline(&o)) {
 		report_init(&o);
+		if (o.shell)
+			spawned_shell(o.role, o.entry);
 		if (!strcmp(o.fault, "panic"))
 			exit(1);
 		if (!strcmp(o.fault, "hang"))

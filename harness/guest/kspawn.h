@@ -213,6 +213,9 @@ struct grown {
 int memory_grow(struct grown *grown);
 int memory_fill(u64 bytes);
 
+/* Serves commands on a port of its own, until one says to go on. */
+void spawned_shell(const char *role, u64 entry);
+
 void spawned_init(void) __attribute__((noreturn));
 int cmd_spawn(int argc, char **argv);
 int cmd_payload(int argc, char **argv);

@@ -209,15 +209,17 @@ def test_all_that_is_missing_is_named() -> None:
     assert message.endswith("(do this)")
 
 
-def test_the_kernels_in_the_cache_have_what_a_run_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_config_of_a_real_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KSPAWN_HOME")
-    kernels = cache.entries("kernels")
+    kernels = [
+        folder
+        for folder in cache.entries("kernels")
+        if "CONFIG_IKCONFIG=y\n" in (folder / "config").read_text()
+    ]
     if not kernels:
         pytest.skip("no kernel in the cache: `./kspawn build` makes some")
-    for folder in kernels[:4]:
+    for folder in kernels[:2]:
         config = parse_config((folder / "config").read_text())
-        role = "spawned" if config.get("INITRAMFS_SOURCE") else "normal"
-        needs.check(config, "spawned" if role == "spawned" else "normal", label=folder.name)
         assert parse_config(bzimage.read_config(folder / "bzImage")) == config
 
 

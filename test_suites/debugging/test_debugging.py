@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a failed run leaves: does a debugger find in it what was there?"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import debug, keep
+from harness.cycle import Cycle
+from harness.errors import KernelCrashError
+from harness.lab import Lab
+from harness.machine import Machine
+from harness.result import Verdict
+from harness.specs import ROOT
+from harness.timeline import Timeline
+from harness.witness import Witness
+
+pytestmark = pytest.mark.vm
+
+LIMIT = 1 << 30
+# What comes and goes by itself between two looks.
+_TRANSIENT = re.compile(r"kworker/|dropbear|sh$|ps$|kspawn$")
+
+
+def seen_by_ps(machine: Machine) -> dict[int, str]:
+    """The tasks, as the kernel's own /proc has them."""
+    out = machine.run("for p in /proc/[0-9]*; do echo ${p#/proc/} $(cat $p/comm); done").check()
+    pairs = (line.split(" ", 1) for line in out.splitlines() if " " in line)
+    # /proc has the whole name of a kernel thread, its task the first 15 bytes.
+    return {int(pid): name[:15] for pid, name in pairs}
+
+
+def lasting(tasks: dict[int, str]) -> dict[int, str]:
+    return {pid: name for pid, name in tasks.items() if not _TRANSIENT.search(name)}
+
+
+def seen_by_drgn(run: Path, *, image: bool = False) -> dict[int, str]:
+    """The tasks, as drgn has them, through the command line."""
+    command = [sys.executable, "-m", "harness", "drgn", str(run), "--tasks"]
+    command += ["--image"] if image else []
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (line.split(maxsplit=2) for line in done.stdout.splitlines())
+    return {int(pid): name for pid, _, name in lines}
+
+
+@pytest.mark.ci
+def test_memory_and_image_open_in_drgn(
+    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
+) -> None:
+    """A check fails after the resume: the running kernel and its image are kept."""
+    before: dict[int, str] = {}
+
+    def damage(cycle: Cycle) -> None:
+        before.update(seen_by_ps(cycle.machine))
+        cycle.machine.keep_bytes = LIMIT
+        cycle.witness.damage("pipe")
+
+    result = Cycle(lab=lab, folder=folder, timeline=new_timeline(), mutate_running=damage).run()
+    assert result.verdict is Verdict.FAILED
+    assert any(event.name == "memory kept" for event in result.events)
+    wanted = lasting(before)
+    assert len(wanted) > 15
+    for image in (False, True):
+        found = seen_by_drgn(folder, image=image)
+        assert {pid: found.get(pid) for pid in wanted} == wanted
+
+
+def test_memory_while_a_spawned_kernel_runs(lab: Lab, folder: Path) -> None:
+    """The first 16 MiB are elsewhere then, and are put back."""
+    with lab.machine(folder) as machine:
+        machine.keep_bytes = LIMIT
+        machine.boot()
+        Witness.start(machine)
+        wanted = lasting(seen_by_ps(machine))
+        release = machine.run("uname -r").check().strip()
+        with pytest.raises(KernelCrashError):
+            machine.hibernate(append="kspawn.fault=panic")
+    found = seen_by_drgn(folder)
+    assert {pid: found.get(pid) for pid in wanted} == wanted
+    kept = keep.load(folder)
+    assert kept.state == "hibernating"
+    assert "Attempted to kill init" in kept.reason
+    kernel = kept.kernel("normal")
+    program = debug.open_core(debug.core_of(kept), kernel)
+    assert program["init_uts_ns"].name.release.string_().decode() == release
+    trace = str(program.stack_trace(1))
+    assert "__schedule" in trace
+
+
+def test_memory_above_the_limit_is_not_kept(lab: Lab, folder: Path) -> None:
+    with lab.machine(folder) as machine:
+        machine.keep_bytes = 1 << 20
+        machine.boot()
+        with pytest.raises(KernelCrashError):
+            machine.hibernate(append="kspawn.fault=panic")
+    stored = json.loads((folder / "kept" / "kept.json").read_text())
+    assert stored["memory"] is None
+    assert "above the limit of 1 MiB" in stored["not_kept"]
+    assert not list(folder.glob("kept/memory*"))
+
+
+def test_nothing_is_kept_unless_asked_for(lab: Lab, folder: Path) -> None:
+    with lab.machine(folder) as machine:
+        machine.boot()
+        with pytest.raises(KernelCrashError):
+            machine.hibernate(append="kspawn.fault=panic")
+    assert not (folder / "kept").exists()
+
+
+def kspawn_shell(folder: Path, lab: Lab, role: str, script: str, *more: str) -> tuple[str, str]:
+    """`./kspawn shell` with a script in a pipe."""
+    options = lab.options
+    command = [sys.executable, "-m", "harness", "shell", "--role", role, *more]
+    command += [f"--kernel={options.kernel}", f"--vm-config={options.vm_config}"]
+    command += [f"--accel={options.accel}", f"--results={folder}", *options.own.arguments()]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.ci
+def test_a_shell_in_the_normal_kernel(lab: Lab, folder: Path) -> None:
+    out, _ = kspawn_shell(folder, lab, "normal", "uname -r; echo $((6 * 7))\n")
+    assert out.splitlines() == [lab.kernels.normal.release, "42"]
+
+
+@pytest.mark.parametrize("role", ["hibernating", "resuming"])
+def test_a_shell_in_a_spawned_kernel(lab: Lab, folder: Path, role: str) -> None:
+    script = "cat /proc/cmdline\nps\nmem 0x1000000 32\nls /dev\n"
+    out, _ = kspawn_shell(folder, lab, role, script)
+    assert f"kspawn.role={role}" in out
+    assert "1 (init) R" in out
+    assert re.search(r"000001000000  ([0-9a-f]{2} ){16} ", out)
+    assert "vda" in out
+    # It went on: the image was saved, and restored.
+    (status,) = folder.glob("*/1-status.log")
+    assert '"saved"' in status.read_text()
+
+
+def test_gdb_attaches_with_symbols(lab: Lab, folder: Path) -> None:
+    with lab.machine(folder) as machine:
+        from harness import shell  # noqa: PLC0415  (imports the command line)
+
+        machine.boot()
+        line = shell.gdb_line(machine, lab.kernels.normal)
+        command = ["sh", "-c", f"{line} -batch -ex 'info symbol $pc' -ex 'p init_task.comm'"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if "gdb: not found" in done.stderr:
+        pytest.skip("gdb is not installed")
+    assert "in section .text" in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Cores made of what was kept: pages at their place, VMCOREINFO found, registers in order."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import NoteSegment
+
+from harness import keep, vmcore
+from harness.errors import HarnessError, UsageError
+from harness.vmcore import PAGE, Core, Piece
+
+MIB = 1 << 20
+SIZE = 24 * MIB
+INFO = (
+    b"OSRELEASE=6.12.1\nSYMBOL(swapper_pg_dir)=ffffffff81c0a000\nNUMBER(phys_base)=4194304\n"
+    b"NUMBER(pgtable_l5_enabled)=0\nKERNELOFFSET=200000\n"
+)
+DIRECT = 0xFFFF888000000000
+# At physical 20 MiB, where phys_base says that symbols are.
+IMAGE = 0xFFFFFFFF80000000 + 20 * MIB - 4194304
+MAP = f"{IMAGE:016x} B kexec_image\n{IMAGE + 8:016x} D page_offset_base\n"
+REGISTERS = """\
+CPU#0
+RAX=00000000000000aa RBX=0000000000000001 RCX=0000000000000000 RDX=00000000000bdbd6
+RSI=00000007732bf6bb RDI=000000000022cbe3 RBP=ff110000003cfec8 RSP=ff110000003cfe58
+R8 =0000000000000008 R9 =ff110000003cfe08 R10=ffffffff8083eaa0 R11=ff110000003cfde8
+R12=0000000000000000 R13=00000000000000c8 R14=0000000000000027 R15=0000000000000015
+RIP=ffffffff803c22fe RFL=00000287 [--S--PC] CPL=0 II=0 A20=1 SMM=0 HLT=0
+CS =0010 0000000000000000 ffffffff 00af9b00 DPL=0 CS64 [-RA]
+SS =0018 0000000000000000 ffffffff 00cf9300 DPL=0 DS   [-WA]
+GS =0000 ff1100001f000000 00000000 00000000
+
+CPU#1
+RAX=00000000000000bb RIP=ffffffff80000000
+"""
+
+
+def content(phys: int) -> bytes:
+    """What the normal kernel has in a page."""
+    return struct.pack("<Q", phys) * (PAGE // 8)
+
+
+def memory(*, exchanged: bool) -> bytearray:
+    """24 MiB of a machine; the first MiB of the normal kernel is at 17 MiB, or at its place."""
+    data = bytearray(SIZE)
+    for page in range(0, SIZE, PAGE):
+        data[page : page + PAGE] = content(page)
+    note = struct.pack("<III", 11, len(INFO), 0) + b"VMCOREINFO\0\0" + INFO
+    data[19 * MIB : 19 * MIB + len(note)] = note
+    kimage, tail = 18 * MIB, 18 * MIB + PAGE
+    struct.pack_into("<QQ", data, 20 * MIB, DIRECT + kimage, DIRECT)
+    # The head leads to a page; this one to another, by its last word.
+    entries = [0x1000 | 1]
+    for number in range(1, 256):
+        page, at = number * PAGE, 17 * MIB + (number * 7 % 256) * PAGE
+        entries.append(at | 8)
+        if exchanged:
+            data[at : at + PAGE] = content(page)
+            data[page : page + PAGE] = b"\xee" * PAGE
+    entries.append(4)
+    struct.pack_into("<Q", data, kimage, tail | 2)
+    first = entries[:100]
+    struct.pack_into(f"<{len(first)}Q", data, tail, *first)
+    struct.pack_into("<Q", data, tail + 8 * len(first), (tail + PAGE) | 2)
+    rest = entries[100:]
+    struct.pack_into(f"<{len(rest)}Q", data, tail + PAGE, *rest)
+    return data
+
+
+@pytest.fixture
+def symbols(tmp_path: Path) -> Path:
+    path = tmp_path / "System.map"
+    path.write_text(MAP)
+    return path
+
+
+def core(tmp_path: Path, data: bytes | bytearray) -> Core:
+    raw = tmp_path / "raw"
+    raw.write_bytes(data)
+    pieces = [Piece(0, 2 * MIB, 0), Piece(2 * MIB, len(data) - 2 * MIB, 2 * MIB)]
+    return Core(raw, pieces)
+
+
+def loads(path: Path) -> dict[int, bytes]:
+    with path.open("rb") as file:
+        return {
+            segment["p_paddr"]: segment.data() for segment in ELFFile(file).iter_segments("PT_LOAD")
+        }
+
+
+def test_vmcoreinfo_is_found_in_memory(tmp_path: Path) -> None:
+    found = core(tmp_path, memory(exchanged=False))
+    assert found.vmcoreinfo == INFO
+    assert found.info("NUMBER(phys_base)") == 4194304
+    assert found.info("SYMBOL(swapper_pg_dir)") == 0xFFFFFFFF81C0A000
+    assert found.info("KERNELOFFSET") == 0x200000
+    assert found.info("SYMBOL(nosuch)", 7) == 7
+
+
+def test_half_a_note_is_passed_over(tmp_path: Path) -> None:
+    data = memory(exchanged=False)
+    torn = struct.pack("<III", 11, 64, 0) + b"VMCOREINFO\0\0OSRELEASE=5.4\n"
+    data[MIB : MIB + len(torn)] = torn
+    assert core(tmp_path, data).vmcoreinfo == INFO
+    data[19 * MIB : 20 * MIB] = bytes(MIB)
+    assert core(tmp_path, data).vmcoreinfo == b""
+
+
+def test_exchanged_pages_are_put_back(tmp_path: Path, symbols: Path) -> None:
+    found = core(tmp_path, memory(exchanged=True))
+    pages = vmcore.exchanged_pages(found, symbols)
+    assert len(pages) == 255
+    assert sorted(pages) == [number * PAGE for number in range(1, 256)]
+    target = tmp_path / "core"
+    vmcore.write(found, target, pages=pages)
+    got = loads(target)
+    for number in range(1, 256):
+        phys = number * PAGE
+        start = max(at for at in got if at <= phys)
+        assert got[start][phys - start : phys - start + PAGE] == content(phys)
+    # Page 0 was not exchanged, so nobody knows it; from 16 MiB on all is there.
+    assert min(got) == PAGE
+    assert got[16 * MIB][:PAGE] == content(16 * MIB)
+    assert sum(len(data) for data in got.values()) == 255 * PAGE + SIZE - 16 * MIB
+
+
+def test_without_the_exchange_memory_stays_as_it_is(tmp_path: Path) -> None:
+    data = memory(exchanged=False)
+    target = tmp_path / "core"
+    vmcore.write(core(tmp_path, data), target)
+    assert b"".join(loads(target).values()) == bytes(data)
+    again = Core.of(target)
+    assert again.vmcoreinfo == INFO
+    with target.open("rb") as file:
+        (segment,) = ELFFile(file).iter_segments("PT_NOTE")
+        assert isinstance(segment, NoteSegment)
+        (note,) = segment.iter_notes()
+    assert note["n_name"] == "VMCOREINFO"
+
+
+@pytest.mark.parametrize(
+    ("at", "word", "message"),
+    [
+        (20 * MIB, 0, "has no image loaded"),
+        (18 * MIB, 0, "makes no sense"),
+        (18 * MIB, (30 * MIB) | 2, "does not have the memory"),
+    ],
+)
+def test_a_list_that_makes_no_sense(
+    tmp_path: Path, symbols: Path, at: int, word: int, message: str
+) -> None:
+    data = memory(exchanged=True)
+    struct.pack_into("<Q", data, at, word)
+    with pytest.raises(HarnessError, match=message):
+        vmcore.exchanged_pages(core(tmp_path, data), symbols)
+
+
+def test_zero_pages_become_holes(tmp_path: Path) -> None:
+    data = memory(exchanged=False)
+    data[4 * MIB : 16 * MIB] = bytes(12 * MIB)
+    target = tmp_path / "core"
+    vmcore.write(core(tmp_path, data), target)
+    assert target.stat().st_size > SIZE
+    assert target.stat().st_blocks * 512 <= SIZE - 11 * MIB
+    assert b"".join(loads(target).values()) == bytes(data)
+
+
+def test_registers_become_notes(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.write_bytes(bytes(PAGE))
+    target = tmp_path / "core"
+    vmcore.write(Core(raw, [Piece(0, PAGE, 0)], vmcore.prstatus(REGISTERS)), target)
+    with target.open("rb") as file:
+        (segment,) = ELFFile(file).iter_segments("PT_NOTE")
+        assert isinstance(segment, NoteSegment)
+        notes = [(note["n_name"], note["n_type"]) for note in segment.iter_notes()]
+        data = segment.data()
+    assert notes == [("CORE", "NT_PRSTATUS")] * 2
+    first = struct.unpack_from("<27Q", data, 12 + 8 + 112)
+    # struct user_regs_struct of arch/x86/include/asm/user_64.h
+    assert first[0] == 0x15
+    assert first[4] == 0xFF110000003CFEC8
+    assert first[10] == 0xAA
+    assert first[16] == 0xFFFFFFFF803C22FE
+    assert first[17] == 0x10
+    assert first[18] == 0x287
+    assert first[19] == 0xFF110000003CFE58
+    assert first[22] == 0xFF1100001F000000
+
+
+@pytest.mark.parametrize("data", [b"", b"\x7fELF", bytes(5000)])
+def test_a_file_that_is_no_core(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(UsageError, match="is no core"):
+        Core.of(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("512MiB", 512 * MIB), ("1 GiB", 1 << 30), ("4096", 4096)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert keep.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "1G", "-1", "1.5GiB", "all"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match="is no size"):
+        keep.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "machine", "expected"),
+    [
+        (512 * MIB, "pc", [(0, 512 * MIB)]),
+        (3 << 30, "pc", [(0, 3 << 30)]),
+        (4 << 30, "pc", [(0, 3 << 30), (4 << 30, 1 << 30)]),
+        (2 << 30, "q35", [(0, 2 << 30)]),
+        (3 << 30, "q35", [(0, 2 << 30), (4 << 30, 1 << 30)]),
+    ],
+)
+def test_where_memory_is(size: int, machine: str, expected: list[tuple[int, int]]) -> None:
+    assert keep.ram_ranges(size, machine) == expected
+
+
+def test_a_run_that_kept_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no run"):
+        keep.load(tmp_path / "nosuch")
+    with pytest.raises(UsageError, match=r"kept no memory: it passed.*--keep-memory"):
+        keep.load(tmp_path)
+    kept = keep.Kept(state="running", reason="x", not_kept="too large")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "kept.json").write_text(kept.model_dump_json())
+    with pytest.raises(Exception, match="neither memory nor an image: too large"):
+        keep.load(tmp_path)
+
+
+def test_an_image_that_was_used_is_one_again(tmp_path: Path) -> None:
+    disk, target = tmp_path / "disk", tmp_path / "image"
+    disk.write_bytes(b"USED" + bytes(PAGE))
+    assert keep.keep_image(disk, target)
+    assert target.read_bytes() == b"\x7fELF" + bytes(PAGE)
+    disk.write_bytes(bytes(PAGE))
+    assert not keep.keep_image(disk, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
