@@ -143,7 +143,7 @@ class Cluster(Closing):
 
     def _drain(self, plan: Plan, board: Board, orders: Sequence[Order]) -> None:
         waiting: dict[str, Order] = {}
-        queue = as_completed(with_results=False)
+        queue = as_completed(loop=self.client.loop)
         for order in orders:
             if problem := self._impossible(order):
                 self._note(plan, board, order, _broken(order, problem, ExitCode.PREREQUISITE))

@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 120.0
+SECONDS = 200.0
 # What a worker that builds needs, and others do not.
 SEEDS = ("sources", "packages", "trees", "kernels", "guest", "userland", "modules", "ccache")
 
@@ -137,19 +137,18 @@ class Running:
 
 
 def seed(home: Path) -> None:
-    """A cache with all that a build needs, linked to ours."""
+    """A cache with all that a build needs: ours."""
     home.mkdir(parents=True)
     for kind in SEEDS:
-        if (cache.home() / kind).is_dir():
-            subprocess.run(["cp", "-al", str(cache.home() / kind), str(home / kind)], check=True)
+        (cache.home() / kind).mkdir(exist_ok=True)
+        (home / kind).symlink_to(cache.home() / kind)
 
 
 @pytest.fixture
 def cluster(lab: Lab, tmp_path: Path) -> Iterator[Running]:
     """A scheduler and three workers; the lab before it has the kernels built."""
     net = Net(tag=f"{os.getpid() % 0xFFFF:04x}")
-    # On the file system of our cache, where it can be linked.
-    homes = {name: cache.home() / "jobs" / f"test-{os.getpid()}-{name}" for name in WORKERS}
+    homes = {name: tmp_path / name for name in WORKERS}
     try:
         net.open()
         address = f"tcp://{net.join('s')}:8786"
@@ -166,8 +165,6 @@ def cluster(lab: Lab, tmp_path: Path) -> Iterator[Running]:
         yield Running(net, address, homes)
     finally:
         net.close()
-        for home in homes.values():
-            subprocess.run(["rm", "-rf", str(home)], check=True)
 
 
 WORKERS: dict[str, list[str]] = {"w1": ["--build"], "w2": [], "w3": []}
@@ -212,7 +209,7 @@ def test_a_worker_is_killed(cluster: Running, tmp_path: Path) -> None:
         accel="tcg",
     )
     codes: list[int] = []
-    night = threading.Thread(target=lambda: codes.append(run(request)))
+    night = threading.Thread(target=lambda: codes.append(run(request)), daemon=True)
     night.start()
     on_second = f"{cluster.homes['w2']}"
     wait_until(lambda: any(line[1] == on_second for line in lines(ran)), "job on the worker w2")
