@@ -293,7 +293,7 @@ class Mirror:
         """
         if role == "spawned" and init is None:
             raise UsageError(f"the spawned kernel of {self.name} needs an init to embed")
-        build = f"build-{role}"
+        build = _build_folder(role, fragments, config)
         self.configure(role, fragments=fragments, config=config, progress=progress)
         with tempfile.TemporaryDirectory(dir=self.root, prefix="collect-") as name:
             made = Path(name)
@@ -343,7 +343,8 @@ class Mirror:
         Raises:
             BuildError: An option did not take.
         """
-        objects = self.source / f"build-{role}"
+        build = _build_folder(role, fragments, config)
+        objects = self.source / build
         own = [] if config is not None and role == "normal" else self.spec.fragments(role)
         text = "".join(_read(path).rstrip("\n") + "\n" for path in (*own, *fragments))
         if not self.patched:
@@ -358,7 +359,7 @@ class Mirror:
         stamp.unlink(missing_ok=True)
         progress(0, 0, f"{self.name} {role}: configuring")
         label = f"{self.name} {role}"
-        options = kbuild.configure(self.source, f"build-{role}", text, base=base, label=label)
+        options = kbuild.configure(self.source, build, text, base=base, label=label)
         stamp.write_text(key)
         return options
 
@@ -383,6 +384,16 @@ class Mirror:
         ]
         for path in own[_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _build_folder(role: Role, fragments: Sequence[Path], config: Path | None) -> str:
+    """Where a build has its objects: other files of options, other objects.
+
+    By their names: an edit of one of them is an incremental build.
+    """
+    files = [*fragments, *([config] if config is not None else [])]
+    names = (re.sub(r"[^A-Za-z0-9._-]", "-", path.name) for path in files)
+    return "-".join(("build", role, *names))
 
 
 # --- Files ----------------------------------------------------------------------

@@ -377,3 +377,14 @@ def test_a_build_is_configured_when_what_it_is_made_from_changed(
     assert count() == 2
     (tmp_path / "config").write_text("CONFIG_X=y\nCONFIG_Y=y\n")
     assert count() == 3
+
+
+def test_other_fragments_have_other_objects(
+    tmp_path: Path, build: Callable[..., BuiltKernel]
+) -> None:
+    fragment = tmp_path / "my fragment"
+    fragment.write_text("")
+    plain, other = build(), build(fragments=[fragment])
+    assert other.objects != plain.objects
+    assert other.build == "build-normal-my-fragment-config"
+    assert len((build().objects / "configured").read_text().split()) == 1
