@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import baselines, report, verdict, witness
+from harness import baselines, needs, report, verdict, witness
 from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError, RefusedError
 from harness.image import Image, ImageError
 from harness.lab import Lab
@@ -22,8 +22,9 @@ from harness.verdict import Seen
 from harness.witness import Witness
 
 # The ways back.
-RESUMES: Mapping[str, Callable[[Machine], dict[str, Any]]] = {
+RESUMES: Mapping[str, Callable[..., dict[str, Any]]] = {
     "restricted": Machine.resume,
+    "in-place": Machine.resume_in_place,
     "conservative": Machine.resume_conservative,
     "snapshot": Machine.resume_snapshot,
 }
@@ -51,6 +52,7 @@ class Cycle:
         disk_bytes: Size of the disk for the image.
         append: More of the normal kernel's command line.
         hibernating_append: More of the hibernating kernel's command line.
+        resuming_append: More of that of the kernel which brings it back.
         timeouts: Other deadlines than those of the lab.
         expected: Patterns of splats that do not fail the run.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
@@ -67,6 +69,7 @@ class Cycle:
     disk_bytes: int | None = None
     append: str = ""
     hibernating_append: str = ""
+    resuming_append: str = ""
     timeouts: Timeouts | None = None
     expected: tuple[str, ...] = ()
     fill: int | None = None
@@ -120,6 +123,8 @@ class Cycle:
         return self.result
 
     def _run(self) -> None:
+        spawned = self.lab.kernels.spawned
+        needs.check_way(spawned.config, self.resume_path, label=f"{spawned.name} spawned")
         self.machine.boot(append=self.append)
         with self.timeline.phase("witness", boot=1, kernel="normal"):
             self._start_witness()
@@ -136,7 +141,8 @@ class Cycle:
             self._inspect()
             if self.mutate_image:
                 self.mutate_image(self)
-            self.seen.back = RESUMES[self.resume_path](self.machine)
+            resume = RESUMES[self.resume_path]
+            self.seen.back = resume(self.machine, append=self.resuming_append)
         with self.timeline.phase("check", boot=self.machine.boot_number, kernel="normal"):
             # /proc first: a check of the witness may well move something.
             checks = witness.compare(
@@ -279,6 +285,10 @@ def memory_map(machine: Machine, image: Image | None, saved: Sequence[Range] = (
                     )
                 )
         ranges += [Range(start=start, end=end, what="free") for start, end in image.free_ranges()]
+        restored = [line for line in machine.status_lines if line.get("event") == "restored"]
+        if restored:
+            ranges.append(Range(start=0, end=SPAWNED_END, what="swap_pages"))
+            ranges += _restored(image, str(restored[-1].get("by")))
     return MemoryMap(ram_bytes=ram, ranges=ranges)
 
 
@@ -296,6 +306,17 @@ def _hot_added(machine: Machine) -> list[Range]:
         if first < last:
             found.append(Range(start=first, end=last, what="hot-added"))
     return found
+
+
+def _restored(image: Image, by: str) -> list[Range]:
+    """What the image brought back, neighbours joined."""
+    ranges: list[Range] = []
+    for segment in image.segments:
+        if ranges and ranges[-1].end == segment.phys:
+            ranges[-1].end = segment.phys + segment.size
+        else:
+            ranges.append(Range(start=segment.phys, end=segment.phys + segment.size, what=by))
+    return ranges
 
 
 def _ranges(pairs: list[list[int]], what: str) -> list[Range]:

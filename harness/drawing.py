@@ -22,6 +22,7 @@ TRACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("firmware", ("System RAM", "reserved")),
     ("kernels", ("spawned", "backup", "hot-added")),
     ("image", ("saved", "zero", "free")),
+    ("way back", ("swap_pages", "/dev/mem", "kexec_load", "/dev/snapshot")),
 )
 """Kinds of ranges that exclude each other share a track of the memory map.
 
@@ -37,6 +38,19 @@ KIND_MEANING = {
     "saved": "in the hibernation image, with content",
     "zero": "in the hibernation image, marked as zero",
     "free": "free pages, left out of the image",
+    "swap_pages": "brought back from the backup area by the normal kernel, at the jump back",
+    "/dev/mem": "restored through /dev/mem",
+    "kexec_load": "restored in place, by kexec_load",
+    "/dev/snapshot": "restored through /dev/snapshot",
+}
+
+# Where the name of a kind is no name of a style.
+_STYLES = {
+    "System RAM": "ram",
+    "swap_pages": "swap",
+    "/dev/mem": "devmem",
+    "kexec_load": "inplace",
+    "/dev/snapshot": "snapshot",
 }
 
 
@@ -435,7 +449,7 @@ TRACK_HEIGHT = 20
 
 
 def _css_of(kind: str) -> str:
-    return "ram" if kind == "System RAM" else kind if kind in KIND_MEANING else "unknown"
+    return _STYLES.get(kind, kind if kind in KIND_MEANING else "unknown")
 
 
 def _usable(ranges: Iterable[Range]) -> list[Range]:

@@ -49,6 +49,8 @@ _DISK_EXTRA = 64 << 20
 # 16 MiB, the kernel reserves up to 64 MiB as "RAM buffer", and memory that is
 # hot-added there is refused with EEXIST (arch/x86/kernel/e820.c, ram_alignment).
 RESTRICTED = "memmap=exactmap memmap=635K@4K memmap=15356K@1M"
+# The resuming kernel restores by kexec_load(2), and can do nothing else.
+IN_PLACE = "kspawn.in_place=1 kspawn.dev_mem=0"
 # no_console_suspend: what a kernel says while its devices are suspended is what
 # this bench is for. A panic in a freeze callback would be silent without it.
 NORMAL_CMDLINE = "console=ttyS0,115200 panic=-1 random.trust_cpu=1 no_console_suspend"
@@ -829,6 +831,25 @@ class Machine(Closing):
             self.state = before
             raise refused
         return back
+
+    def resume_in_place(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
+        """Boot the resuming kernel in 0-16 MiB, which restores by kexec_load(2) alone.
+
+        It has no /dev/mem: that is removed before anything else is done.
+
+        Args:
+            append: More of the resuming kernel's command line.
+            scribble: Fill RAM above 16 MiB with a pattern first.
+
+        Returns:
+            The status line of the kernel that is back, as of `resume`.
+
+        Raises:
+            RefusedError: There is no good image, or the kernel has no
+                KEXEC_IN_PLACE; the power is off again.
+            KernelError: A kernel crashed or hung.
+        """
+        return self.resume(append=f"{IN_PLACE} {append}".strip(), scribble=scribble)
 
     def resume_snapshot(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
         """Boot a normal kernel with all its memory, which restores the image itself.

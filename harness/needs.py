@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import PrerequisiteError
@@ -80,11 +80,33 @@ _NEEDS: Mapping[Role, tuple[Need, ...]] = {
     "spawned": (
         *_BOTH,
         Need("DEVMEM", "it saves and restores memory by /dev/mem"),
-        Need("STRICT_DEVMEM", "it saves and restores memory by /dev/mem", "n"),
         Need("RELOCATABLE", "it is loaded below 16 MiB"),
         Need("SMP", "in 16 MiB there is room for one CPU", "n"),
     ),
 }
+
+# What a way back needs of the spawned kernel besides.
+_WAYS: Mapping[str, tuple[Need, ...]] = {
+    "in-place": (
+        Need("KEXEC_IN_PLACE", "kexec_load writes memory where it belongs"),
+        Need("STRICT_DEVMEM", "nothing else is to write it"),
+    ),
+}
+
+
+def check_way(config: Mapping[str, str], resume_path: str, *, label: str) -> None:
+    """Check that the config of a spawned kernel has what a way back needs.
+
+    Args:
+        config: As `kbuild.parse_config` gives it.
+        resume_path: The way back.
+        label: Names the kernel.
+
+    Raises:
+        PrerequisiteError: It has not.
+    """
+    hint = f"its patches and fragments are listed in docs/resume-{resume_path}.md"
+    _check(config, _WAYS.get(resume_path, ()), label=label, hint=hint)
 
 
 def check(config: Mapping[str, str], role: Role, *, label: str, hint: str = "") -> None:
@@ -100,7 +122,11 @@ def check(config: Mapping[str, str], role: Role, *, label: str, hint: str = "") 
         PrerequisiteError: It has not; the first missing option is named with
             its reason, and the others are named.
     """
-    missing = [need for need in _NEEDS[role] if not need.met(config)]
+    _check(config, _NEEDS[role], label=label, hint=hint)
+
+
+def _check(config: Mapping[str, str], needs: Sequence[Need], *, label: str, hint: str) -> None:
+    missing = [need for need in needs if not need.met(config)]
     if not missing:
         return
     others = ", ".join(dict.fromkeys(f"CONFIG_{need.option}" for need in missing[1:]))

@@ -21,6 +21,7 @@ MACHINE_CHECKS = (
     "spawned.boot-ids",
     "spawned.hibernating-memory",
     "spawned.resuming-memory",
+    "restore.way",
     "power.off-in-between",
     "image.whole",
     "image.outside-ram",
@@ -28,6 +29,13 @@ MACHINE_CHECKS = (
     "image.free-pages",
 )
 LOG_CHECK = "log.no-splats"
+# What writes the memory of the normal kernel, on each way back.
+RESTORED_BY = {
+    "restricted": "/dev/mem",
+    "in-place": "kexec_load",
+    "conservative": "/dev/mem",
+    "snapshot": "/dev/snapshot",
+}
 # What the image leaves out, against MemFree as it was right before the jump; or
 # more, as far as the lists of the CPUs go: MemFree does not count what is in
 # them, and they are drained now and then, and when a CPU goes offline.
@@ -132,13 +140,30 @@ def _resuming_memory(
 ) -> Check:
     """The memory of the kernels that bring the image back is that of the way back."""
     name = "spawned.resuming-memory"
-    if resume_path == "restricted":
+    if resume_path in ("restricted", "in-place"):
         return _restricted(name, resuming)
     full, detail = _full_memory(machine, loader, before.release)
     if resume_path == "snapshot":
         return _check(name, full, detail)
     check = _restricted(name, resuming)
     return _check(name, full and check.ok, f"{detail}; {check.detail}")
+
+
+def _restore_way(machine: Machine, resuming: dict[str, Any] | None, resume_path: str) -> Check:
+    """The memory came back by the way that was asked for, and by no other."""
+    name = "restore.way"
+    restored = [line for line in machine.status_lines if line.get("event") == "restored"]
+    if not restored or resuming is None:
+        return _check(name, False, "nothing was restored")
+    by = str(restored[-1].get("by"))
+    ok, detail = by == RESTORED_BY[resume_path], f"by {by}"
+    if resume_path == "in-place":
+        # STRICT_DEVMEM was seen to refuse, and what is left of the device is gone.
+        there = bool(resuming.get("dev_mem_there", 1))
+        ok = ok and resuming.get("dev_mem") == "strict" and not there
+        detail += f", {restored[-1].get('calls')} calls; /dev/mem was {resuming.get('dev_mem')}"
+        detail += " and still there" if there else " and then removed"
+    return _check(name, ok, detail)
 
 
 def kernel_checks(machine: Machine, before: Before) -> list[Check]:
@@ -200,6 +225,7 @@ def machine_checks(
             loader[-1] if loader else None,
             resume_path,
         ),
+        _restore_way(machine, resuming[-1] if resuming else None, resume_path),
         _check(
             "power.off-in-between",
             len(lives) >= 2 and len(set(lives)) == len(lives) and all(pid for pid, _ in lives),

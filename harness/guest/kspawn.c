@@ -25,23 +25,13 @@
 #define REBOOT_CMD_KEXEC	0x45584543
 #define REBOOT_CMD_KSPAWN	0x4e57504b
 
-/* From include/uapi/linux/kexec.h. */
-#define KEXEC_PRESERVE_CONTEXT	0x2
-
-struct kexec_segment {
-	const void *buf;
-	size_t bufsz;
-	u64 mem;
-	size_t memsz;
-};
-
 static long do_reboot(unsigned int cmd)
 {
 	return syscall(SYS_reboot, REBOOT_MAGIC1, REBOOT_MAGIC2, cmd, NULL);
 }
 
-static long do_kexec_load(u64 entry, unsigned long nr,
-			  const struct kexec_segment *segs, unsigned long flags)
+long do_kexec_load(u64 entry, unsigned long nr,
+		   const struct kexec_segment *segs, unsigned long flags)
 {
 	return syscall(SYS_kexec_load, entry, nr, segs, flags);
 }
@@ -83,6 +73,11 @@ int kspawn_jump(const char **command)
 	if (command)
 		*command = used;
 	return err ? fail_errno("no-jump", used) : 0;
+}
+
+bool kexec_jump_refused(void)
+{
+	return do_reboot(REBOOT_CMD_KEXEC) && errno == EINVAL;
 }
 
 /*
@@ -504,6 +499,9 @@ struct boot_options {
 	u64 handoff;
 	u64 entry;
 	bool scribble;
+	bool in_place;		/* restore by kexec_load(2) alone */
+	bool no_dev_mem;	/* remove /dev/mem first */
+	bool probe;		/* ask kexec_load(2) for what it must refuse */
 	u64 grow_mib;		/* without an image: take all memory, use as much */
 	bool plain;		/* jump straight back, save nothing */
 	enum filter filter;
@@ -526,6 +524,12 @@ static void parse_option(struct boot_options *o, const char *key,
 		o->entry = strtoull(value, NULL, 0);
 	else if (!strcmp(key, "kspawn.scribble"))
 		o->scribble = atoi(value);
+	else if (!strcmp(key, "kspawn.in_place"))
+		o->in_place = atoi(value);
+	else if (!strcmp(key, "kspawn.dev_mem"))
+		o->no_dev_mem = !atoi(value);
+	else if (!strcmp(key, "kspawn.probe"))
+		o->probe = atoi(value);
 	else if (!strcmp(key, "kspawn.grow"))
 		o->grow_mib = strtoull(value, NULL, 0);
 	else if (!strcmp(key, "kspawn.plain"))
@@ -584,6 +588,11 @@ static void report_init(const struct boot_options *o)
 	js_begin(&js, o->role, "init");
 	js_kernel(&js);
 	js_num(&js, "entry", o->entry);
+	js_str(&js, "dev_mem", dev_mem_state());
+	/* What is not there is not used, by whatever mistake. */
+	if (o->no_dev_mem && unlink("/dev/mem"))
+		js_str(&js, "dev_mem_error", strerror(errno));
+	js_num(&js, "dev_mem_there", !access("/dev/mem", F_OK));
 	js_emit(&js);
 }
 
@@ -605,15 +614,12 @@ void js_stats(struct json *js, const struct image_stats *stats)
 	js_num(js, "segments", stats->segments);
 }
 
-static void report_image(const char *role, const char *event,
-			 const struct image_stats *stats, u64 started)
+static void js_image(struct json *js, const char *role, const char *event,
+		     const struct image_stats *stats, u64 started)
 {
-	struct json js;
-
-	js_begin(&js, role, event);
-	js_stats(&js, stats);
-	js_num(&js, "took_ms", monotonic_ms() - started);
-	js_emit(&js);
+	js_begin(js, role, event);
+	js_stats(js, stats);
+	js_num(js, "took_ms", monotonic_ms() - started);
 }
 
 static int read_handoff(const struct boot_options *o, struct handoff *ho)
@@ -710,7 +716,8 @@ static int hibernate(const struct boot_options *o, struct handoff *ho)
 	free(skip);
 	if (err)
 		return -1;
-	report_image(o->role, "saved", &stats, started);
+	js_image(&js, o->role, "saved", &stats, started);
+	js_emit(&js);
 	return 0;
 }
 
@@ -770,23 +777,48 @@ static int go_on(const struct boot_options *o)
 	return 0;
 }
 
+static int restore(const struct boot_options *o, u64 *entry)
+{
+	const struct memory_way *way = &dev_mem_way;
+	struct image_stats stats;
+	u64 started = monotonic_ms();
+	struct json js;
+
+	if (o->probe && in_place_probe(o->role))
+		return -1;
+	if (o->in_place)
+		way = in_place_way();
+	if (!way)
+		return -1;
+	js_begin(&js, o->role, "restoring");
+	js_str(&js, "by", way->name);
+	js_emit(&js);
+	if (image_restore(o->disk, way, o->scribble, entry, &stats))
+		return -1;
+	/* With this the image is loaded, or what goes back to it. */
+	if (o->in_place ? in_place_load(*entry) : jump_back_load(*entry))
+		return -1;
+	js_image(&js, o->role, "restored", &stats, started);
+	js_str(&js, "by", way->name);
+	if (o->in_place)
+		js_num(&js, "calls", in_place_calls());
+	js_emit(&js);
+	return 0;
+}
+
 static void run_resuming(const struct boot_options *o)
 {
-	struct image_stats stats;
-	u64 entry, started = monotonic_ms();
+	u64 entry;
 
-	status(o->role, "restoring");
-	if (image_restore(o->disk, o->scribble, &entry, &stats)) {
+	if (restore(o, &entry)) {
 		status_failure(o->role, "refused");
 		if (o->grow_mib && go_on(o))
 			status_failure(o->role, "error");
 		power_off(o);
 		return;
 	}
-	report_image(o->role, "restored", &stats, started);
 	/* An image is given up when nothing but the jump itself can fail. */
-	if (jump_back_load(entry) || image_invalidate(o->disk) ||
-	    jump_back_go())
+	if (image_invalidate(o->disk) || jump_back_go())
 		status_failure(o->role, "error");
 }
 

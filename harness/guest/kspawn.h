@@ -188,13 +188,58 @@ void image_facts(const struct image *image, struct image_facts *facts);
 void image_segment(const struct image *image, u32 index, struct image_segment *seg);
 /* Gives all stored memory to @sink, each piece after its checksum was found right. */
 int image_stored(struct image *image, image_sink *sink, void *context);
+
+/* A way to write the memory of the normal kernel. */
+struct memory_way {
+	const char *name;
+	/* Before the first put(); @entry is where the jump will go. */
+	int (*begin)(void *context, u64 entry);
+	image_sink *put;
+	/* Whole pages, all bytes the same. */
+	int (*fill)(void *context, u64 phys, u64 len, u8 value);
+	/* Writes what put() and fill() may have kept back. */
+	int (*flush)(void *context);
+	void *context;
+};
+
+extern const struct memory_way dev_mem_way;
+
 /* Restores the image on @disk; *entry is where to jump. */
-int image_restore(const char *disk, bool scribble, u64 *entry,
-		  struct image_stats *stats);
+int image_restore(const char *disk, const struct memory_way *way, bool scribble,
+		  u64 *entry, struct image_stats *stats);
 int image_invalidate(const char *disk);
 
+/* From include/uapi/linux/kexec.h; the last two are ours, see kernels/patches. */
+#define KEXEC_ON_CRASH		0x1
+#define KEXEC_PRESERVE_CONTEXT	0x2
+#define KEXEC_IN_PLACE		0x10
+#define KEXEC_MORE		0x20
+#define KEXEC_SEGMENT_MAX	16
+
+struct kexec_segment {
+	const void *buf;
+	size_t bufsz;
+	u64 mem;
+	size_t memsz;
+};
+
+long do_kexec_load(u64 entry, unsigned long nr,
+		   const struct kexec_segment *segs, unsigned long flags);
 int kexec_load_page(u64 mem, const void *page, u64 entry, bool keep_context);
 int kexec_unload(void);
+/* Tries to jump where nothing may be loaded; does not return if something is. */
+bool kexec_jump_refused(void);
+
+/* Restoring in place: kexec_load(2) writes, and loads what is jumped to. */
+const struct memory_way *in_place_way(void);
+/* Loads the page of @entry, which was put: what is left is the jump. */
+int in_place_load(u64 entry);
+u64 in_place_calls(void);
+/* What kexec_load(2) says to segments that it must refuse, and to good ones. */
+int in_place_probe(const char *role);
+
+/* What /dev/mem gives of this kernel's own memory. */
+const char *dev_mem_state(void);
 int kspawn_jump(const char **command);
 u64 meminfo_kb(const char *key);
 /* What kernel this is, and what memory it has. */

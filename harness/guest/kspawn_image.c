@@ -758,8 +758,9 @@ static void fill(void *mem, size_t len, u8 value)
 	}
 }
 
-static int fill_phys(u64 phys, u64 len, u8 value)
+static int fill_phys(void *context, u64 phys, u64 len, u8 value)
 {
+	(void)context;
 	while (len) {
 		size_t n = len;
 		void *to = phys_map(phys, &n);
@@ -872,28 +873,54 @@ static int put_phys(void *context, u64 phys, const void *data, size_t len)
 	return phys_write(phys, data, len);
 }
 
-static int restore_all(struct image *image, bool scribble)
+static int nothing_before(void *context, u64 entry)
+{
+	(void)context;
+	(void)entry;
+	return 0;
+}
+
+static int nothing_kept(void *context)
+{
+	(void)context;
+	return 0;
+}
+
+const struct memory_way dev_mem_way = {
+	.name = "/dev/mem",
+	.begin = nothing_before,
+	.put = put_phys,
+	.fill = fill_phys,
+	.flush = nothing_kept,
+};
+
+static int restore_all(struct image *image, const struct memory_way *way,
+		       bool scribble)
 {
 	const struct ranges *ram = &image->info->ram;
 	struct image_segment seg;
 
+	if (way->begin(way->context, image->info->entry))
+		return -1;
 	for (u32 i = 0; scribble && i < ram->nr; i++)
-		if (fill_phys(ram->r[i].start, ram->r[i].end - ram->r[i].start,
-			      0xa5))
+		if (way->fill(way->context, ram->r[i].start,
+			      ram->r[i].end - ram->r[i].start, 0xa5))
 			return -1;
-	if (image_stored(image, put_phys, NULL))
+	if (image_stored(image, way->put, way->context))
 		return -1;
 	/* RAM that was off is zero by luck only. */
 	for (u32 i = 0; i < image->segments; i++) {
 		image_segment(image, i, &seg);
-		if (fill_phys(seg.phys + seg.stored, seg.size - seg.stored, 0))
+		if (seg.size > seg.stored &&
+		    way->fill(way->context, seg.phys + seg.stored,
+			      seg.size - seg.stored, 0))
 			return -1;
 	}
-	return 0;
+	return way->flush(way->context);
 }
 
-int image_restore(const char *disk, bool scribble, u64 *entry,
-		  struct image_stats *stats)
+int image_restore(const char *disk, const struct memory_way *way, bool scribble,
+		  u64 *entry, struct image_stats *stats)
 {
 	struct image *image = image_open(disk);
 	struct image_facts facts;
@@ -904,7 +931,7 @@ int image_restore(const char *disk, bool scribble, u64 *entry,
 	image_facts(image, &facts);
 	*entry = facts.entry;
 	*stats = facts.stats;
-	err = restore_all(image, scribble);
+	err = restore_all(image, way, scribble);
 	return image_close(image) || err ? -1 : 0;
 }
 

@@ -29,6 +29,30 @@ int phys_open(void)
 	return mem_fd < 0 ? fail_errno("no-dev-mem", "/dev/mem") : 0;
 }
 
+/* Tried and not read from a config: what the running kernel does counts. */
+const char *dev_mem_state(void)
+{
+	const char *state = "open";
+	struct ranges ram;
+	void *page;
+	int fd = open("/dev/mem", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? "absent" : "unreadable";
+	if (read_iomem("System RAM", &ram) || !ram.nr) {
+		state = "unknown";
+	} else {
+		page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd,
+			    ram.r[ram.nr - 1].start);
+		/* STRICT_DEVMEM says EPERM to what is "System RAM". */
+		if (page == MAP_FAILED)
+			state = errno == EPERM ? "strict" : "unreadable";
+		else if (munmap(page, PAGE))
+			state = "unknown";
+	}
+	return close(fd) ? "unknown" : state;
+}
+
 /**
  * phys_map() - make physical memory readable and writable
  * @phys: the address

@@ -429,6 +429,7 @@ static void report_restored(const struct resume *r, u64 started)
 
 	js_begin(&js, ROLE, "restored");
 	js_stats(&js, &r->facts.stats);
+	js_str(&js, "by", "/dev/snapshot");
 	js_num(&js, "pages", r->pages);
 	js_num(&js, "stub_pages", r->stub_pages);
 	js_num(&js, "levels", r->five_levels ? 5 : 4);

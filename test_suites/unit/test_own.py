@@ -180,7 +180,6 @@ def test_each_option_that_is_missing_is_named(line: str) -> None:
     ("old", "new", "expected"),
     [
         ("CONFIG_DEVMEM=y", "", "CONFIG_DEVMEM=y, it saves and restores memory"),
-        ("CONFIG_TTY=y", "CONFIG_TTY=y\nCONFIG_STRICT_DEVMEM=y", "CONFIG_STRICT_DEVMEM=n"),
         ("CONFIG_TTY=y", "CONFIG_TTY=y\nCONFIG_SMP=y", "CONFIG_SMP=n"),
         ("UARTS=4", "UARTS=3", "CONFIG_SERIAL_8250_NR_UARTS of at least 4"),
         ("CONFIG_KEXEC=y", "CONFIG_KEXEC=m", "CONFIG_KEXEC=y"),

@@ -42,6 +42,7 @@ class Recorded:
     image_error: str = ""
     image_boot_id: str = str(READY["boot_id"])
     free_pages: int = 0
+    resume_path: str = "restricted"
 
     config = load_vm_config("default")
 
@@ -78,7 +79,9 @@ class Recorded:
             uptime=20.0,
             lives=1,
         )
-        checks = verdict.machine_checks(cast(Machine, self), before, seen)
+        checks = verdict.machine_checks(
+            cast(Machine, self), before, seen, resume_path=self.resume_path
+        )
         assert [check.name for check in checks] == list(verdict.MACHINE_CHECKS)
         return [check.name for check in checks if not check.ok]
 
@@ -123,6 +126,10 @@ def too_much_memory_resuming(r: Recorded) -> None:
     r.line("resuming", "init")["system_ram"].append([16 << 20, 32 << 20])
 
 
+def restored_otherwise(r: Recorded) -> None:
+    r.line("resuming", "restored")["by"] = "/dev/snapshot"
+
+
 def one_life(r: Recorded) -> None:
     r.lives = [(100, 7), (100, 7)]
 
@@ -157,6 +164,7 @@ def pages_missing(r: Recorded) -> None:
         (no_boot_id, "spawned.boot-ids"),
         (too_much_memory_saving, "spawned.hibernating-memory"),
         (too_much_memory_resuming, "spawned.resuming-memory"),
+        (restored_otherwise, "restore.way"),
         (one_life, "power.off-in-between"),
         (no_power_off, "power.off-in-between"),
         (bad_checksum, "image.whole"),
@@ -170,6 +178,24 @@ def test_mutation_fails_its_check_alone(
 ) -> None:
     mutation(recorded)
     assert recorded.failed() == [name]
+
+
+@pytest.mark.parametrize(
+    ("dev_mem", "there", "by", "failed"),
+    [
+        ("strict", 0, "kexec_load", []),
+        ("open", 0, "kexec_load", ["restore.way"]),
+        ("strict", 1, "kexec_load", ["restore.way"]),
+        ("strict", 0, "/dev/mem", ["restore.way"]),
+    ],
+)
+def test_in_place_is_without_dev_mem(
+    recorded: Recorded, dev_mem: str, there: int, by: str, failed: list[str]
+) -> None:
+    recorded.resume_path = "in-place"
+    recorded.line("resuming", "init").update(dev_mem=dev_mem, dev_mem_there=there)
+    recorded.line("resuming", "restored").update(by=by, calls=200)
+    assert recorded.failed() == failed
 
 
 def test_every_check_was_seen_to_fail() -> None:
