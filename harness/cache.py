@@ -23,8 +23,8 @@ _PART = ".part-"
 # What this project builds and can build again. Other modules keep things of
 # runs that are under way here too: those are theirs to remove.
 KINDS = (
-    *("ccache", "counts", "debug", "guest", "kernels", "logs", "mirrors", "packages", "sources"),
-    *("trees", "userland"),
+    *("bisect", "ccache", "counts", "debug", "guest", "kernels", "logs", "mirrors"),
+    *("packages", "sources", "trees", "userland"),
 )
 
 

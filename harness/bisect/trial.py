@@ -72,8 +72,8 @@ _FORK, _MERGE = 24, 29
 _SIDE = 3
 # What the short history takes, and where it puts a regression.
 _SHORT_EDITS = 6
-_SHORT_AFTER = 4
-_SHORT_PLACES = {1: "does-not-build", 2: "builds-again"}
+_SHORT_AFTER = 5
+_SHORT_PLACES = {3: "does-not-build", 4: "builds-again"}
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,12 @@ def make(repository: Path, *, short: bool = False, notify: cache.Notify = cache.
         PrerequisiteError: The source cannot be had, or it is not the one that
             trial.yaml was written for.
     """
-    if (repository / ".git" / "complete").exists():
-        return repository
     source = debian.source(PACKAGE, notify=notify)
+    here = Path(__file__)
+    key = cache.digest(source.name, str(short), here, here.with_name("trial.yaml"))
+    complete = repository / ".git" / "complete"
+    if complete.exists() and complete.read_text() == key:
+        return repository
     shutil.rmtree(repository, ignore_errors=True)
     repository.mkdir(parents=True)
     notify("making the history for the bisection")
@@ -211,7 +214,7 @@ def make(repository: Path, *, short: bool = False, notify: cache.Notify = cache.
             _history(stream, first.fork(), name, entry, short=short)
     _git(repository, "fast-import", "--quiet", data=b"".join(stream.stream))
     _git(repository, "branch", "-q", "-D", "scratch")
-    (repository / ".git" / "complete").touch()
+    complete.write_text(key)
     return repository
 
 
