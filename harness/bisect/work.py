@@ -20,13 +20,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from harness import cache, guestbuild, kbuild, tree
 from harness.bisect import outcome, recorder
 from harness.bisect.outcome import Report
 from harness.bisect.repository import git
 from harness.bisect.state import Build, Settings
 from harness.errors import BuildError, HarnessError, KspawnError
-from harness.result import Result
+from harness.result import BY_HAND, Result
 from harness.specs import ROOT, load_kernel
 
 # A build that ended for one of these says nothing about its revision.
@@ -308,14 +310,32 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
             return Report(broken=f"the tests did not end within {_RUN_SECONDS} s")
         finally:
             _stop(process)
-    results = [
-        Result.model_validate_json(path.read_text()) for path in sorted(folder.rglob("result.json"))
-    ]
-    report = outcome.merge(_lines(record), results)
+    report = outcome.merge(_lines(record), cycles(folder))
     if report.broken and not record.exists():
         tail = (folder / "pytest.log").read_text(errors="replace").strip().splitlines()
         report.broken = f"{report.broken}: {tail[-1] if tail else 'pytest said nothing'}"
     return report
+
+
+def cycles(folder: Path) -> list[Result]:
+    """The whole cycles of a run; of other tests the recorder says more.
+
+    Args:
+        folder: The folder of the run.
+
+    Raises:
+        HarnessError: One cannot be read.
+    """
+    results = []
+    for path in sorted(folder.rglob("result.json")):
+        try:
+            result = Result.model_validate_json(path.read_text())
+        except ValidationError as exc:
+            where = ".".join(str(part) for part in exc.errors()[0]["loc"])
+            raise HarnessError(f"{path} cannot be read: {where}") from None
+        if result.resume_path != BY_HAND:
+            results.append(result)
+    return results
 
 
 def _lines(record: Path) -> Sequence[dict[str, object]]:

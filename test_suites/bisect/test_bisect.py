@@ -2,7 +2,7 @@
 """Does the bisection find what a kernel was broken by, all by itself?
 
 On a history made from Debian's source, with regressions that are known: one of
-nine commits in CI, and five kinds of regressions in 57 commits otherwise.
+nine commits, and five kinds of regressions in 57 commits otherwise.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ def assert_found(state: State, tree: Path, branch: str) -> None:
         assert len(passed) >= 2
 
 
-@pytest.mark.ci
 def test_short_history(folder: Path, options: lab.Options) -> None:
     """Damage that only the witness sees, among commits of which two do not build."""
     tree = history(short=True)

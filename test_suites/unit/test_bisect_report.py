@@ -31,7 +31,8 @@ from harness.bisect.state import (
 )
 from harness.bisect.work import Done, Task
 from harness.cli import cli
-from harness.errors import BuildError, PrerequisiteError
+from harness.errors import BuildError, HarnessError, PrerequisiteError
+from harness.result import BY_HAND, Result
 
 SCRIPT = """#!/usr/bin/perl
 print "Alice Maintainer <alice\\@example.org> (maintainer:KEXEC)\\n";
@@ -383,3 +384,13 @@ def test_logs_come_back_from_another_machine(tmp_path: Path, tree: Path) -> None
     Path(task.folder).rmdir()
     work.unpack(done)
     assert (Path(task.folder) / "pytest.log").read_text() == "1 passed"
+
+
+def test_only_whole_cycles_are_read(tmp_path: Path) -> None:
+    for name, way in (("cycle", "restricted"), ("test", BY_HAND)):
+        (tmp_path / name).mkdir()
+        Result(run=name, resume_path=way, exit_code=1).save(tmp_path / name / "result.json")
+    assert [result.run for result in work.cycles(tmp_path)] == ["cycle"]
+    (tmp_path / "test" / "result.json").write_text("{}")
+    with pytest.raises(HarnessError, match="cannot be read: run"):
+        work.cycles(tmp_path)
