@@ -70,7 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 _worst = pytest.StashKey[int]()
-_failures = pytest.StashKey[list[str]]()
+FAILURES = pytest.StashKey[list[str]]()
+"""Why a test failed, in a line, for the report of its machine."""
 _folder = pytest.StashKey[Path]()
 # Keys of what the workers of pytest-xdist are given and give back.
 _WORST = "kspawn_worst"
@@ -87,9 +88,12 @@ def pytest_runtest_makereport(
         error = call.excinfo.value
         code = int(error.exit_code) if isinstance(error, KspawnError) else 1
         item.config.stash[_worst] = max(code, item.config.stash.get(_worst, 0))
-        item.stash.setdefault(_failures, []).append(str(error).partition("\n")[0])
+        item.stash.setdefault(FAILURES, []).append(str(error).partition("\n")[0])
         if isinstance(error, KernelError) and error.log_tail:
             report.sections.append(("the end of the kernel's log", error.log_tail))
+    elif call.excinfo is not None and hasattr(report, "wasxfail"):
+        # For the report of its machine: the test may pass, what it shows does not.
+        item.stash.setdefault(FAILURES, []).append(f"expected to fail: {report.wasxfail}")
     return report
 
 
@@ -195,7 +199,7 @@ def machine(
     """A machine, switched off; at the end it leaves a report."""
     with lab.machine(folder, timeline=new_timeline()) as made:
         yield made
-        failures = request.node.stash.get(_failures, [])
+        failures = request.node.stash.get(FAILURES, [])
         cycle.record(lab, made, name=request.node.name, failure=failures[0] if failures else None)
 
 

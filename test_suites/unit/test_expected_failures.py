@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from harness import fixtures
 from harness.known_bugs import expect, has_bug
 from harness.specs import load_kernel
 
@@ -48,3 +51,17 @@ def test_expect(request: pytest.FixtureRequest, kernel: str, reasons: list[str])
     item.own_markers[:] = before
     assert [mark.kwargs["reason"] for mark in added] == reasons
     assert all(mark.kwargs["strict"] for mark in added)
+
+
+@pytest.fixture
+def said(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the report of a machine would say at the end of a test."""
+    yield
+    (failure,) = request.node.stash[fixtures.FAILURES]
+    assert failure == "expected to fail: it has the bug"
+
+
+@pytest.mark.usefixtures("said")
+@pytest.mark.xfail(reason="it has the bug", strict=True)
+def test_expected_failure_is_in_the_report_of_its_machine() -> None:
+    pytest.fail("the bug")
