@@ -64,7 +64,7 @@ def kernel(config: str | None) -> bytes:
     """The unpacked kernel; with its config, as CONFIG_IKCONFIG puts it there."""
     data = b"\x7fELF" + bytes(5000)
     if config is not None:
-        data += b"IKCFG_ST" + gzip.compress(config.encode()) + b"IKCFG_ED"
+        data += b"IKCFG_ST" + gzip.compress(config.encode(), mtime=0) + b"IKCFG_ED"
     return data + bytes(3000)
 
 
