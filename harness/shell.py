@@ -22,7 +22,7 @@ import paramiko
 
 from harness import accel, keep, lab, specs
 from harness.domain import EMBEDDED
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.errors import BuildError, ExitCode, HarnessError, PrerequisiteError, UsageError
 from harness.kbuild import BuiltKernel
 from harness.lab import Lab, Options
 from harness.machine import Machine, State
@@ -63,7 +63,12 @@ def gdb_line(machine: Machine, kernel: BuiltKernel) -> str:
     answer = machine.domain.monitor(f"gdbserver tcp:127.0.0.1:{port}")
     if "aiting for gdb" not in answer:
         raise HarnessError(f"QEMU opens no port for gdb: {answer.strip()}")
-    vmlinux = debuginfo.with_types(kernel)
+    try:
+        vmlinux = debuginfo.with_types(kernel)
+    except (BuildError, PrerequisiteError):
+        # Types are compiled as a module is, which a spawned kernel has not:
+        # then there are its symbols.
+        vmlinux = kernel.vmlinux
     return f"gdb {vmlinux} -ex 'target remote 127.0.0.1:{port}'"
 
 
