@@ -211,7 +211,7 @@ def test_the_command(lab: Lab, folder: Path, tmp_path: Path) -> None:
     broken = written(tmp_path, "bad", BAD)
     matrix = tmp_path / "small.yaml"
     matrix.write_text(MATRIX.format(kernel=lab.options.kernel, broken=broken))
-    command = [sys.executable, "-P", "-m", "harness", "matrix", str(matrix), "--retries", "0"]
+    command = [sys.executable, "-m", "harness", "matrix", str(matrix), "--retries", "0"]
     command += ["--results", str(folder), f"--accel={lab.options.accel}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
