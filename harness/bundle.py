@@ -9,6 +9,7 @@ arrive. A machine that has the entries needs no source and no compiler.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,7 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness import cache, guestbuild, initramfs
-from harness.errors import HarnessError, UsageError
+from harness.errors import BuildError, HarnessError, UsageError
 from harness.kbuild import BuiltKernel
 from harness.machine import Kernels
 
@@ -79,8 +80,10 @@ def pack(kernels: Kernels) -> Bundle:
     folders = [kernels.normal.folder, kernels.spawned.folder, userland]
     folders += [path.parent for path in kernels.guest.values()]
     if kernels.normal.config.get("MODULES"):
-        sources = sorted((guestbuild.GUEST / "modules").glob("*.c"))
-        folders += [kernels.module(source.stem).parent for source in sources]
+        for source in sorted((guestbuild.GUEST / "modules").glob("*.c")):
+            # Not each is for each kernel: what needs one that is not there says so.
+            with contextlib.suppress(BuildError):
+                folders.append(kernels.module(source.stem).parent)
     home = cache.home()
     return Bundle(
         name=kernels.normal.name,
