@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -75,6 +76,7 @@ class DomainSpec:
     disk_bus: str
     serials: Sequence[Serial]
     reboot: bool = False
+    netboot: Path | None = None
     extra_args: Sequence[str] = field(default_factory=tuple)
     incoming: Path | None = None
 
@@ -160,9 +162,17 @@ class Hypervisor(Closing):
             self.connection.domainEventRegisterAny(
                 None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
             )
+            self.connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._rebooted, None
+            )
         except BaseException:
             self._release()
             raise
+
+    def _rebooted(self, _conn: object, domain: libvirt.virDomain, _opaque: object) -> None:
+        known = self._domains.get(domain.name())
+        if known is not None:
+            known.note_reset()
 
     def _lifecycle(
         self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object
@@ -247,6 +257,7 @@ class Domain:
         self._domain: Any = None
         self._stopped = threading.Event()
         self._detail = -1
+        self.resets = 0
         self.sockets: dict[Path, socket.socket] = {}
 
     def start(self, flags: int) -> None:
@@ -286,6 +297,30 @@ class Domain:
         """Told by libvirt that QEMU is gone, and why."""
         self._detail = detail
         self._stopped.set()
+
+    def note_reset(self) -> None:
+        """Told by libvirt that the guest was reset, and goes on."""
+        self.resets += 1
+
+    def log_to(self, port: int, path: Path) -> None:
+        """Have a serial port that is logged go on in another file.
+
+        Args:
+            port: Its number.
+            path: The file.
+
+        Raises:
+            LostVMError: QEMU does not do it.
+        """
+        backend = {"type": "file", "data": {"out": str(path)}}
+        arguments = {"id": f"charserial{port}", "backend": backend}
+        command = json.dumps({"execute": "chardev-change", "arguments": arguments})
+        try:
+            answer = json.loads(libvirt_qemu.qemuMonitorCommand(self._domain, command, 0))
+        except libvirt.libvirtError as exc:
+            raise LostVMError(f"QEMU does not answer: {exc}") from exc
+        if "error" in answer:
+            raise LostVMError(f"QEMU does not log to {path}: {answer['error'].get('desc')}")
 
     @property
     def running(self) -> bool:

@@ -55,6 +55,15 @@ IN_PLACE = "kspawn.in_place=1 kspawn.dev_mem=0"
 # this bench is for. A panic in a freeze callback would be silent without it.
 NORMAL_CMDLINE = "console=ttyS0,115200 panic=-1 random.trust_cpu=1 no_console_suspend"
 _SHELL = "kspawn.shell=1"
+_TFTP = "tftp://10.0.2.2"
+# What the firmware runs: it waits until there is a kernel for it.
+_WAITING = """\
+#!ipxe
+:again
+chain tftp://10.0.2.2/next.ipxe || sleep 1
+goto again
+"""
+_NEXT = "next.ipxe"
 _SPAWNED_CONSOLE = "console=ttyS2,115200"
 
 
@@ -212,6 +221,8 @@ class Machine(Closing):
         self._host_key = ""
         # That of the hibernated kernel, while another one runs.
         self._image_key = ""
+        # Those of this QEMU that were wanted.
+        self._resets = 0
         self.folder.mkdir(parents=True, exist_ok=True)
         tag = domain.new_name()
         self._private = hypervisor.scratch / tag
@@ -305,7 +316,8 @@ class Machine(Closing):
         """What a kernel does after a panic: the memory of one that resets is lost."""
         return "panic=0" if self.keep_bytes else "panic=-1"
 
-    def _power_cut(self) -> None:
+    def _silence(self) -> None:
+        """Close what talks to a kernel that is gone."""
         if self._shell is not None:
             self._shell.close()
             self._shell = None
@@ -316,6 +328,9 @@ class Machine(Closing):
                     pass
             self._status.close()
             self._status = None
+
+    def _power_cut(self) -> None:
+        self._silence()
         if self._domain is not None:
             self._domain.destroy()
             self._domain = None
@@ -347,8 +362,13 @@ class Machine(Closing):
             extra_args=list(extra_args),
             reboot=reboot,
         )
+        if self.config.after == "reset":
+            self._offer(number, kernel=kernel, initrd=initrd, cmdline=cmdline)
+        if self._domain is not None:
+            self._go_on_after_reset(logs)
+            return
         sockets = self._hypervisor.runtime
-        first, second = (self.folder / f"{number}-{name}.log" for name in logs)
+        first, second = self._add_logs(logs)
         status = Serial(
             socket=sockets / f"s{number}-{self._private.name[-4:]}",
         )
@@ -368,13 +388,15 @@ class Machine(Closing):
             disk=self.disk,
             disk_bus=self.config.disk_bus,
             serials=serials,
-            reboot=reboot,
+            reboot=reboot or self.config.after == "reset",
+            netboot=self._netboot if self.config.after == "reset" else None,
             extra_args=extra_args,
             incoming=incoming,
         )
         self.timeline.event("power on", f"boot {number}")
-        for path, name in zip((first, second), logs, strict=True):
-            self.logs.append(KernelLog(path=path, kernel=name.partition("-")[0], boot=number))
+        if self.config.after == "reset":
+            self._release(number)
+        self._resets = 0
         self._domain = self._hypervisor.start(spec)
         self.lives.append((self._domain.pid, self._domain.start_time))
         assert status.socket is not None
@@ -383,6 +405,58 @@ class Machine(Closing):
         )
         assert shell.socket is not None
         self._console = shell.socket
+        self._status_socket = status.socket
+
+    def _add_logs(self, logs: Sequence[str]) -> list[Path]:
+        number = self.boot_number
+        paths = [self.folder / f"{number}-{name}.log" for name in logs]
+        for path, name in zip(paths, logs, strict=True):
+            self.logs.append(KernelLog(path=path, kernel=name.partition("-")[0], boot=number))
+        return paths
+
+    @property
+    def _netboot(self) -> Path:
+        """What the firmware finds by TFTP, where each boot of a QEMU has its own kernel."""
+        return self._private / "boot"
+
+    def _offer(self, number: int, *, kernel: Path, initrd: Path | None, cmdline: str) -> None:
+        """Put a kernel where the firmware fetches it, without saying so yet."""
+        self._netboot.mkdir(exist_ok=True)
+        lines = ["#!ipxe", f"kernel {_TFTP}/kernel-{number} {cmdline}"]
+        shutil.copy(kernel, self._netboot / f"kernel-{number}")
+        if initrd is not None:
+            shutil.copy(initrd, self._netboot / f"initrd-{number}")
+            lines.append(f"initrd {_TFTP}/initrd-{number}")
+        (self._netboot / f"offer-{number}").write_text("\n".join([*lines, "boot", ""]))
+        (self._netboot / "boot.ipxe").write_text(_WAITING)
+
+    def _release(self, number: int) -> None:
+        """Let the firmware have the kernel of a boot."""
+        (self._netboot / f"offer-{number}").rename(self._netboot / _NEXT)
+
+    def _go_on_after_reset(self, logs: Sequence[str]) -> None:
+        """The next boot of the same QEMU, whose firmware waits for a kernel."""
+        self.timeline.event("reset", f"boot {self.boot_number}")
+        for port, path in zip((0, 2), self._add_logs(logs), strict=True):
+            self.domain.log_to(port, path)
+        self._status = StatusPort(
+            self.domain.sockets[self._status_socket],
+            log=self.folder / f"{self.boot_number}-status.log",
+        )
+        self.lives.append((self.domain.pid, self.domain.start_time))
+        # SeaBIOS resets once more by itself.
+        self._resets = self.domain.resets
+        self._release(self.boot_number)
+
+    @property
+    def _was_reset(self) -> bool:
+        return self._domain is not None and self._domain.resets > self._resets
+
+    def _leave_to_firmware(self) -> None:
+        """After a reset that was wanted: the kernel is gone, and QEMU goes on."""
+        self._resets = self.domain.resets
+        self._silence()
+        self._scan(last=True)
 
     @property
     def domain(self) -> Domain:
@@ -463,14 +537,16 @@ class Machine(Closing):
                 for splat in log.splats:
                     if not splat.expected:
                         self._raise_splat(splat)
-        if self.domain.running or (off_is_fine and self.domain.shut_down):
+        if off_is_fine and (self.domain.shut_down or self._was_reset):
+            return
+        if self.domain.running and not self._was_reset:
             return
         # QEMU is gone, and with it the last lines may just have come.
         self._scan(last=True)
         for splat in self.splats:
             if not splat.expected:
                 self._raise_splat(splat)
-        if self.domain.shut_down:
+        if self.domain.shut_down or self._was_reset:
             raise KernelCrashError(
                 "the machine was reset or switched off by its kernel, which said nothing",
                 log_tail=self._tail(),
@@ -655,6 +731,9 @@ class Machine(Closing):
         """Load the hibernating kernel and jump; returns when it is loaded."""
         assert self._shell is not None
         role = f"kspawn.role=hibernating kspawn.disk={self.disk_name()}"
+        role += f" kspawn.after={self.config.after}"
+        # After a reset, the firmware is to wait.
+        (self._netboot / _NEXT).unlink(missing_ok=True)
         words = f"{_SPAWNED_CONSOLE} {role} {append}"
         with self.timeline.phase("load", boot=self.boot_number, kernel="normal"):
             deadline = self.timeouts.deadline("load", "kexec_load of the hibernating kernel")
@@ -745,21 +824,21 @@ class Machine(Closing):
             with self.timeline.phase("jump back", boot=self.boot_number, kernel="normal"):
                 line = self.wait_status(
                     ("normal", "hibernating"),
-                    *("back", "power-off"),
+                    *("back", "power-off", "reset"),
                     deadline=self.timeouts.deadline("back", "the normal kernel, back again"),
                     refused=(),
                 )
             if line["event"] == "back":
                 self.jump_command = str(line["command"])
                 self._connect()
-        if line["event"] == "power-off":
+        if line["event"] in ("power-off", "reset"):
             # A hibernating kernel that was told nothing knows no way back.
             self._wait_off()
             self.state = State.OFF
 
     def _wait_off(self, deadline: Deadline | None = None, *, refused: Sequence[str] = ()) -> None:
         deadline = deadline or self.timeouts.deadline("power_off", "power off")
-        while self.domain.running:
+        while self.domain.running and not self._was_reset:
             line = self._next_status(_POLL)
             if line is not None and line.get("event") in refused:
                 self._check_alive(off_is_fine=True)
@@ -771,6 +850,9 @@ class Machine(Closing):
                     log_tail=self._tail(),
                 )
         self._check_alive(off_is_fine=True)
+        if self._was_reset:
+            self._leave_to_firmware()
+            return
         self.timeline.event("power off")
         self._power_cut()
 
@@ -1218,6 +1300,4 @@ class Machine(Closing):
         if self.state is not State.BROKEN:
             self.state = State.OFF
         with contextlib.suppress(OSError):
-            for path in self._private.iterdir():
-                path.unlink()
-            self._private.rmdir()
+            shutil.rmtree(self._private)

@@ -175,6 +175,9 @@ class VMConfig(_Model):
     cpu_features: dict[str, bool] = Field(
         default_factory=dict, description="switched on or off, such as {la57: false}"
     )
+    after: Literal["poweroff", "reset"] = Field(
+        default="poweroff", description="what the hibernating kernel does when it has saved"
+    )
     timeout_scale: float = Field(default=1.0, gt=0, description="stretches every deadline")
 
     _file: Path = PrivateAttr(default=VM_CONFIGS / "unknown.yaml")

@@ -226,13 +226,20 @@ def machine_checks(
             resume_path,
         ),
         _restore_way(machine, resuming[-1] if resuming else None, resume_path),
-        _check(
-            "power.off-in-between",
-            len(lives) >= 2 and len(set(lives)) == len(lives) and all(pid for pid, _ in lives),
-            "QEMU was " + ", then ".join(f"{pid} (began at {began})" for pid, began in lives),
-        ),
+        _power_check(lives, reset=machine.config.after == "reset"),
         *_image_checks(machine, before, seen),
     ]
+
+
+def _power_check(lives: Sequence[tuple[int, int]], *, reset: bool) -> Check:
+    """The power was off in between; or there was a reset, where that is what is wanted."""
+    separate = len(set(lives)) == (1 if reset else len(lives))
+    words = ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
+    return _check(
+        "power.off-in-between",
+        len(lives) >= 2 and separate and all(pid for pid, _ in lives),
+        f"QEMU was {words}" + (", after a reset" if reset else ""),
+    )
 
 
 def _image_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:

@@ -504,6 +504,7 @@ struct boot_options {
 	bool probe;		/* ask kexec_load(2) for what it must refuse */
 	u64 grow_mib;		/* without an image: take all memory, use as much */
 	bool plain;		/* jump straight back, save nothing */
+	bool reset;		/* when saved: reset, do not power off */
 	enum filter filter;
 };
 
@@ -532,6 +533,8 @@ static void parse_option(struct boot_options *o, const char *key,
 		o->probe = atoi(value);
 	else if (!strcmp(key, "kspawn.grow"))
 		o->grow_mib = strtoull(value, NULL, 0);
+	else if (!strcmp(key, "kspawn.after"))
+		o->reset = !strcmp(value, "reset");
 	else if (!strcmp(key, "kspawn.plain"))
 		o->plain = atoi(value);
 	else if (!strcmp(key, "kspawn.filter"))
@@ -723,9 +726,9 @@ static int hibernate(const struct boot_options *o, struct handoff *ho)
 
 static void power_off(const struct boot_options *o)
 {
-	status(o->role, "power-off");
+	status(o->role, o->reset ? "reset" : "power-off");
 	sync();
-	if (do_reboot(REBOOT_CMD_POWER_OFF))
+	if (do_reboot(o->reset ? REBOOT_CMD_RESTART : REBOOT_CMD_POWER_OFF))
 		fail_errno("no-power-off", "reboot");
 	status_failure(o->role, "error");
 }
