@@ -23,9 +23,13 @@ _PROGRAMS: dict[str, tuple[str, ...]] = {
     "kspawn": ("-Os", "-s"),
     "witness": ("-O2", "-g", "-pthread"),
     "uswsusp": ("-Os", "-s"),
+    "jumpback": ("-Os", "-s"),
 }
 # What a program takes from another one.
-_SHARED = {"uswsusp": ("kspawn_util.c",)}
+_SHARED = {
+    "uswsusp": ("kspawn_util.c",),
+    "jumpback": ("kspawn_util.c", "kspawn_mem.c"),
+}
 PROGRAMS = tuple(_PROGRAMS)
 # musl's headers end where the kernel's begin: these are the system's own.
 _KERNEL_HEADERS = {

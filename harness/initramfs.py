@@ -254,6 +254,35 @@ def normal_initramfs(
     return archive.to_bytes()
 
 
+def scripted_initramfs(*, script: str, guest: Mapping[str, Path], notify: Notify = quiet) -> bytes:
+    """A userland with the programs of the normal one, and one script to run.
+
+    Args:
+        script: What init runs, for sh.
+        guest: Programs of ours for /bin, by name.
+        notify: Told what is fetched.
+
+    Returns:
+        A cpio archive, not compressed.
+
+    Raises:
+        BuildError: A library that a program needs was not found.
+        PrerequisiteError: A package could not be fetched.
+    """
+    archive = Archive()
+    for path in ("/dev", "/proc", "/sys", "/run", "/tmp"):
+        archive.directory(path)
+    archive.device("/dev/console", 5, 1)
+    archive.symlink("/lib64", "lib")
+    # Not the script itself: that would need CONFIG_BINFMT_SCRIPT.
+    archive.symlink("/init", "bin/busybox")
+    archive.file("/etc/inittab", "::once:/bin/sh /etc/script\n")
+    archive.file("/etc/script", script)
+    _add_tree(archive, userland(notify=notify))
+    add_programs(archive, {f"/bin/{name}": path for name, path in guest.items()}, [])
+    return archive.to_bytes()
+
+
 def userland(*, notify: Notify = quiet) -> Path:
     """What the packages give to the normal kernel, with all libraries, in the cache.
 

@@ -681,16 +681,24 @@ class Machine(Closing):
         limit = deadline or self.timeouts.deadline("command", command)
         return self._shell.run(command, limit)
 
+    def put(self, data: bytes, path: str) -> None:
+        """Write a file in the normal kernel's userland.
+
+        Args:
+            data: Its content.
+            path: Its absolute path.
+        """
+        if self.state is not State.RUNNING or self._shell is None:
+            raise StateError(f"the machine is {self.state}: it takes no file")
+        self._shell.put(data, path, self.timeouts.deadline("command", f"writing {path}"))
+
     def load_fault(self, mode: str) -> None:
         """Load the module whose device fails on purpose while it is suspended.
 
         Args:
             mode: "none", "fail" or "panic"; see harness/guest/modules.
         """
-        assert self._shell is not None
-        limit = self.timeouts.deadline("command", "the fault module")
-        module = self.kernels.module("kspawn_fault").read_bytes()
-        self._shell.put(module, "/run/kspawn_fault.ko", limit)
+        self.put(self.kernels.module("kspawn_fault").read_bytes(), "/run/kspawn_fault.ko")
         self.run(f"insmod /run/kspawn_fault.ko mode={mode}").check()
 
     def prompt(self) -> Prompt:
@@ -963,7 +971,7 @@ class Machine(Closing):
             # Its log apart from that of the kernel that comes back.
             self._boot_loader(line="ttyS2", logs=("normal", "loader"), append=append)
             loader_key = self._host_key
-            self._background(command)
+            self.leave(command)
             try:
                 self._wait_restored(kernel="loader")
                 back = self._wait_resumed()
@@ -1048,7 +1056,7 @@ class Machine(Closing):
         """Run a command that hibernates, until the power is off."""
         refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.HIBERNATED):
-            self._background(command)
+            self.leave(command)
             self.state = State.HIBERNATING
             try:
                 with self.timeline.phase("save", boot=self.boot_number, kernel="normal"):
@@ -1145,7 +1153,7 @@ class Machine(Closing):
         self._swap_on()
         refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.RUNNING):
-            self._background(f"sh -c {shlex.quote(self._swsusp('test_resume'))}")
+            self.leave(f"sh -c {shlex.quote(self._swsusp('test_resume'))}")
             self.state = State.HIBERNATING
             try:
                 with self.timeline.phase("test_resume", boot=self.boot_number, kernel="normal"):
@@ -1184,8 +1192,14 @@ class Machine(Closing):
         self._host_key = str(ready["hostkey"])
         self._connect(kernel="loader")
 
-    def _background(self, command: str) -> None:
-        """Start what takes the kernel away from under the connection."""
+    def leave(self, command: str) -> None:
+        """Start what takes the kernel away from under the connection.
+
+        What follows is `wait_status`, and `come_back` if it comes back.
+
+        Args:
+            command: A program with its arguments.
+        """
         assert self._shell is not None
         deadline = self.timeouts.deadline("command", command)
         self._shell.run(f"setsid {command} </dev/null >/dev/null 2>&1 &", deadline)
@@ -1218,7 +1232,7 @@ class Machine(Closing):
             ).check()
         with self.timeline.phase("kexec", boot=self.boot_number, kernel="loader"):
             # -x: the interface stays up; the kernel stops the devices itself.
-            self._background("kexec -e -x")
+            self.leave("kexec -e -x")
             self.wait_status(
                 "resuming",
                 "init",
@@ -1229,6 +1243,18 @@ class Machine(Closing):
         """Wait for the kernel of the image, whose sshd has the key it had."""
         self._host_key = self._image_key or self._host_key
         return self._wait_back()
+
+    def come_back(self) -> dict[str, Any]:
+        """Wait for the status line "back" of a kernel that was left.
+
+        Returns:
+            The line.
+
+        Raises:
+            KernelError: A kernel crashed or hung.
+        """
+        with self._transition(State.RUNNING, to=State.RUNNING):
+            return self._wait_back()
 
     def unplug(self) -> None:
         """Pull the plug on a running machine; what is on its disk stays."""
