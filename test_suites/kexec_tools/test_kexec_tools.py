@@ -137,15 +137,15 @@ def upstream(machine: Machine) -> Upstream:
 
 @pytest.fixture
 def peer_takes_helper(lab: Lab) -> None:
-    """Skips where the other kernel refuses what the helper asks for.
+    """Skips where the other kernel lacks what the helper asks for.
 
     The normal kernel has KEXEC_JUMP, but is not relocatable: kexec-tools does not load
     it with the context kept, see below.
     """
     if "KEXEC_JUMP" not in lab.kernels.spawned.config:
         pytest.skip(
-            "the helper is loaded with KEXEC_PRESERVE_CONTEXT, which the spawned kernel "
-            "refuses: it has no KEXEC_JUMP"
+            "the helper is loaded with KEXEC_PRESERVE_CONTEXT, for which the spawned kernel "
+            "lacks KEXEC_JUMP"
         )
 
 
