@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -228,7 +229,6 @@ class Bisect:
         """
         said = self._usable(words)
         if not self._started or said[: len(self._said)] != self._said:
-            git(self.place, "bisect", "reset", check=False)
             option = ["--first-parent"] if self.span.first_parent else []
             self._last = self._ask(
                 "start", "--no-checkout", *option, self.span.bad, *self.span.good
@@ -241,7 +241,8 @@ class Bisect:
 
     def write_log(self) -> None:
         """Write what git bisect was told into the log, for `git bisect replay`."""
-        self.log.write_text(git(self.place, "bisect", "log").stdout)
+        noted = git(self.place, "rev-parse", "--git-path", "BISECT_LOG").stdout.strip()
+        shutil.copyfile(self.place / noted, self.log)
 
     def _usable(self, words: Iterable[tuple[str, Word]]) -> list[tuple[str, Word]]:
         usable, bad = [], self.span.bad
