@@ -24,6 +24,7 @@ from rich.table import Table
 from harness.baselines import BASELINES
 from harness.cycle import WAYS, Cycle
 from harness.errors import ExitCode, UsageError
+from harness.files import Stored
 from harness.lab import Lab
 from harness.result import Accelerator, KernelInfo, Result, Verdict
 from harness.timeline import Phase, Timeline
@@ -94,7 +95,7 @@ class Outcome(_Model):
         return not self.passed and (self.exit_code == ExitCode.HARNESS or not forgiven)
 
 
-class Comparison(_Model):
+class Comparison(Stored):
     """What a run of `./kspawn compare` found."""
 
     schema_version: int = SCHEMA_VERSION

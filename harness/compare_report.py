@@ -9,18 +9,14 @@ page and for a phone.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from harness import page
-from harness.compare import SCHEMA_VERSION, Comparison, Outcome, phase_columns, phase_seconds
+from harness import files, page
+from harness.compare import Comparison, Outcome, phase_columns, phase_seconds
 from harness.drawing import CHARACTER, NARROW, WIDE, Frame, Mark, nice_step
-from harness.errors import ExitCode, KspawnError, UsageError
 from harness.page import MIB, ROLES, duration, shorten
 
 BAR = 20
@@ -340,8 +336,8 @@ def write_report(comparison: Comparison, folder: Path) -> Path:
     Returns:
         The page.
     """
-    page.write(folder / "compare.json", comparison.model_dump_json(indent=2) + "\n")
-    return page.write(folder / "compare.html", render(comparison))
+    files.write(folder / "compare.json", comparison.model_dump_json(indent=2) + "\n")
+    return files.write(folder / "compare.html", render(comparison))
 
 
 def load(folder: Path) -> Comparison:
@@ -350,38 +346,16 @@ def load(folder: Path) -> Comparison:
     Raises:
         UsageError: It is not there, or none that this version knows.
     """
-    path = folder / "compare.json"
-    try:
-        comparison = Comparison.model_validate_json(path.read_bytes())
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror}", hint="name the folder of a run") from exc
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "comparison"
-        raise UsageError(f"{path}: {where}: {first['msg']}") from exc
-    if comparison.schema_version != SCHEMA_VERSION:
-        raise UsageError(
-            f"{path}: schema version {comparison.schema_version}, this is for {SCHEMA_VERSION}"
-        )
-    return comparison
+    return files.load(folder / "compare.json", Comparison)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the report of a stored comparison again."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.compare_report", description=main.__doc__
-    )
-    parser.add_argument("folder", type=Path, help="the folder of a run, such as results/RUN")
-    folder: Path = parser.parse_args(arguments).folder
-    try:
-        print(page.write(folder / "compare.html", render(load(folder))))
-    except KspawnError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except OSError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return ExitCode.HARNESS
-    return ExitCode.PASSED
+
+    def draw(folder: Path) -> Path:
+        return files.write(folder / "compare.html", render(load(folder)))
+
+    return page.redraw(draw, arguments, module="harness.compare_report", what=str(main.__doc__))
 
 
 if __name__ == "__main__":

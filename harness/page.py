@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What all pages share: texts, the template engine, and files that are whole or not there.
+"""What all pages share: texts, the template engine, and the command that draws one again.
 
 Everything that comes from a guest is untrusted: it is escaped, its control
 characters are made visible, and a page's own policy forbids scripts other than
@@ -8,14 +8,20 @@ its own, and any request.
 
 from __future__ import annotations
 
+import argparse
 import base64
+import functools
 import hashlib
 import math
 import re
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from harness.errors import ExitCode, KspawnError
 
 MIB = 1 << 20
 
@@ -104,16 +110,8 @@ def csp_hash(script: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill a template.
-
-    Args:
-        template: Its name in harness/templates.
-        values: What it prints.
-
-    Returns:
-        The whole page.
-    """
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness", "templates"),
         autoescape=True,
@@ -125,20 +123,45 @@ def render(template: str, **values: Any) -> str:
     environment.filters.update(
         duration=duration, size=size, mib=mib, cap=cap, shorten=shorten, csp_hash=csp_hash
     )
-    return environment.get_template(template).render(share=share, role_names=ROLES, **values)
+    return environment
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a page, whole or not at all.
+def render(template: str, **values: Any) -> str:
+    """Fill a template.
 
     Args:
-        path: The file.
-        text: What is in it.
+        template: Its name in harness/templates.
+        values: What it prints.
 
     Returns:
-        The file.
+        The whole page.
     """
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return _environment().get_template(template).render(share=share, role_names=ROLES, **values)
+
+
+def redraw(
+    draw: Callable[[Path], Path], arguments: Sequence[str] | None, *, module: str, what: str
+) -> int:
+    """Draw the page of a stored run again, as a command of its own.
+
+    Args:
+        draw: Draws it, given the folder of the run, and returns the page.
+        arguments: Those of the command; None for the process's own.
+        module: The module that is run.
+        what: What the command does, in a sentence.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=what)
+    parser.add_argument("folder", type=Path, help="the folder of a run, such as results/RUN")
+    folder: Path = parser.parse_args(arguments).folder
+    try:
+        print(draw(folder))
+    except KspawnError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except OSError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return ExitCode.HARNESS
+    return ExitCode.PASSED

@@ -9,7 +9,6 @@ drawings.
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 import sys
@@ -17,9 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from harness import page
+from harness import files, page
 from harness.drawing import (
     BAR,
     NARROW,
@@ -30,9 +27,9 @@ from harness.drawing import (
     kind_sums,
     memory_chart,
 )
-from harness.errors import ExitCode, KspawnError, UsageError
+from harness.errors import ExitCode
 from harness.page import ROLES, size
-from harness.result import BY_HAND, SCHEMA_VERSION, Check, LogFile, Result, Splat, Verdict
+from harness.result import BY_HAND, Check, LogFile, Result, Splat, Verdict
 
 LOG_CAP = 400_000
 """Bytes of one log that the report embeds."""
@@ -264,45 +261,16 @@ def write_report(result: Result, folder: Path) -> Path:
     Returns:
         The file that was written.
     """
-    return page.write(folder / "report.html", render(result, folder))
-
-
-def load_result(folder: Path) -> Result:
-    """Read the result.json of a run.
-
-    Raises:
-        UsageError: It is not there, or no result that this version knows.
-    """
-    path = folder / "result.json"
-    try:
-        result = Result.model_validate_json(path.read_bytes())
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror}", hint="name the folder of a run") from exc
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "result"
-        raise UsageError(f"{path}: {where}: {first['msg']}") from exc
-    if result.schema_version != SCHEMA_VERSION:
-        raise UsageError(
-            f"{path}: schema version {result.schema_version}, this is for {SCHEMA_VERSION}"
-        )
-    return result
+    return files.write(folder / "report.html", render(result, folder))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the report of a stored result again."""
-    parser = argparse.ArgumentParser(prog="python -m harness.report", description=main.__doc__)
-    parser.add_argument("folder", type=Path, help="the folder of a run, such as results/RUN")
-    folder: Path = parser.parse_args(arguments).folder
-    try:
-        print(write_report(load_result(folder), folder))
-    except KspawnError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except OSError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return ExitCode.HARNESS
-    return ExitCode.PASSED
+
+    def draw(folder: Path) -> Path:
+        return write_report(files.load(folder / "result.json", Result), folder)
+
+    return page.redraw(draw, arguments, module="harness.report", what=str(main.__doc__))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness import files
+from harness.files import Stored
 from harness.timeline import Event, Phase
 
 SCHEMA_VERSION = 1
@@ -127,7 +129,7 @@ class LogFile(_Model):
     boot: int
 
 
-class Result(_Model):
+class Result(Stored):
     """What a run found."""
 
     schema_version: int = SCHEMA_VERSION
@@ -165,6 +167,4 @@ class Result(_Model):
         Args:
             path: The file to write.
         """
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(self.model_dump_json(indent=2) + "\n")
-        temporary.replace(path)
+        files.write(path, self.model_dump_json(indent=2) + "\n")

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import cache, kbuild
+from harness import cache, files, kbuild
 from harness.errors import UsageError
 from harness.kbuild import BuiltKernel, Progress, no_progress
 from harness.specs import KernelSpec, Role, shown
@@ -223,9 +223,7 @@ class Mirror:
         return {"files": {}, "overlaid": []}
 
     def _save(self, state: Mapping[str, Any]) -> None:
-        part = self.root / "state.part"
-        part.write_text(json.dumps({"version": _VERSION, **state}))
-        part.replace(self.root / "state")
+        files.write(self.root / "state", json.dumps({"version": _VERSION, **state}))
 
     def _take(self, name: str) -> bool:
         """Copy a file that may have changed; returns whether it had."""

@@ -8,12 +8,12 @@ draws it again.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-import jinja2
-
+from harness import files, page
 from harness.bisect import mail
 from harness.bisect.outcome import Outcome
 from harness.bisect.repository import Range, git
@@ -74,16 +74,9 @@ def write(state: State, folder: Path, span: Range) -> Path:
     log = (folder / "bisect.log").read_text() if (folder / "bisect.log").exists() else ""
     message = mail.draft(state, answer, span.tree, log) if answer.commits else None
     if message is not None:
-        _write(folder / "mail.eml", message.as_string())
-    page = render(state, answer, span, log, message.as_string() if message else "")
-    _write(folder / "report.html", page)
-    return folder / "report.html"
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+        files.write(folder / "mail.eml", message.as_string())
+    text = render(state, answer, span, log, message.as_string() if message else "")
+    return files.write(folder / "report.html", text)
 
 
 def render(state: State, answer: Answer, span: Range, log: str, letter: str) -> str:
@@ -96,16 +89,9 @@ def render(state: State, answer: Answer, span: Range, log: str, letter: str) -> 
         log: That of git bisect.
         letter: The mail.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["duration"] = _duration
     builds = [build for build in state.builds if build.ok]
-    return environment.get_template("bisect.html.j2").render(
+    return page.render(
+        "bisect.html.j2",
         state=state,
         settings=state.settings,
         answer=answer,
@@ -126,12 +112,6 @@ def render(state: State, answer: Answer, span: Range, log: str, letter: str) -> 
         log=log,
         letter=letter,
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
 def _revision(state: State, span: Range, revision: str, role: str) -> Revision:
@@ -183,15 +163,17 @@ def _others(state: State, span: Range) -> list[tuple[str, str, str]]:
     return found
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-def main(folder: Path) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the report of a bisection again."""
-    state = State.load(folder)
-    settings = state.settings
-    span = Range(Path(settings.tree), settings.good, settings.bad, settings.first_parent)
-    click.echo(write(state, folder, span))
+
+    def draw(folder: Path) -> Path:
+        state = State.load(folder)
+        settings = state.settings
+        span = Range(Path(settings.tree), settings.good, settings.bad, settings.first_parent)
+        return write(state, folder, span)
+
+    return page.redraw(draw, arguments, module="harness.bisect.report", what=str(main.__doc__))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

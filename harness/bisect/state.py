@@ -8,7 +8,6 @@ that a bisection that was killed goes on from the last run that ended.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,9 +15,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness import files
 from harness.bisect.outcome import Outcome
 from harness.bisect.posterior import Tally
 from harness.errors import UsageError
+from harness.files import Stored
 
 SCHEMA_VERSION = 1
 FILE = "bisect.json"
@@ -121,7 +122,7 @@ class Settings(_Model):
     scheduler: str = ""
 
 
-class State(_Model):
+class State(Stored):
     """All that a bisection knows."""
 
     schema_version: int = SCHEMA_VERSION
@@ -164,12 +165,7 @@ class State(_Model):
         Args:
             folder: The folder of the bisection.
         """
-        part = folder / f"{FILE}.part"
-        with part.open("w") as file:
-            file.write(self.model_dump_json(indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(folder / FILE)
+        files.write(folder / FILE, self.model_dump_json(indent=1) + "\n", durable=True)
 
     @classmethod
     def load(cls, folder: Path) -> State:

@@ -13,6 +13,7 @@ import kcidb_io
 from junitparser import Error, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser import Failure as JUnitFailure
 
+from harness import files
 from harness.errors import ExitCode
 from harness.night.flakes import Rate
 from harness.night.history import WHOLE_JOB, History
@@ -37,15 +38,11 @@ def write_all(store: Store, night: Night, folder: Path, *, origin: str) -> None:
     history = History(store, night.name)
     jobs = store.jobs(night.id)
     folder.mkdir(parents=True, exist_ok=True)
-    _save(folder / "junit.xml", junit(history, night))
-    _save(folder / "results.ktap", ktap(history, night))
-    _save(folder / "kcidb.json", json.dumps(kcidb(history, night, jobs, origin=origin), indent=1))
-
-
-def _save(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    files.write(folder / "junit.xml", junit(history, night))
+    files.write(folder / "results.ktap", ktap(history, night))
+    files.write(
+        folder / "kcidb.json", json.dumps(kcidb(history, night, jobs, origin=origin), indent=1)
+    )
 
 
 def flaky_words(test: TestVerdict, rate: Rate) -> str:

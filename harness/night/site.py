@@ -16,21 +16,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from harness import cache
+from harness import cache, files, page
 from harness.night.history import WHOLE_JOB, Failure, History, JobNight, TestHistory
 from harness.night.model import TestVerdict, Verdict
 from harness.night.store import Night, Store
 
-_environment = Environment(
-    loader=PackageLoader("harness", "templates/night"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_MIB = 1 << 20
 # A cell of a strip, and the size of a chart, in the units of their view boxes.
 CELL = 10
 _WIDTH, _HEIGHT = 320, 120
@@ -54,14 +44,8 @@ def write(store: Store, folder: Path, *, runs: Path) -> Path:
         _Site(store, name, names, folder, runs).write()
     first = folder / "index.html"
     if names:
-        _save(first, (folder / f"{_plain(names[0])}.html").read_text())
+        files.write(first, (folder / f"{_plain(names[0])}.html").read_text())
     return first
-
-
-def _save(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _plain(name: str) -> str:
@@ -305,12 +289,12 @@ class _Site:
         for path in self.folder.glob(f"{self.prefix}-test-*.html"):
             if path.name not in written:
                 path.unlink()
-        for page, text in written.items():
-            _save(self.folder / page, text)
+        for name, text in written.items():
+            files.write(self.folder / name, text)
 
     def _render(self, template: str, title: str, **values: Any) -> str:
-        return _environment.get_template(template).render(
-            title=title, **self.common, **values, duration=duration, day=day
+        return page.render(
+            f"night/{template}", title=title, **self.common, **values, duration=duration, day=day
         )
 
     # A page for each test that has a story; a test that always passed has none.
@@ -487,7 +471,8 @@ class _Site:
             ]
             return [chart("the job", nights, own, "s")]
         stored = [
-            value / _MIB if value is not None else None for value in figure(title, "image.stored")
+            value / page.MIB if value is not None else None
+            for value in figure(title, "image.stored")
         ]
         return [
             chart("one cycle", nights, cycle, "s"),

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Files that are whole or not there, and what is read from them again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import UsageError
+
+
+class Stored(BaseModel):
+    """What a run leaves as JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int
+
+
+_Stored = TypeVar("_Stored", bound=Stored)
+
+
+def write(path: Path, text: str, *, durable: bool = False) -> Path:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: The file.
+        text: What is in it.
+        durable: Whether that is to hold also if the machine loses its power.
+
+    Returns:
+        The file.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    part.replace(path)
+    return path
+
+
+def load(path: Path, model: type[_Stored]) -> _Stored:
+    """Read what a run left as JSON.
+
+    Args:
+        path: The file.
+        model: Its schema; the version that is known is the default of its field.
+
+    Raises:
+        UsageError: It is not there, or none that this version knows.
+    """
+    try:
+        stored = model.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        raise UsageError(f"{path}: {exc.strerror}", hint="name the folder of a run") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or model.__name__.lower()
+        raise UsageError(f"{path}: {where}: {first['msg']}") from exc
+    known = model.model_fields["schema_version"].default
+    if stored.schema_version != known:
+        raise UsageError(f"{path}: schema version {stored.schema_version}, this is for {known}")
+    return stored
