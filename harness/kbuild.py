@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from harness import cache, debian, guestbuild, initramfs
+from harness import cache, debian, guestbuild, initramfs, processes
 from harness.errors import BuildError, PrerequisiteError, UsageError
 from harness.specs import DebianSource, DirectorySource, KernelSpec, Role, TarballSource, shown
 
@@ -951,11 +951,9 @@ def _running(
     command = ["make", "-C", str(tree), "ARCH=x86_64"]
     if shutil.which("ccache"):
         command.append("CC=ccache gcc")
-    if setpriv := shutil.which("setpriv"):
-        # Should we be killed, make gets a signal, and ends what it started.
-        command = [setpriv, "--pdeathsig", "TERM", *command]
+    # Should we be killed, make gets a signal, and ends what it started.
     process = subprocess.Popen(
-        [*command, *arguments],
+        [*processes.bound(signal.SIGTERM), *command, *arguments],
         env=build_environment(tree),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -968,20 +966,9 @@ def _running(
     try:
         yield process
     finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, number)
-        try:
-            process.wait(timeout=_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-    if process.stdout:
-        process.stdout.close()
+        processes.end(process, signal.SIGTERM, seconds=_STOP_SECONDS)
+        if process.stdout:
+            process.stdout.close()
 
 
 def build_environment(tree: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness import cache, guestbuild, kbuild, tree
+from harness import cache, guestbuild, kbuild, processes, tree
 from harness.bisect import outcome, recorder
 from harness.bisect.outcome import Report
 from harness.bisect.repository import git
@@ -291,9 +291,7 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
         recorder.VARIABLE: str(record),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
     }
-    line = command(settings, kernel, folder)
-    if setpriv := shutil.which("setpriv"):
-        line = [setpriv, "--pdeathsig", "INT", *line]
+    line = [*processes.bound(signal.SIGINT), *command(settings, kernel, folder)]
     with (folder / "pytest.log").open("w") as log:
         process = subprocess.Popen(
             line,
@@ -309,7 +307,8 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
         except subprocess.TimeoutExpired:
             return Report(broken=f"the tests did not end within {_RUN_SECONDS} s")
         finally:
-            _stop(process)
+            # As Ctrl-C does, so that machines are shut down.
+            processes.end(process, signal.SIGINT, seconds=_STOP_SECONDS)
     report = outcome.merge(_lines(record), cycles(folder))
     if report.broken and not record.exists():
         tail = (folder / "pytest.log").read_text(errors="replace").strip().splitlines()
@@ -342,15 +341,3 @@ def _lines(record: Path) -> Sequence[dict[str, object]]:
     if not record.exists():
         return []
     return [json.loads(line) for line in record.read_text().splitlines()]
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the tests with us: first as Ctrl-C does, so that machines are shut down."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, number)
-        try:
-            process.wait(timeout=_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import result, specs
+from harness import processes, result, specs
 from harness.deadline import Deadline
 from harness.errors import ExitCode
 from harness.night import record
@@ -125,7 +124,8 @@ def command(order: Order, target: str, folder: Path) -> list[str]:
     """
     job = order.job
     # The prefix ends with us, and pytest with the prefix.
-    words = [*_bound(), *order.prefix, *(_bound() if order.prefix else ())]
+    bound = processes.bound(signal.SIGKILL)
+    words = [*bound, *order.prefix, *(bound if order.prefix else ())]
     words += [sys.executable, "-P", "-m", "pytest", target]
     words += [f"--rootdir={specs.ROOT}", f"--config-file={specs.ROOT / 'pyproject.toml'}"]
     words += ["-p", "no:cacheprovider", "-p", "harness.fixtures", "-p", "harness.night.record"]
@@ -137,12 +137,6 @@ def command(order: Order, target: str, folder: Path) -> list[str]:
     if order.built is not None:
         words.append(f"--built={order.built}")
     return [*words, *job.args]
-
-
-def _bound() -> tuple[str, ...]:
-    """Words that end a command with the thread that started it: we may be killed."""
-    setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "KILL") if setpriv else ()
 
 
 def _run_one(
@@ -195,18 +189,8 @@ def _process(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes
         try:
             yield process
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # pytest takes SIGINT for Ctrl-C: it closes its fixtures, and with them the machines.
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_STOP_SECONDS)
+            # pytest takes it for Ctrl-C: it closes its fixtures, and with them the machines.
+            processes.end(process, signal.SIGINT, seconds=_STOP_SECONDS)
 
 
 def figures(folder: Path) -> dict[str, float]:

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Processes in a session of their own, which end when we do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+
+
+def bound(number: signal.Signals) -> list[str]:
+    """Words before a command that end it with the thread that starts it: we may be killed.
+
+    Args:
+        number: The signal that it gets then.
+
+    Returns:
+        None of them where there is no setpriv(1).
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", number.name.removeprefix("SIG")] if setpriv else []
+
+
+def end(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes],
+    first: signal.Signals,
+    *,
+    seconds: float,
+) -> None:
+    """End a process that leads a session, and all in its group.
+
+    Args:
+        process: The process; nothing is done if it has ended.
+        first: The signal that it may end by in its own way, before SIGKILL.
+        seconds: How long each of the two is waited for.
+    """
+    for number in (first, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
