@@ -6,14 +6,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 import pytest
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -31,39 +29,20 @@ from harness import (
     specs,
     treebench,
 )
-from harness.bisect import command as bisect_commands
+from harness.bisect.command import bisect_command, step_command
 from harness.debug import drgn_command
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
+from harness.files import new_run
 from harness.night.command import matrix_command, worker_command
 from harness.own import Own, own_options
 from harness.progress import ProgressLine
 from harness.result import Result, Verdict
 from harness.shell import shell_command
+from harness.terminal import err, out
 
 ROOT = Path(__file__).resolve().parent.parent
 _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def new_run(results: Path, name: str) -> Path:
-    """A folder for a run that is no other's.
-
-    Args:
-        results: The folder of all runs.
-        name: What runs.
-    """
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
-        folder = results / f"{stamp}-{name}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise KspawnError(f"no name is left for a run in {results}")
 
 
 def _vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -346,7 +325,8 @@ def clean() -> int:
     return int(ExitCode.PASSED)
 
 
-bisect_commands.add_to(cli, out=out, err=err, new_run=new_run)
+cli.add_command(bisect_command)
+cli.add_command(step_command)
 cli.add_command(drgn_command)
 cli.add_command(shell_command)
 

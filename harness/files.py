@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files that are whole or not there, and what is read from them again."""
+"""What runs leave: folders of their own, files that are whole or not there."""
 
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.errors import UsageError
+from harness.errors import KspawnError, UsageError
 
 
 class Stored(BaseModel):
@@ -66,3 +67,21 @@ def load(path: Path, model: type[_Stored]) -> _Stored:
     if stored.schema_version != known:
         raise UsageError(f"{path}: schema version {stored.schema_version}, this is for {known}")
     return stored
+
+
+def new_run(results: Path, name: str) -> Path:
+    """A folder for a run that is no other's.
+
+    Args:
+        results: The folder of all runs.
+        name: What runs.
+    """
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+        folder = results / f"{stamp}-{name}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise KspawnError(f"no name is left for a run in {results}")

@@ -13,6 +13,7 @@ import pytest
 from harness import accel, cycle, keep, known_bugs, own
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KernelError, KspawnError, UsageError
+from harness.files import new_run
 from harness.lab import PROGRESS, Lab, Options, no_builds
 from harness.machine import Machine
 from harness.progress import ProgressLine
@@ -165,8 +166,6 @@ def run_folder(pytestconfig: pytest.Config) -> Path:
 
 
 def _new_run_folder(config: pytest.Config) -> Path:
-    from harness.cli import new_run  # noqa: PLC0415  (the command line imports pytest)
-
     if _folder not in config.stash:
         given: Path | None = config.getoption("--run-folder")
         results: Path = config.getoption("--results")

@@ -23,11 +23,13 @@ import paramiko
 from harness import accel, keep, lab, specs
 from harness.domain import EMBEDDED
 from harness.errors import BuildError, ExitCode, HarnessError, PrerequisiteError, UsageError
+from harness.files import new_run
 from harness.kbuild import BuiltKernel
 from harness.lab import Lab, Options
 from harness.machine import Machine, State
 from harness.own import Own, own_options
 from harness.progress import ProgressLine
+from harness.terminal import err
 from harness.timeline import Timeline
 from harness.witness import Witness
 
@@ -307,8 +309,6 @@ def shell_command(
 
     Commands may come from a pipe. Ctrl-] ends it on a terminal.
     """
-    from harness.cli import err, new_run  # noqa: PLC0415  (it imports this)
-
     specs.load_kernel(kernel)
     specs.load_vm_config(vm_config)
     chosen = Options(

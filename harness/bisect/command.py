@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.markup import escape
 
 from harness.bisect import outcome, report, work
@@ -24,16 +23,15 @@ from harness.bisect.search import Search
 from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
 from harness.errors import ExitCode, KspawnError, UsageError
+from harness.files import new_run
 from harness.specs import load_kernel
+from harness.terminal import err, out
 
 # `git bisect run` stops at 128 and above; 126 and 127 are the shell's, and 128
 # and a small number would look like a signal.
 STOP = 200
 SKIP = 125
 _PYTEST = {"ignore_unknown_options": True}
-
-# Makes the folder of a new run: given the folder of all runs and a name.
-NewRun = Callable[[Path, str], Path]
 
 
 def _build_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,105 +124,96 @@ def _settings(
     )
 
 
-def add_to(group: click.Group, *, out: Console, err: Console, new_run: NewRun) -> None:
-    """Add the commands to a command line.
+@click.command("bisect", context_settings=_PYTEST)
+@_build_options
+@click.option("--first-parent", is_flag=True, help="As of git bisect.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 64),
+    help="Revisions at a time.  [default: 1, or the workers of the cluster]",
+)
+@click.option("--scheduler", default="", help="Address of a Dask scheduler.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Go on with a bisection: its folder in results/.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("good", required=False)
+@click.argument("bad", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bisect_command(
+    good: str | None,
+    bad: str | None,
+    arguments: tuple[str, ...],
+    resume: Path | None,
+    results: Path,
+    json_file: Path | None,
+    **given: Any,
+) -> int:
+    """Find the commit that a failure of the bench came with.
 
-    Args:
-        group: The command line.
-        out: Where results go.
-        err: Where progress goes.
-        new_run: Makes the folder of a new run.
+    ./kspawn bisect --tree ~/linux GOOD BAD -- <arguments of pytest>
+
+    Exit codes: 0 found, 1 an end is not what it was said to be, or the
+    answer is a range or not sure, and those of the bench.
     """
+    if resume is not None:
+        folder, state = resume.absolute(), State.load(resume.absolute())
+    else:
+        if not (given["tree"] and good and bad):
+            raise click.UsageError("--tree, GOOD and BAD are needed, or --resume")
+        state = _begin(given, good, bad, arguments)
+        folder = new_run(results.absolute(), "bisect")
+        state.save(folder)
+    with _only_one(folder):
+        answer = _go(state, folder, lambda text: err.print(f"kspawn: {escape(text)}"))
+    if json_file is not None:
+        json_file.write_text((folder / FILE).read_text())
+    _show(state, answer, folder)
+    found = answer.ending is Ending.FOUND
+    return int(ExitCode.PASSED if found else ExitCode.CHECK_FAILED)
 
-    @group.command("bisect", context_settings=_PYTEST)
-    @_build_options
-    @click.option("--first-parent", is_flag=True, help="As of git bisect.")
-    @click.option(
-        "--parallel",
-        type=click.IntRange(1, 64),
-        help="Revisions at a time.  [default: 1, or the workers of the cluster]",
-    )
-    @click.option("--scheduler", default="", help="Address of a Dask scheduler.")
-    @click.option(
-        "--resume",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Go on with a bisection: its folder in results/.",
-    )
-    @click.option(
-        "--results",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path("results"),
-        show_default=True,
-    )
-    @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
-    @click.argument("good", required=False)
-    @click.argument("bad", required=False)
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def bisect_command(
-        good: str | None,
-        bad: str | None,
-        arguments: tuple[str, ...],
-        resume: Path | None,
-        results: Path,
-        json_file: Path | None,
-        **given: Any,
-    ) -> int:
-        """Find the commit that a failure of the bench came with.
 
-        ./kspawn bisect --tree ~/linux GOOD BAD -- <arguments of pytest>
+@click.command("bisect-step", context_settings=_PYTEST)
+@_build_options
+@click.option(
+    "--signature",
+    multiple=True,
+    help="The failure that is sought, as a report of `bisect` or this command prints it; "
+    "may be repeated. Without it each failure is.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    help="At which a bad kernel fails, where that is known.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def step_command(
+    arguments: tuple[str, ...],
+    signature: tuple[str, ...],
+    rate: float | None,
+    **given: Any,
+) -> int:
+    """Say of the commit that is checked out whether it is bad, for `git bisect run`.
 
-        Exit codes: 0 found, 1 an end is not what it was said to be, or the
-        answer is a range or not sure, and those of the bench.
-        """
-        if resume is not None:
-            folder, state = resume.absolute(), State.load(resume.absolute())
-        else:
-            if not (given["tree"] and good and bad):
-                raise click.UsageError("--tree, GOOD and BAD are needed, or --resume")
-            state = _begin(given, good, bad, arguments)
-            folder = new_run(results.absolute(), "bisect")
-            state.save(folder)
-        with _only_one(folder):
-            answer = _go(state, folder, lambda text: err.print(f"kspawn: {escape(text)}"))
-        if json_file is not None:
-            json_file.write_text((folder / FILE).read_text())
-        _show(state, answer, folder, out)
-        found = answer.ending is Ending.FOUND
-        return int(ExitCode.PASSED if found else ExitCode.CHECK_FAILED)
+    git bisect run ~/kspawn/kspawn bisect-step -- <arguments of pytest>
 
-    @group.command("bisect-step", context_settings=_PYTEST)
-    @_build_options
-    @click.option(
-        "--signature",
-        multiple=True,
-        help="The failure that is sought, as a report of `bisect` or this command prints it; "
-        "may be repeated. Without it each failure is.",
-    )
-    @click.option(
-        "--rate",
-        type=click.FloatRange(0.0, 1.0, min_open=True),
-        help="At which a bad kernel fails, where that is known.",
-    )
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def step_command(
-        arguments: tuple[str, ...],
-        signature: tuple[str, ...],
-        rate: float | None,
-        **given: Any,
-    ) -> int:
-        """Say of the commit that is checked out whether it is bad, for `git bisect run`.
-
-        git bisect run ~/kspawn/kspawn bisect-step -- <arguments of pytest>
-
-        Exit codes: 0 good, 1 bad, 125 not to be tested, 200 and more: the
-        bisection is to stop (202 usage, 203 something is missing, 205 the
-        harness broke).
-        """
-        try:
-            return _step(arguments, signature, rate, given, out)
-        except KspawnError as exc:
-            err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
-            return STOP + int(exc.exit_code)
+    Exit codes: 0 good, 1 bad, 125 not to be tested, 200 and more: the
+    bisection is to stop (202 usage, 203 something is missing, 205 the
+    harness broke).
+    """
+    try:
+        return _step(arguments, signature, rate, given)
+    except KspawnError as exc:
+        err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
+        return STOP + int(exc.exit_code)
 
 
 def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str]) -> State:
@@ -284,7 +273,7 @@ def _go(state: State, folder: Path, notify: Callable[[str], None]) -> Answer:
     return answer
 
 
-def _show(state: State, answer: Answer, folder: Path, out: Console) -> None:
+def _show(state: State, answer: Answer, folder: Path) -> None:
     settings = state.settings
     runs = f"{len(state.runs)} runs, {sum(build.ok for build in state.builds)} builds"
     out.print(f"[bold]{answer.ending}[/]: {escape(answer.text)}")
@@ -303,7 +292,6 @@ def _step(
     signature: Sequence[str],
     rate: float | None,
     given: dict[str, Any],
-    out: Console,
 ) -> int:
     tree = (given["tree"] or Path.cwd()).expanduser().absolute()
     tree = Path(git(tree, "rev-parse", "--show-toplevel").stdout.strip())

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness import accel, cache, lab, specs
 from harness.errors import BuildError, PrerequisiteError
+from harness.files import new_run
 from harness.night import keys, local, outputs, site
 from harness.night.board import STYLES, Board
 from harness.night.model import Verdict, judge
@@ -27,9 +27,7 @@ from harness.night.spec import Job, Matrix, expand, load
 from harness.night.store import NAME, Night, Store
 from harness.own import Own
 from harness.progress import ProgressLine
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+from harness.terminal import err, out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +221,7 @@ def _plan(
         planned.append(Planned(key, job, kernels.hashes, problem=kernels.problem))
     night = None if request.fresh else store.unfinished(request.matrix.name)
     if night is None:
-        folder = _folder(request)
+        folder = new_run(request.results, f"night-{request.matrix.name}")
         number = store.begin(
             name=request.matrix.name,
             folder=folder.name,
@@ -244,12 +242,6 @@ def _plan(
     if night is not None:
         _say_resumed(night, plan)
     return plan
-
-
-def _folder(request: Request) -> Path:
-    from harness.cli import new_run  # noqa: PLC0415  (the command line imports this)
-
-    return new_run(request.results, f"night-{request.matrix.name}")
 
 
 def _say_resumed(night: Night, plan: Plan) -> None:
