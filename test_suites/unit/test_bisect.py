@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ class History:
 def make_history(path: Path, commits: Mapping[str, tuple[str, ...]]) -> History:
     """A repository with these commits: name: parents."""
     path.mkdir()
-    subprocess.run(["git", "init", "-q", "-b", "main", str(path)], check=True)
+    subprocess.run(["git", "init", "-q", "-b", "main", "--template=", str(path)], check=True)
     stream, marks = [], {}
     for number, (name, parents) in enumerate(commits.items(), 1):
         marks[name] = number
@@ -203,6 +204,30 @@ MERGES = {
     "c7": ("c6",),
     "c8": ("c7",),
 }
+
+
+def look(path: Path) -> list[str]:
+    """What a bisection must leave as it was in a tree."""
+    return [
+        repository.git(path, *words).stdout
+        for words in (["status", "--porcelain"], ["worktree", "list"], ["for-each-ref"])
+    ]
+
+
+@dataclass
+class Whole:
+    """A bisection that nothing disturbed, and its tree before and after."""
+
+    trial: Trial
+    before: list[str]
+    after: list[str]
+
+
+@pytest.fixture(scope="module")
+def whole(straight: History, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    before = look(straight.path)
+    trial = bisect(Truth(straight, "c22"), tmp_path_factory.mktemp("whole") / "run", bad="c60")
+    return Whole(trial, before, look(straight.path))
 
 
 @pytest.fixture(scope="module")
@@ -402,8 +427,8 @@ def test_fixed_and_not_broken(merged: History, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("die_at", [2, 8])
-def test_goes_on_after_a_kill(straight: History, tmp_path: Path, die_at: int) -> None:
-    whole = bisect(Truth(straight, "c22"), tmp_path / "whole", bad="c60")
+def test_goes_on_after_a_kill(straight: History, whole: Whole, tmp_path: Path, die_at: int) -> None:
+    undisturbed = whole.trial
     truth = Truth(straight, "c22", die_at=die_at)
     with pytest.raises(KeyboardInterrupt):
         bisect(truth, tmp_path / "run", bad="c60")
@@ -412,8 +437,9 @@ def test_goes_on_after_a_kill(straight: History, tmp_path: Path, die_at: int) ->
     again = Truth(straight, "c22")
     trial = bisect(again, tmp_path / "run", bad="c60", state=state)
     assert trial.found == ["c22"]
-    assert [run.revision for run in trial.state.runs] == [run.revision for run in whole.state.runs]
-    assert again.runs == whole.truth.runs - (die_at - 1), "what was run is not run again"
+    order = [run.revision for run in undisturbed.state.runs]
+    assert [run.revision for run in trial.state.runs] == order
+    assert again.runs == undisturbed.truth.runs - (die_at - 1), "what was run is not run again"
 
 
 def test_a_broken_harness_stops_and_can_go_on(straight: History, tmp_path: Path) -> None:
@@ -427,10 +453,10 @@ def test_a_broken_harness_stops_and_can_go_on(straight: History, tmp_path: Path)
     assert trial.found == ["c22"]
 
 
-def test_state_is_whole_or_not_there(tmp_path: Path, straight: History) -> None:
-    trial = bisect(Truth(straight, "c5"), tmp_path / "run", bad="c60")
+def test_state_is_whole_or_not_there(tmp_path: Path, whole: Whole) -> None:
+    shutil.copytree(whole.trial.folder, tmp_path / "run")
     saved = State.load(tmp_path / "run")
-    assert saved == trial.state
+    assert saved == whole.trial.state
     (tmp_path / "run" / "bisect.json.part").write_text('{"half')
     assert State.load(tmp_path / "run") == saved
     (tmp_path / "run" / "bisect.json").write_text('{"half')
@@ -446,16 +472,8 @@ def test_the_log_can_be_replayed(straight: History, tmp_path: Path) -> None:
     assert f"{straight.hashes['c22']} is the first bad commit" in done.stdout
 
 
-def test_the_tree_is_left_as_it_was(straight: History, tmp_path: Path) -> None:
-    def look() -> list[str]:
-        return [
-            repository.git(straight.path, *words).stdout
-            for words in (["status", "--porcelain"], ["worktree", "list"], ["for-each-ref"])
-        ]
-
-    before = look()
-    bisect(Truth(straight, "c22"), tmp_path / "run", bad="c60")
-    assert look() == before
+def test_the_tree_is_left_as_it_was(whole: Whole) -> None:
+    assert whole.after == whole.before
 
 
 # --- several at a time -------------------------------------------------------------

@@ -6,6 +6,7 @@ from __future__ import annotations
 import email
 import email.policy
 import os
+import shutil
 import signal
 import subprocess
 from html.parser import HTMLParser
@@ -41,10 +42,10 @@ print "kexec\\@lists.example.org (open list:KEXEC)\\n";
 WARN = "splat WARN: kernel_kexec kernel/kexec_core.c"
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four commits; the third one is the culprit."""
-    path = tmp_path / "linux"
+    path = tmp_path_factory.mktemp("history") / "linux"
     (path / "scripts").mkdir(parents=True)
     (path / "scripts" / "get_maintainer.pl").write_text(SCRIPT)
     env = os.environ | {
@@ -53,7 +54,7 @@ def tree(tmp_path: Path) -> Path:
         "GIT_COMMITTER_NAME": "Carol",
         "GIT_COMMITTER_EMAIL": "carol@example.org",
     }
-    subprocess.run(["git", "init", "-q", str(path)], check=True)
+    subprocess.run(["git", "init", "-q", "--template=", str(path)], check=True)
     for number in range(4):
         (path / "file").write_text(f"{number}\n")
         message = f"kexec: Change {number} <&>\n\nSigned-off-by: Dave <dave@example.org>"
@@ -61,6 +62,12 @@ def tree(tmp_path: Path) -> Path:
         subprocess.run([*git, "add", "-A"], check=True)
         subprocess.run([*git, "commit", "-q", "-m", message], check=True, env=env)
     return path
+
+
+@pytest.fixture
+def tree(history: Path, tmp_path: Path) -> Path:
+    """The same, for one test."""
+    return Path(shutil.copytree(history, tmp_path / "linux"))
 
 
 @pytest.fixture
@@ -352,13 +359,13 @@ def far_away(task: Task) -> Done:
 
 
 def test_a_lost_worker_loses_nothing(tree: Path, tmp_path: Path) -> None:
-    """A real scheduler with three workers; one is killed while it works."""
+    """A real scheduler with two workers; one is killed while it works."""
     import cloudpickle  # noqa: PLC0415
     from distributed import LocalCluster  # noqa: PLC0415
 
     cloudpickle.register_pickle_by_value(__import__(__name__))
     cluster = LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     )
     with cluster, Cluster(cluster.scheduler_address, perform=far_away) as remote:
         tasks = [Task(settings(tree), f"r{n}", n, str(tmp_path / f"run-{n}")) for n in range(4)]
