@@ -19,7 +19,7 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from harness import cache, kbuild, needs
+from harness import cache, kconfig, needs
 from harness.errors import PrerequisiteError, UsageError
 from harness.kbuild import BuiltKernel
 from harness.specs import Role
@@ -51,8 +51,8 @@ def load(path: Path, role: Role, *, config: Path | None = None) -> BuiltKernel:
     """
     text = read_config(path, given=config)
     label = f"{path.name} ({role})"
-    needs.check(kbuild.parse_config(text), role, label=label)
-    if role == "spawned" and not kbuild.parse_config(text).get("INITRAMFS_SOURCE"):
+    needs.check(kconfig.parse(text), role, label=label)
+    if role == "spawned" and not kconfig.parse(text).get("INITRAMFS_SOURCE"):
         raise PrerequisiteError(
             f"{label}: the run needs our init in it (CONFIG_INITRAMFS_SOURCE)",
             hint="leave it out, and a spawned kernel is built",

@@ -28,7 +28,7 @@ class Need:
         """Whether a config has it.
 
         Args:
-            config: As `kbuild.parse_config` gives it.
+            config: As `kconfig.parse` gives it.
         """
         return any(self._met(config.get(name, "n")) for name in self.option.split("|"))
 
@@ -98,7 +98,7 @@ def check_way(config: Mapping[str, str], resume_path: str, *, label: str) -> Non
     """Check that the config of a spawned kernel has what a way back needs.
 
     Args:
-        config: As `kbuild.parse_config` gives it.
+        config: As `kconfig.parse` gives it.
         resume_path: The way back.
         label: Names the kernel.
 
@@ -113,7 +113,7 @@ def check(config: Mapping[str, str], role: Role, *, label: str, hint: str = "") 
     """Check that a config has what a run needs.
 
     Args:
-        config: As `kbuild.parse_config` gives it.
+        config: As `kconfig.parse` gives it.
         role: Which of the two builds.
         label: Names the kernel.
         hint: What the user can do.

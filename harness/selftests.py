@@ -17,7 +17,8 @@ from pathlib import Path
 from harness import ktap
 from harness.deadline import Deadline
 from harness.errors import PrerequisiteError
-from harness.kbuild import BuiltKernel, Kconfig
+from harness.kbuild import BuiltKernel
+from harness.kconfig import Kconfig
 from harness.machine import Machine
 
 SELFTESTS = "tools/testing/selftests/kexec"

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import cache, files, kbuild
+from harness import cache, files, kbuild, kconfig
 from harness.errors import UsageError
 from harness.kbuild import BuiltKernel, Progress, no_progress
 from harness.specs import KernelSpec, Role, shown
@@ -211,9 +211,9 @@ class Mirror:
         for name, content in overlay.items():
             self.changed += _put(self.source / name, content)
         self._save({"files": now, "overlaid": sorted(overlay)})
-        kconfig = {name: now[name] for name in now if "Kconfig" in name}
+        theirs = {name: now[name] for name in now if "Kconfig" in name}
         added = {name: str(overlay[name]) for name in overlay if "Kconfig" in name}
-        self._kconfig = cache.digest(json.dumps([kconfig, added], sort_keys=True))
+        self._kconfig = cache.digest(json.dumps([theirs, added], sort_keys=True))
 
     def _load(self) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError):
@@ -336,7 +336,7 @@ class Mirror:
             progress: Told what is done.
 
         Returns:
-            The options, as `kbuild.parse_config` gives them.
+            The options, as `kconfig.parse` gives them.
 
         Raises:
             BuildError: An option did not take.
@@ -353,7 +353,7 @@ class Mirror:
         key = cache.digest(text, base or "", str(base is None), self._kconfig, kbuild.compiler())
         stamp = objects / ".configured"
         if (objects / ".config").exists() and stamp.exists() and stamp.read_text() == key:
-            return kbuild.parse_config((objects / ".config").read_text())
+            return kconfig.parse((objects / ".config").read_text())
         stamp.unlink(missing_ok=True)
         progress(0, 0, f"{self.name} {role}: configuring")
         label = f"{self.name} {role}"
@@ -364,8 +364,8 @@ class Mirror:
     def _without_ours(self, text: str) -> str:
         """Fragments without the options that only our patches bring."""
         ours = {name for patch in self.patches for name in _ADDED_OPTION.findall(_read(patch))}
-        wanted = ours & kbuild.parse_config(text).keys()
-        known = kbuild.Kconfig(self.source).symbols if wanted else {}
+        wanted = ours & kconfig.parse(text).keys()
+        known = kconfig.Kconfig(self.source).symbols if wanted else {}
         dropped = "|".join(name for name in sorted(wanted) if name not in known)
         return (
             re.sub(rf"^CONFIG_(?:{dropped})=.*\n", "", text, flags=re.MULTILINE)

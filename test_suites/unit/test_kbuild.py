@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache, debian, guestbuild, kbuild
+from harness import cache, debian, guestbuild, kbuild, kconfig
 from harness.errors import BuildError, PrerequisiteError, UsageError
-from harness.kbuild import Kconfig, conjuncts, holds, parse_config
+from harness.kconfig import Kconfig, conjuncts, holds
 from harness.specs import ROOT, KernelSpec, load_kernel
 
 KCONFIG = """\
@@ -90,7 +90,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_parse_config() -> None:
     text = '# a comment\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C="text"\nCONFIG_A=m\n'
-    assert parse_config(text) == {"A": "m", "B": "n", "C": "text"}
+    assert kconfig.parse(text) == {"A": "m", "B": "n", "C": "text"}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_explanations(tree: Path, option: str, config: dict[str, str], expected:
 def test_option_that_did_not_take_is_named(tree: Path) -> None:
     wanted = "CONFIG_X86=y\nCONFIG_DISK=y\n"
     with pytest.raises(BuildError) as caught:
-        kbuild.check_config(wanted, "CONFIG_X86=y\nCONFIG_BUS=y\n", tree=tree, label="mine normal")
+        kconfig.check(wanted, "CONFIG_X86=y\nCONFIG_BUS=y\n", tree=tree, label="mine normal")
     message = str(caught.value)
     assert message.startswith("mine normal: CONFIG_DISK=y did not take, it is n: unmet dependency")
     assert "BLOCK" in message
@@ -149,25 +149,25 @@ def test_option_that_did_not_take_is_named(tree: Path) -> None:
 def test_options_that_took_pass(tree: Path) -> None:
     wanted = 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_N=0x200000\nCONFIG_S="text"\n'
     got = 'CONFIG_A=y\nCONFIG_N=0x200000\nCONFIG_S="text"\n'
-    kbuild.check_config(wanted, got, tree=tree)
+    kconfig.check(wanted, got, tree=tree)
 
 
 def test_unwanted_option_that_stayed_is_named(tree: Path) -> None:
     with pytest.raises(BuildError, match="CONFIG_X86=n did not take, it is y"):
-        kbuild.check_config("# CONFIG_X86 is not set\n", "CONFIG_X86=y\n", tree=tree)
+        kconfig.check("# CONFIG_X86 is not set\n", "CONFIG_X86=y\n", tree=tree)
 
 
 def test_dependencies_in_a_real_kernel() -> None:
     sources = [path for path in cache.entries("sources") if path.name.startswith("linux-source-6.")]
     if not sources:
         pytest.skip("no kernel source in the cache: `./kspawn build` fetches one")
-    kconfig = Kconfig(sources[0])
-    assert len(kconfig.symbols) > 10000
+    found = Kconfig(sources[0])
+    assert len(found.symbols) > 10000
     base = {"X86": "y", "X86_64": "y", "64BIT": "y"}
-    assert "HIBERNATION" in kconfig.explain("KEXEC_JUMP", base)
-    assert "unmet dependency ATA && " in kconfig.explain("SATA_AHCI", base)
-    assert "NETDEVICES" in kconfig.explain("E1000", base)
-    assert "no such option" in kconfig.explain("KSPAWN_NO_SUCH", base)
+    assert "HIBERNATION" in found.explain("KEXEC_JUMP", base)
+    assert "unmet dependency ATA && " in found.explain("SATA_AHCI", base)
+    assert "NETDEVICES" in found.explain("E1000", base)
+    assert "no such option" in found.explain("KSPAWN_NO_SUCH", base)
 
 
 PATCH = """\

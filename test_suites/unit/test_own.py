@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import bzimage, cache, needs
+from harness import bzimage, cache, kconfig, needs
 from harness.errors import PrerequisiteError, UsageError
-from harness.kbuild import parse_config
 from harness.own import Own
 
 NORMAL = """\
@@ -168,8 +167,8 @@ def test_a_spawned_kernel_without_our_init(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", NORMAL.splitlines())
 def test_each_option_that_is_missing_is_named(line: str) -> None:
-    needs.check(parse_config(NORMAL), "normal", label="mine")
-    config = parse_config(NORMAL.replace(f"{line}\n", ""))
+    needs.check(kconfig.parse(NORMAL), "normal", label="mine")
+    config = kconfig.parse(NORMAL.replace(f"{line}\n", ""))
     name = line.partition("=")[0]
     with pytest.raises(PrerequisiteError, match=rf"^mine: the run needs .*{name}\b") as caught:
         needs.check(config, "normal", label="mine")
@@ -188,15 +187,15 @@ def test_each_option_that_is_missing_is_named(line: str) -> None:
     ],
 )
 def test_what_a_spawned_kernel_needs(old: str, new: str, expected: str) -> None:
-    needs.check(parse_config(SPAWNED), "spawned", label="mine")
+    needs.check(kconfig.parse(SPAWNED), "spawned", label="mine")
     with pytest.raises(PrerequisiteError) as caught:
-        needs.check(parse_config(SPAWNED.replace(old, new)), "spawned", label="mine")
+        needs.check(kconfig.parse(SPAWNED.replace(old, new)), "spawned", label="mine")
     assert expected in str(caught.value)
 
 
 def test_an_alternative_does_as_well() -> None:
     config = NORMAL.replace("VIRTIO_BLK", "SATA_AHCI").replace("VIRTIO_PCI", "X")
-    needs.check(parse_config(config), "normal", label="mine")
+    needs.check(kconfig.parse(config), "normal", label="mine")
 
 
 def test_all_that_is_missing_is_named() -> None:
@@ -218,8 +217,8 @@ def test_the_config_of_a_real_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     if not kernels:
         pytest.skip("no kernel in the cache: `./kspawn build` makes some")
     for folder in kernels[:2]:
-        config = parse_config((folder / "config").read_text())
-        assert parse_config(bzimage.read_config(folder / "bzImage")) == config
+        config = kconfig.parse((folder / "config").read_text())
+        assert kconfig.parse(bzimage.read_config(folder / "bzImage")) == config
 
 
 @pytest.mark.parametrize(
