@@ -232,9 +232,8 @@ def _git_digest(path: Path) -> str | None:
 
 
 def _git(path: Path, *arguments: str) -> bytes | None:
-    # Without it, git refreshes the index on the way: the tree is not ours to write.
-    env = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
     command = ["git", "-C", str(path), *arguments]
+    env = processes.git_environment()
     done = subprocess.run(command, capture_output=True, check=False, env=env)
     return None if done.returncode else done.stdout
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Processes in a session of their own, which end when we do."""
+"""Processes that we start: what they inherit, and that they end when we do."""
 
 from __future__ import annotations
 
@@ -43,3 +43,13 @@ def end(
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=seconds)
+
+
+def git_environment() -> dict[str, str]:
+    """What git is run with: the tree is the one that it is told, and is only read by looking.
+
+    Inside a hook, variables name another tree; and git refreshes the index of a
+    tree that it looks at, which is not ours to write.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return env | {"GIT_OPTIONAL_LOCKS": "0"}

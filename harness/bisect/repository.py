@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from harness import processes
 from harness.bisect.state import Word
 from harness.errors import HarnessError, UsageError
 
@@ -33,15 +33,13 @@ def git(folder: Path, *arguments: str, check: bool = True) -> subprocess.Complet
     Raises:
         HarnessError: It failed.
     """
-    # What runs inside a hook or a bisection has these set, for another tree.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(
         ["git", "-C", str(folder), *arguments],
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
-        env=env | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+        env=processes.git_environment() | {"LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
     )
     if check and done.returncode:

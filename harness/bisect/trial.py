@@ -23,7 +23,7 @@ from typing import Any
 import click
 import yaml
 
-from harness import cache, debian
+from harness import cache, debian, processes
 from harness.errors import HarnessError, PrerequisiteError
 
 PACKAGE = "linux-source-6.12"
@@ -280,7 +280,7 @@ def _copy(source: Path, target: Path) -> None:
 def _git(repository: Path, *arguments: str, data: bytes | None = None) -> str:
     stamp = f"{_BEGIN} +0000"
     name, _, mail = _WHO.removesuffix(">").partition(" <")
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | {
+    env = processes.git_environment() | {
         "GIT_AUTHOR_NAME": name,
         "GIT_AUTHOR_EMAIL": mail,
         "GIT_AUTHOR_DATE": stamp,

@@ -236,7 +236,9 @@ def test_digest_of_a_directory_follows_its_files(tmp_path: Path) -> None:
     assert kbuild._directory(tmp_path, cache.quiet).digest != before
 
 
-def test_digest_of_a_git_tree_is_that_of_its_content(tmp_path: Path) -> None:
+def test_digest_of_a_git_tree_is_that_of_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def git(*arguments: str) -> None:
         who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
         subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True)
@@ -256,6 +258,10 @@ def test_digest_of_a_git_tree_is_that_of_its_content(tmp_path: Path) -> None:
     assert digest() == first
     (tmp_path / "new").write_text("new")
     assert digest() != first
+    (tmp_path / "new").unlink()
+    # As in a hook of another repository.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert digest() == first
 
 
 def test_tarball_with_another_checksum_is_refused(tmp_path: Path) -> None:
