@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from harness.machine import Machine
 from harness.progress import ProgressLine
 from harness.result import Result
 from harness.specs import load_kernel, load_vm_config
-from harness.suite import Hibernated
+from harness.suite import Hibernated, NewCycle
 from harness.timeline import Timeline
 from harness.witness import Witness
 
@@ -200,6 +201,12 @@ def machine(
         yield made
         failures = request.node.stash.get(FAILURES, [])
         cycle.record(lab, made, name=request.node.name, failure=failures[0] if failures else None)
+
+
+@pytest.fixture
+def new_cycle(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]) -> NewCycle:
+    """Makes the cycle of a test, which says what is special about it."""
+    return partial(cycle.Cycle, lab=lab, folder=folder, timeline=new_timeline())
 
 
 @pytest.fixture(scope="class")

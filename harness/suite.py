@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+from harness.cycle import Cycle
+from harness.errors import ExitCode
 from harness.machine import Machine, State
 from harness.result import Result, Verdict
 from harness.verdict import CYCLE_CHECKS
+
+NewCycle = Callable[..., Cycle]
+"""What the fixture `new_cycle` gives: takes what else `Cycle` takes."""
 
 # Per-CPU lists, slabs and the page cache breathe; a leak of the image would be
 # 16 MiB a jump, one of a page of it 25 pages.
@@ -39,6 +45,23 @@ class CycleSuite:
         found = [check for check in cycle_result.checks if check.name == name]
         assert found, f"the check was not made: {cycle_result.reason}"
         assert found[0].ok, found[0].detail
+
+
+def assert_only_failed(result: Result, *names: str) -> dict[str, str]:
+    """Assert that a cycle failed, by just these checks.
+
+    Args:
+        result: What the cycle found.
+        names: The names of the checks.
+
+    Returns:
+        What each of them saw, by name.
+    """
+    failed = {check.name: check.detail for check in result.checks if not check.ok}
+    assert set(failed) == set(names), f"{failed} {result.reason}"
+    assert result.verdict is Verdict.FAILED
+    assert result.exit_code == ExitCode.CHECK_FAILED
+    return failed
 
 
 @dataclass

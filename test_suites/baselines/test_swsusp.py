@@ -8,8 +8,6 @@ that fails where these fail as well has found one of the kernel.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -17,10 +15,9 @@ from harness import verdict, witness
 from harness.baselines import BASELINES
 from harness.cycle import Cycle
 from harness.errors import RefusedError
-from harness.lab import Lab
 from harness.machine import Machine, State
 from harness.result import Verdict
-from harness.timeline import Timeline
+from harness.suite import NewCycle
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
@@ -49,9 +46,9 @@ def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[
     "name",
     [pytest.param(name, marks=[*MARKS.get(name, []), *BUGS.get(name, [])]) for name in BASELINES],
 )
-def test_baseline(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline], name: str) -> None:
+def test_baseline(new_cycle: NewCycle, name: str) -> None:
     """It passes; and what it is compared by is known."""
-    result = Cycle(lab=lab, folder=folder, timeline=new_timeline(), resume_path=name).run()
+    result = new_cycle(resume_path=name).run()
     assert result.verdict is Verdict.PASSED, f"{result.reason}\n{result.log_tail}"
     assert result.memory is not None
     assert result.memory.used_bytes > result.memory.witness_bytes
@@ -69,14 +66,9 @@ def damage(cycle: Cycle) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=BUGS.get(name, [])) for name in BASELINES]
 )
-def test_damage_is_seen(
-    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline], name: str
-) -> None:
+def test_damage_is_seen(new_cycle: NewCycle, name: str) -> None:
     """The mutation: what the witness lost is seen on these ways as well."""
-    cycle = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+    cycle = new_cycle(
         resume_path=name,
         mutate_running=damage,
     )

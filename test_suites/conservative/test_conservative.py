@@ -13,18 +13,13 @@ from pathlib import Path
 import pytest
 
 from harness import damage
-from harness.cycle import Cycle
-from harness.errors import ExitCode, RefusedError
-from harness.lab import Lab
+from harness.errors import RefusedError
 from harness.machine import State
 from harness.result import Verdict
 from harness.specs import load_vm_config
-from harness.suite import CycleSuite, Hibernated
-from harness.timeline import Timeline
+from harness.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
 
 pytestmark = pytest.mark.vm
-
-NewTimeline = Callable[[], Timeline]
 
 
 @pytest.mark.ci
@@ -36,31 +31,20 @@ class TestCycle(CycleSuite):
 
 
 @pytest.mark.parametrize(("config", "la57"), [("default", False), ("smp2", True)])
-def test_paging_depths_and_cpus(
-    lab: Lab, folder: Path, new_timeline: NewTimeline, config: str, la57: bool
-) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_paging_depths_and_cpus(new_cycle: NewCycle, config: str, la57: bool) -> None:
+    result = new_cycle(
         config=load_vm_config(config).model_copy(update={"cpu_features": {"la57": la57}}),
         resume_path="conservative",
     ).run()
     assert result.verdict is Verdict.PASSED, result.reason
 
 
-def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_flipped_bit_fails_the_witness(new_cycle: NewCycle) -> None:
+    result = new_cycle(
         mutate_image=damage.flip_with_mending,
         resume_path="conservative",
     ).run()
-    assert result.verdict is Verdict.FAILED
-    assert result.exit_code == ExitCode.CHECK_FAILED
-    failed = {check.name for check in result.checks if not check.ok}
-    assert failed == {"witness.anonymous-memory"}
+    assert_only_failed(result, "witness.anonymous-memory")
 
 
 @pytest.mark.parametrize(

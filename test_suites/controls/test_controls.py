@@ -14,34 +14,24 @@ from pathlib import Path
 import pytest
 
 from harness import damage
-from harness.cycle import Cycle
-from harness.errors import ExitCode, RefusedError
-from harness.lab import Lab
+from harness.errors import RefusedError
 from harness.machine import State
 from harness.result import Verdict
-from harness.suite import Hibernated
-from harness.timeline import Timeline
+from harness.suite import Hibernated, NewCycle, assert_only_failed
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 
-NewTimeline = Callable[[], Timeline]
 
-
-def test_no_hibernation_passes(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
-    result = Cycle(lab=lab, folder=folder, timeline=new_timeline(), hibernate=False).run()
+def test_no_hibernation_passes(new_cycle: NewCycle) -> None:
+    result = new_cycle(hibernate=False).run()
     assert result.verdict is Verdict.PASSED, result.reason
     assert len(result.checks) > 20
 
 
 @pytest.mark.short
-def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
-    result = Cycle(
-        lab=lab, folder=folder, timeline=new_timeline(), mutate_image=damage.flip_with_mending
-    ).run()
-    assert result.verdict is Verdict.FAILED
-    assert result.exit_code == ExitCode.CHECK_FAILED
-    failed = {check.name: check.detail for check in result.checks if not check.ok}
-    assert set(failed) == {"witness.anonymous-memory"}, failed
+def test_flipped_bit_fails_the_witness(new_cycle: NewCycle) -> None:
+    result = new_cycle(mutate_image=damage.flip_with_mending).run()
+    failed = assert_only_failed(result, "witness.anonymous-memory")
     assert "page 17 word 1" in failed["witness.anonymous-memory"]
 
 

@@ -28,6 +28,7 @@ from harness.errors import (
 from harness.lab import Lab
 from harness.machine import Machine, State
 from harness.result import SplatKind, Verdict
+from harness.suite import NewCycle
 from harness.timeline import Timeline
 from harness.witness import Witness
 
@@ -54,11 +55,8 @@ def test_disk_too_small_loses_nothing(lab: Lab, folder: Path, new_timeline: NewT
         assert machine.disk.open("rb").read(4) == bytes(4)
 
 
-def test_hibernating_kernel_hangs(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_hibernating_kernel_hangs(lab: Lab, new_cycle: NewCycle) -> None:
+    result = new_cycle(
         hibernating_append="kspawn.fault=hang",
         timeouts=replace(lab.timeouts(), save=5.0),
     ).run()
@@ -69,11 +67,8 @@ def test_hibernating_kernel_hangs(lab: Lab, folder: Path, new_timeline: NewTimel
     assert result.phases[-1].outcome == "KernelHangError"
 
 
-def test_hibernating_kernel_panics(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_hibernating_kernel_panics(new_cycle: NewCycle) -> None:
+    result = new_cycle(
         hibernating_append="kspawn.fault=panic",
     ).run()
     assert result.exit_code == ExitCode.KERNEL
@@ -103,15 +98,13 @@ def test_resuming_kernel_panics(lab: Lab, folder: Path, new_timeline: NewTimelin
         machine.resume(append="kspawn.fault=panic")
 
 
-def test_warning_fails_a_run_that_passed(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+def test_warning_fails_a_run_that_passed(new_cycle: NewCycle) -> None:
     """An unexpected WARN in the normal kernel is never green."""
 
     def warn(cycle: Cycle) -> None:
         cycle.machine.run("echo WARNING > /sys/kernel/debug/provoke-crash/DIRECT")
 
-    result = Cycle(
-        lab=lab, folder=folder, timeline=new_timeline(), mutate_running=warn, hibernate=False
-    ).run()
+    result = new_cycle(mutate_running=warn, hibernate=False).run()
     assert result.verdict is Verdict.FAILED
     assert result.exit_code == ExitCode.KERNEL
     assert any(splat.kind is SplatKind.WARN for splat in result.splats)

@@ -16,13 +16,13 @@ import pytest
 
 from harness import damage
 from harness.cycle import Cycle
-from harness.errors import ExitCode, RefusedError
+from harness.errors import RefusedError
 from harness.fixtures import note_outcome
 from harness.lab import Lab
 from harness.machine import State
 from harness.result import Result, Verdict
 from harness.specs import load_vm_config
-from harness.suite import CycleSuite, Hibernated
+from harness.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
 from harness.timeline import Timeline
 
 pytestmark = pytest.mark.vm
@@ -165,28 +165,17 @@ def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
         ("q35-sata-smp2", {}),
     ],
 )
-def test_machines(
-    lab: Lab, folder: Path, new_timeline: NewTimeline, config: str, features: dict[str, bool]
-) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_machines(new_cycle: NewCycle, config: str, features: dict[str, bool]) -> None:
+    result = new_cycle(
         config=load_vm_config(config).model_copy(update={"cpu_features": features}),
         resume_path="in-place",
     ).run()
     assert result.verdict is Verdict.PASSED, f"{result.reason}\n{result.log_tail}"
 
 
-def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_flipped_bit_fails_the_witness(new_cycle: NewCycle) -> None:
+    result = new_cycle(
         mutate_image=damage.flip_with_mending,
         resume_path="in-place",
     ).run()
-    assert result.verdict is Verdict.FAILED
-    assert result.exit_code == ExitCode.CHECK_FAILED
-    failed = {check.name for check in result.checks if not check.ok}
-    assert failed == {"witness.anonymous-memory"}
+    assert_only_failed(result, "witness.anonymous-memory")

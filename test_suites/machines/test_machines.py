@@ -7,16 +7,11 @@ paging, other disks. Each is hibernated and resumed, and judged as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
-from harness.cycle import Cycle
-from harness.lab import Lab
 from harness.result import Verdict
 from harness.specs import VM_CONFIGS, load_vm_config, names
-from harness.timeline import Timeline
+from harness.suite import NewCycle
 from harness.verdict import CYCLE_CHECKS
 
 pytestmark = [pytest.mark.vm]
@@ -30,17 +25,8 @@ pytestmark = [pytest.mark.vm]
         if name != "default"
     ],
 )
-def test_cycle(
-    lab: Lab,
-    folder: Path,
-    new_timeline: Callable[[], Timeline],
-    pytestconfig: pytest.Config,
-    name: str,
-) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_cycle(new_cycle: NewCycle, pytestconfig: pytest.Config, name: str) -> None:
+    result = new_cycle(
         config=load_vm_config(name),
         resume_path=pytestconfig.getoption("--resume-path"),
     ).run()

@@ -22,6 +22,7 @@ from harness.lab import Lab
 from harness.machine import Machine
 from harness.result import Verdict
 from harness.specs import load_vm_config
+from harness.suite import NewCycle
 from harness.timeline import Timeline
 from harness.verdict import free_pages
 from harness.witness import Witness, churn_check, churn_holes, churn_start
@@ -127,12 +128,9 @@ def test_memory_in_motion(lab: Lab, folder: Path, new_timeline: NewTimeline, con
         assert machine.splats == []
 
 
-def test_more_holes_than_segments(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+def test_more_holes_than_segments(new_cycle: NewCycle) -> None:
     """Every second page is free: what finds no segment any more is stored."""
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+    result = new_cycle(
         mutate_running=lambda cycle: churn_holes(cycle.machine, mebibytes=HOLES_MIB),
     ).run()
     assert result.verdict is Verdict.PASSED, result.reason

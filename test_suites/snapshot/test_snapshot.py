@@ -13,18 +13,13 @@ from pathlib import Path
 import pytest
 
 from harness import damage
-from harness.cycle import Cycle
-from harness.errors import ExitCode, RefusedError
-from harness.lab import Lab
+from harness.errors import RefusedError
 from harness.machine import Machine, State
 from harness.result import Verdict
 from harness.specs import load_vm_config
-from harness.suite import CycleSuite, Hibernated
-from harness.timeline import Timeline
+from harness.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
 
 pytestmark = pytest.mark.vm
-
-NewTimeline = Callable[[], Timeline]
 
 
 @pytest.mark.ci
@@ -36,15 +31,10 @@ class TestCycle(CycleSuite):
 
 
 @pytest.mark.parametrize(("config", "la57"), [("default", False), ("smp2", True), ("smp2", False)])
-def test_paging_depths_and_cpus(
-    lab: Lab, folder: Path, new_timeline: NewTimeline, config: str, la57: bool
-) -> None:
+def test_paging_depths_and_cpus(new_cycle: NewCycle, config: str, la57: bool) -> None:
     """The entry has page tables of the depth that the kernels run at."""
     features = {"la57": la57}
-    cycle = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+    cycle = new_cycle(
         config=load_vm_config(config).model_copy(update={"cpu_features": features}),
         resume_path="snapshot",
     )
@@ -55,24 +45,18 @@ def test_paging_depths_and_cpus(
 
 
 @pytest.mark.parametrize("memory", ["256MiB", "2GiB"])
-def test_sizes_of_memory(lab: Lab, folder: Path, new_timeline: NewTimeline, memory: str) -> None:
+def test_sizes_of_memory(new_cycle: NewCycle, memory: str) -> None:
     """Also beyond the GiB that one page directory maps."""
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+    result = new_cycle(
         config=load_vm_config("default").model_copy(update={"memory": memory}),
         resume_path="snapshot",
     ).run()
     assert result.verdict is Verdict.PASSED, result.reason
 
 
-def test_image_of_all_memory(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
+def test_image_of_all_memory(new_cycle: NewCycle) -> None:
     """Free pages are in it: most are zero, and the entry clears them."""
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+    result = new_cycle(
         hibernating_append="kspawn.filter=0",
         resume_path="snapshot",
     ).run()
@@ -81,18 +65,12 @@ def test_image_of_all_memory(lab: Lab, folder: Path, new_timeline: NewTimeline) 
     assert result.image.free_bytes == 0
 
 
-def test_flipped_bit_fails_the_witness(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
-    result = Cycle(
-        lab=lab,
-        folder=folder,
-        timeline=new_timeline(),
+def test_flipped_bit_fails_the_witness(new_cycle: NewCycle) -> None:
+    result = new_cycle(
         mutate_image=damage.flip_with_mending,
         resume_path="snapshot",
     ).run()
-    assert result.verdict is Verdict.FAILED
-    assert result.exit_code == ExitCode.CHECK_FAILED
-    failed = {check.name for check in result.checks if not check.ok}
-    assert failed == {"witness.anonymous-memory"}
+    assert_only_failed(result, "witness.anonymous-memory")
 
 
 @pytest.mark.parametrize(
