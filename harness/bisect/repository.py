@@ -67,6 +67,29 @@ def resolve(tree: Path, revision: str) -> str:
     return done.stdout.strip()
 
 
+def make_work_tree(tree: Path, place: Path, revision: str, *, checkout: bool = True) -> bool:
+    """Make a work tree of a repository, if there is none that can be used.
+
+    Args:
+        tree: The repository.
+        place: The folder of the work tree.
+        revision: What is checked out in it.
+        checkout: Whether its files are.
+
+    Returns:
+        Whether it was made.
+    """
+    there = (place / ".git").exists()
+    if there and not git(place, "rev-parse", "--git-dir", check=False).returncode:
+        return False
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    option = [] if checkout else ["--no-checkout"]
+    git(tree, "worktree", "prune")
+    git(tree, "worktree", "add", "-f", *option, "--detach", str(place), revision)
+    return True
+
+
 @dataclass(frozen=True)
 class Found:
     """Where git bisect got to.
@@ -203,14 +226,7 @@ class Bisect:
 
     def open(self) -> None:
         """Make the work tree; one that a killed run left is used again."""
-        usable = (self.place / ".git").exists() and not git(
-            self.place, "rev-parse", "--git-dir", check=False
-        ).returncode
-        if not usable:
-            tree = self.span.tree
-            git(tree, "worktree", "prune")
-            self.place.parent.mkdir(parents=True, exist_ok=True)
-            git(tree, "worktree", "add", "-f", "--no-checkout", "--detach", str(self.place))
+        make_work_tree(self.span.tree, self.place, "HEAD", checkout=False)
         self._started = False
 
     def close(self) -> None:

@@ -10,22 +10,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness import cache, guestbuild, kbuild, processes, tree
+from harness import archive, cache, guestbuild, kbuild, processes, tree
 from harness.bisect import outcome, recorder
 from harness.bisect.outcome import Report
-from harness.bisect.repository import git
+from harness.bisect.repository import git, make_work_tree
 from harness.bisect.state import Build, Settings
 from harness.errors import BuildError, HarnessError, KspawnError
 from harness.result import BY_HAND, Result
@@ -70,7 +68,7 @@ class Done:
         report: What the tests came to, if they ran.
         seconds: How long the tests took.
         worker: Where it ran.
-        files: The logs, compressed, for who does not share the file system.
+        files: The logs, packed, for who does not share the file system.
     """
 
     task: Task
@@ -78,7 +76,7 @@ class Done:
     report: Report | None = None
     seconds: float = 0.0
     worker: str = ""
-    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    files: bytes = field(default=b"", repr=False)
 
 
 def perform(task: Task) -> Done:
@@ -126,12 +124,7 @@ def pack(done: Done) -> Done:
     Args:
         done: What it came to.
     """
-    folder = Path(done.task.folder)
-    done.files = {
-        str(path.relative_to(folder)): zlib.compress(path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    done.files = archive.pack(Path(done.task.folder))
     return done
 
 
@@ -142,14 +135,9 @@ def unpack(done: Done) -> None:
         done: What a task on another machine came to.
     """
     folder = Path(done.task.folder)
-    if not folder.exists():
-        for name, data in done.files.items():
-            # Names come from another machine: none leads out of the folder.
-            path = folder / name
-            if ".." not in path.relative_to(folder).parts:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(zlib.decompress(data))
-    done.files = {}
+    if done.files and not folder.exists():
+        archive.unpack(done.files, folder)
+    done.files = b""
 
 
 # -- the build -------------------------------------------------------------------
@@ -163,9 +151,9 @@ def work_tree(settings: Settings, slot: int) -> Path:
         slot: Its number.
     """
     source = Path(settings.tree)
-    # The name is that of the kernels in messages.
     key = cache.short(cache.digest(str(source)))
-    return cache.home() / "bisect" / key / f"{source.name}-{slot}"
+    # An entry of the cache for each; the name in it is that of the kernels in messages.
+    return cache.home() / "bisect" / f"{key}-{slot}" / f"{source.name}-{slot}"
 
 
 def check_out(source: Path, place: Path, revision: str) -> None:
@@ -176,14 +164,7 @@ def check_out(source: Path, place: Path, revision: str) -> None:
         place: The work tree; made if it is not there.
         revision: The hash.
     """
-    usable = (place / ".git").exists() and not git(
-        place, "rev-parse", "--git-dir", check=False
-    ).returncode
-    if not usable:
-        shutil.rmtree(place, ignore_errors=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        git(source, "worktree", "prune")
-        git(source, "worktree", "add", "-f", "--detach", str(place), revision)
+    if make_work_tree(source, place, revision):
         return
     lock = Path(git(place, "rev-parse", "--git-path", "index.lock").stdout.strip())
     # The caller holds the work tree: it is of a git that was killed.
@@ -205,7 +186,7 @@ def build(settings: Settings, revision: str, *, slot: int) -> Build:
     """
     start = time.monotonic()
     source, place = Path(settings.tree), work_tree(settings, slot)
-    with cache.lock("bisect", f"{place.parent.name}-{slot}"):
+    with cache.lock("bisect", place.parent.name):
         check_out(source, place, revision)
         made = _make(settings, place, revision)
         for fix in settings.fixes if not made.ok else ():

@@ -15,6 +15,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, as_completed
 
+from harness import archive
 from harness.bundle import Bundle
 from harness.closing import Closing
 from harness.errors import ExitCode, PrerequisiteError, UsageError
@@ -203,7 +204,7 @@ class Cluster(Closing):
             self._note(plan, board, order, _broken(order, f"its workers were lost: {exc}"))
             return None
         attempt = Attempt.model_validate_json(made["attempt"])
-        shelf.unpack(made["files"], plan.place(order))
+        archive.unpack(made["files"], plan.place(order))
         self._note(plan, board, order, attempt)
         future.release()
         return None

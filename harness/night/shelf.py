@@ -7,10 +7,8 @@ fetch from it, or from any that has it, by the SHA-256 of each file.
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +20,8 @@ from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.utils import sync
 
+from harness import archive, cache, lab, specs
 from harness import bundle as bundles
-from harness import cache, lab, specs
 from harness.bundle import Bundle
 from harness.errors import KspawnError
 from harness.night import keys, runner
@@ -201,41 +199,8 @@ def run_job(order: Order, bundle: str, builder: str, task: str) -> dict[str, Any
                 Order(**{**order.__dict__, "built": built}), place / "run", stop=stop
             )
         attempt.host = str(own.worker.name)
-        return {"attempt": attempt.model_dump_json(), "files": archive(place / "run")}
+        files = archive.pack(place / "run", largest=_TOO_LARGE)
+        return {"attempt": attempt.model_dump_json(), "files": files}
     finally:
         own.stops.pop(task, None)
         shutil.rmtree(place, ignore_errors=True)
-
-
-def archive(folder: Path) -> bytes:
-    """A folder as a compressed archive, without what is too large to read.
-
-    Args:
-        folder: The folder.
-    """
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.stat().st_size < _TOO_LARGE:
-                tar.add(path, arcname=str(path.relative_to(folder)))
-    return buffer.getvalue()
-
-
-def unpack(data: bytes, folder: Path) -> None:
-    """Unpack what `archive` made, in place of what is there.
-
-    Args:
-        data: The archive.
-        folder: Where it goes.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        # extractall's filters came with 3.11.4: Debian 12 has 3.11.2.
-        for member in tar:
-            path = (folder / member.name).resolve()
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is None or not path.is_relative_to(folder.resolve()):
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.read())

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from harness import cache
 from harness import tree as tree_module
 from harness.bisect import command, mail, pool, report, work
 from harness.bisect.outcome import Outcome, Report
@@ -329,6 +330,24 @@ def test_a_fix_is_tried_where_it_does_not_build(
     assert built.ok
     assert built.fix == str(fix)
     assert (work.work_tree(chosen, 0) / "file").read_text() == "3\n", "and taken back"
+
+
+def test_a_work_tree_that_is_in_use_is_not_cleaned_up(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+    said: list[str] = []
+
+    def make(given: Settings, place: Path, revision: str) -> Build:
+        cache.clean(notify=said.append)
+        return Build(revision=revision, ok=(place / "file").exists())
+
+    monkeypatch.setattr(work, "_make", make)
+    assert work.build(settings(tree), "HEAD", slot=0).ok
+    assert len(said) == 1
+    assert said[0].endswith("is in use and stays")
+    cache.clean(notify=said.append)
+    assert not work.work_tree(settings(tree), 0).exists()
 
 
 def test_a_full_disk_is_no_broken_revision(

@@ -18,7 +18,8 @@ import jsonschema
 import kcidb_io
 import pytest
 
-from harness.night import outputs, shelf, site
+from harness import archive
+from harness.night import outputs, site
 from harness.night.history import History
 from harness.night.model import Attempt, Outcome, TestRun, Verdict
 from harness.night.spec import Job
@@ -370,12 +371,12 @@ def test_the_first_nights(tmp_path: Path, nights: int, checks: int) -> None:
 def test_a_folder_goes_through_an_archive_and_nothing_leaves_it(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "log").write_text("said")
-    shelf.unpack(shelf.archive(tmp_path / "a"), tmp_path / "c")
+    archive.unpack(archive.pack(tmp_path / "a"), tmp_path / "c")
     assert (tmp_path / "c" / "b" / "log").read_text() == "said"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         member = tarfile.TarInfo("../outside")
         member.size = 4
         tar.addfile(member, io.BytesIO(b"evil"))
-    shelf.unpack(buffer.getvalue(), tmp_path / "d")
+    archive.unpack(buffer.getvalue(), tmp_path / "d")
     assert not (tmp_path / "outside").exists()
