@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -15,6 +14,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from harness.closing import Closing
 
 # What a phase waits for, in words.
 _WAITS = {
@@ -36,7 +37,7 @@ _WAITS = {
 }
 
 
-class ProgressLine:
+class ProgressLine(Closing):
     """One line on a terminal that says what goes on.
 
     Args:
@@ -78,13 +79,9 @@ class ProgressLine:
         )
 
     def __enter__(self) -> Self:
-        self._progress.__enter__()
+        self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.__exit__(kind, value, trace)
+    def close(self) -> None:
+        """Take the line off the terminal."""
+        self._progress.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -13,6 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from harness.closing import Closing
 from harness.night.model import Attempt, Verdict, judge
 from harness.night.plan import Plan, Planned
 from harness.night.runner import Order
@@ -30,7 +30,7 @@ _FRAME = 6
 
 
 @dataclass
-class Board:
+class Board(Closing):
     """Shows a night.
 
     Args:
@@ -136,15 +136,11 @@ class Board:
             self._live = Live(
                 self.render(), console=self.console, refresh_per_second=2, transient=True
             )
-            self._live.__enter__()
+            self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the table off the terminal."""
         if self._live is not None:
             live, self._live = self._live, None
-            live.__exit__(kind, value, trace)
+            live.stop()

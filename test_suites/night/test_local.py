@@ -24,26 +24,14 @@ from harness.night import local
 from harness.night.board import Board
 from harness.night.local import Capacity
 from harness.night.model import Verdict, judge
-from harness.night.plan import Plan, Planned
+from harness.night.plan import Plan
 from harness.night.runner import Order, Stop
-from harness.night.spec import Job
 from harness.night.store import NAME, Store
+from test_suites.unit.nights import make_plan, small_job
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def small_job(path: Path, **values: object) -> Job:
-    fields = {"kernel": "linux-6.12", "suite": path.stem, "path": str(path), "memory": 10}
-    return Job.model_validate(fields | values)
-
-
-def make_plan(store: Store, folder: Path, jobs: list[Job], *, retries: int = 2) -> Plan:
-    night = store.unfinished("n") or None
-    number = night.id if night else store.begin(name="n", folder=folder.name, harness="h")
-    planned = [Planned(f"key-{job.title}", job, {"normal": "abc"}) for job in jobs]
-    return Plan(store=store, night=number, folder=folder, jobs=planned, retries=retries)
 
 
 GOOD = "def test_good():\n    pass\n"

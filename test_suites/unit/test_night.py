@@ -21,10 +21,10 @@ from harness.night.model import (
     night_exit_code,
     to_repeat,
 )
-from harness.night.plan import Plan, Planned
 from harness.night.runner import Order
 from harness.night.spec import Job
 from harness.night.store import Store
+from test_suites.unit.nights import make_plan, small_job
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -231,18 +231,6 @@ def test_rate_refuses_what_cannot_be() -> None:
 
 
 # --- The store -------------------------------------------------------------------
-
-
-def small_job(path: Path, **values: object) -> Job:
-    fields = {"kernel": "linux-6.12", "suite": path.stem, "path": str(path), "memory": 10}
-    return Job.model_validate(fields | values)
-
-
-def make_plan(store: Store, folder: Path, jobs: list[Job], *, retries: int = 2) -> Plan:
-    night = store.unfinished("n") or None
-    number = night.id if night else store.begin(name="n", folder=folder.name, harness="h")
-    planned = [Planned(f"key-{job.title}", job, {"normal": "abc"}) for job in jobs]
-    return Plan(store=store, night=number, folder=folder, jobs=planned, retries=retries)
 
 
 def test_an_attempt_that_comes_twice_counts_once(tmp_path: Path) -> None:
