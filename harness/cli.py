@@ -33,7 +33,7 @@ from harness.bisect.command import bisect_command, step_command
 from harness.debug import drgn_command
 from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
-from harness.files import new_run
+from harness.files import run_folder
 from harness.night.command import matrix_command, worker_command
 from harness.own import Own, own_options
 from harness.progress import ProgressLine
@@ -114,31 +114,31 @@ def cycle_command(
     specs.load_kernel(kernel)
     specs.load_vm_config(vm_config)
     keep.parse_size(keep_memory)
-    folder = new_run(results.absolute(), f"cycle-{resume_path}")
-    with ProgressLine(err) as line:
-        code = pytest.main(
-            [
-                str(_SUITE),
-                f"--rootdir={ROOT}",
-                f"--confcutdir={ROOT}",
-                f"--config-file={ROOT / 'pyproject.toml'}",
-                *("-p", "no:terminal", "-p", "no:cacheprovider"),
-                # pytest would catch the progress line with the rest.
-                "--capture=no",
-                "--override-ini=addopts=--strict-markers",
-                f"--kernel={kernel}",
-                f"--vm-config={vm_config}",
-                f"--accel={accel}",
-                f"--libvirt-uri={libvirt_uri}",
-                f"--resume-path={resume_path}",
-                *own.arguments(),
-                f"--keep-memory={keep_memory}",
-                f"--run-folder={folder}",
-                f"--junitxml={folder / 'junit.xml'}",
-            ],
-            plugins=[_Progress(line)],
-        )
-    return _conclude(folder, json_file, code)
+    with run_folder(results.absolute(), f"cycle-{resume_path}") as folder:
+        with ProgressLine(err) as line:
+            code = pytest.main(
+                [
+                    str(_SUITE),
+                    f"--rootdir={ROOT}",
+                    f"--confcutdir={ROOT}",
+                    f"--config-file={ROOT / 'pyproject.toml'}",
+                    *("-p", "no:terminal", "-p", "no:cacheprovider"),
+                    # pytest would catch the progress line with the rest.
+                    "--capture=no",
+                    "--override-ini=addopts=--strict-markers",
+                    f"--kernel={kernel}",
+                    f"--vm-config={vm_config}",
+                    f"--accel={accel}",
+                    f"--libvirt-uri={libvirt_uri}",
+                    f"--resume-path={resume_path}",
+                    *own.arguments(),
+                    f"--keep-memory={keep_memory}",
+                    f"--run-folder={folder}",
+                    f"--junitxml={folder / 'junit.xml'}",
+                ],
+                plugins=[_Progress(line)],
+            )
+        return _conclude(folder, json_file, code)
 
 
 class _Progress:
@@ -248,15 +248,15 @@ def bench_command(
     chosen = lab.Options(
         kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri, own=own
     )
-    folder = new_run(results.absolute(), "bench")
-    if own.kernel_tree is not None:
-        with ProgressLine(err) as line:
-            edits = treebench.run(chosen, folder, builds=line.build, listener=line.phase)
-        treebench.show(edits, out)
-        return int(ExitCode.PASSED)
-    with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
-        figures = bench.run(made, folder, listener=line.phase)
-    bench.show(figures, out)
+    with run_folder(results.absolute(), "bench") as folder:
+        if own.kernel_tree is not None:
+            with ProgressLine(err) as line:
+                edits = treebench.run(chosen, folder, builds=line.build, listener=line.phase)
+            treebench.show(edits, out)
+        else:
+            with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
+                figures = bench.run(made, folder, listener=line.phase)
+            bench.show(figures, out)
     return int(ExitCode.PASSED)
 
 
@@ -292,8 +292,11 @@ def compare_command(
     chosen = lab.Options(kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri)
     specs.load_kernel(kernel)
     specs.load_vm_config(vm_config)
-    folder = new_run(results.absolute(), "compare")
-    with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
+    with (
+        run_folder(results.absolute(), "compare") as folder,
+        ProgressLine(err) as line,
+        lab.Lab(chosen, progress=line.build) as made,
+    ):
         comparison = compare.run(
             made,
             folder,

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -85,3 +88,23 @@ def new_run(results: Path, name: str) -> Path:
             continue
         return folder
     raise KspawnError(f"no name is left for a run in {results}")
+
+
+@contextmanager
+def run_folder(results: Path, name: str) -> Iterator[Path]:
+    """A folder as of `new_run`, which is gone again if nothing came of the run.
+
+    Args:
+        results: The folder of all runs.
+        name: What runs.
+
+    Yields:
+        The folder.
+    """
+    folder = new_run(results, name)
+    try:
+        yield folder
+    finally:
+        # Not empty, as a rule.
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -23,7 +23,7 @@ import paramiko
 from harness import accel, keep, lab, specs
 from harness.domain import EMBEDDED
 from harness.errors import BuildError, ExitCode, HarnessError, PrerequisiteError, UsageError
-from harness.files import new_run
+from harness.files import run_folder
 from harness.kbuild import BuiltKernel
 from harness.lab import Lab, Options
 from harness.machine import Machine, State
@@ -317,11 +317,11 @@ def shell_command(
     kept = keep.load(from_run) if from_run is not None else None
     if kept is not None and kept.machine is None:
         raise UsageError(f"{from_run} did not keep the state of its machine: {kept.not_kept}")
-    folder = new_run(results.absolute(), f"shell-{role}")
-    # The line is gone before the terminal is the shell's.
-    with ProgressLine(err) as line:
-        made = lab.Lab(chosen, progress=line.build)
-    with made:
-        if kept is not None:
-            return run_again(made, folder, kept, gdb=gdb)
-        return run(made, folder, role=role, gdb=gdb, timeline=Timeline())
+    with run_folder(results.absolute(), f"shell-{role}") as folder:
+        # The line is gone before the terminal is the shell's.
+        with ProgressLine(err) as line:
+            made = lab.Lab(chosen, progress=line.build)
+        with made:
+            if kept is not None:
+                return run_again(made, folder, kept, gdb=gdb)
+            return run(made, folder, role=role, gdb=gdb, timeline=Timeline())
