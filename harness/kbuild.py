@@ -289,22 +289,32 @@ def _link_tree(tree: Path, target: Path) -> None:
 # --- Recipes: what goes into a build ------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Recipe:
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What make is run for; `key` names its log, `build` the folder of the objects."""
+
     name: str
     role: Role
-    source: _Source
-    patches: Sequence[Path]
-    allconfig: str
     key: str
     progress: Progress
-    notify: cache.Notify
     build: str = "build"
-    base: str | None = None
 
     @property
     def label(self) -> str:
         return f"{self.name} {self.role}"
+
+    def notify(self, message: str) -> None:
+        self.progress(0, 0, message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe(_Work):
+    """What a tree is made from besides."""
+
+    source: _Source
+    patches: Sequence[Path]
+    allconfig: str
+    base: str | None
 
 
 def _recipe(
@@ -334,7 +344,6 @@ def _recipe(
         base=base.read_text() if base else None,
         key=f"{spec.name}-{role}-{cache.short(key)}",
         progress=progress,
-        notify=notify,
     )
 
 
@@ -427,20 +436,10 @@ def compile_in(
         PrerequisiteError: A tool is missing.
     """
     _check_tools()
-    recipe = _Recipe(
-        name=name,
-        role=role,
-        source=_Source("", lambda target: None),
-        patches=(),
-        allconfig="",
-        key=f"{name}-{role}",
-        progress=progress,
-        notify=lambda message: progress(0, 0, message),
-        build=build,
-    )
+    work = _Work(name=name, role=role, key=f"{name}-{role}", progress=progress, build=build)
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
-    with _no_orphans(tree / build, recipe) as guard:
-        _compile(recipe, tree, embedded, guard)
+    with _no_orphans(tree / build, work) as guard:
+        _compile(work, tree, embedded, guard)
     _collect(tree / build, target)
 
 
@@ -497,7 +496,7 @@ def _rejected(output: str) -> str:
 
 
 @contextmanager
-def _no_orphans(objects: Path, recipe: _Recipe) -> Iterator[int]:
+def _no_orphans(objects: Path, work: _Work) -> Iterator[int]:
     """Wait until what a killed run started here has ended; yield what make is to inherit.
 
     The lock of the cache goes with our own process, but compilers that are
@@ -508,28 +507,28 @@ def _no_orphans(objects: Path, recipe: _Recipe) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            recipe.notify(f"{recipe.label}: waiting for the end of an interrupted build")
+            work.notify(f"{work.label}: waiting for the end of an interrupted build")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 
 
-def _compile(recipe: _Recipe, tree: Path, embedded: bytes, guard: int) -> None:
+def _compile(work: _Work, tree: Path, embedded: bytes, guard: int) -> None:
     """Bring the objects of a tree up to date. The caller holds its lock."""
-    objects = tree / recipe.build
+    objects = tree / work.build
     config = objects / ".config"
     # A build that was killed while it linked again leaves a vmlinux that make
     # takes for whole. One that was killed the first time does not: kbuild
     # notes how it made a file after it made it.
     complete, unsure = objects / ".complete", objects / ".unsure"
     if unsure.exists() and complete.exists():
-        recipe.notify(f"{recipe.label}: clearing up after an interrupted build")
+        work.notify(f"{work.label}: clearing up after an interrupted build")
         _forget_since(objects, unsure.stat().st_mtime_ns)
     unsure.touch()
     if embedded:
         _write_if_changed(objects / EMBEDDED, embedded)
     modules = kconfig.parse(config.read_text()).get("MODULES") == "y"
     goals = ["bzImage", *(["modules"] if modules else [])]
-    _make_with_progress(recipe, tree, goals, inherit=(guard,))
+    _make_with_progress(work, tree, goals, inherit=(guard,))
     complete.touch()
     unsure.unlink()
 
@@ -578,12 +577,12 @@ def _make(tree: Path, goals: Sequence[str], *, inherit: Sequence[int] = ()) -> N
 
 
 def _make_with_progress(
-    recipe: _Recipe, tree: Path, goals: Sequence[str], *, inherit: Sequence[int]
+    work: _Work, tree: Path, goals: Sequence[str], *, inherit: Sequence[int]
 ) -> None:
-    log = cache.home() / "logs" / f"{recipe.key}.log"
+    log = cache.home() / "logs" / f"{work.key}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    steps = _Steps(recipe, tree / recipe.build)
-    arguments = [f"O={recipe.build}", f"-j{os.cpu_count() or 1}", *goals]
+    steps = _Steps(work, tree / work.build)
+    arguments = [f"O={work.build}", f"-j{os.cpu_count() or 1}", *goals]
     try:
         with log.open("w") as file, _running(tree, arguments, inherit=inherit) as process:
             assert process.stdout is not None
@@ -595,7 +594,7 @@ def _make_with_progress(
         steps.keep()
     if process.returncode:
         message = guestbuild.first_error(log.read_text(errors="replace"))
-        raise BuildError(f"{recipe.label} kernel does not build: {message}", hint=f"see {log}")
+        raise BuildError(f"{work.label} kernel does not build: {message}", hint=f"see {log}")
     steps.finish()
 
 
@@ -606,23 +605,23 @@ class _Steps:
     interrupted did of it; later ones link, and end before a figure is of use.
     """
 
-    def __init__(self, recipe: _Recipe, objects: Path) -> None:
-        self.recipe = recipe
+    def __init__(self, work: _Work, objects: Path) -> None:
+        self.work = work
         self.first = not (objects / ".complete").exists()
         self.own = objects / ".steps"
-        self.last = cache.home() / "counts" / f"{recipe.name}-{recipe.role}"
+        self.last = cache.home() / "counts" / f"{work.name}-{work.role}"
         self.done = _read_count(self.own)
-        self.total = _read_count(self.last) or _LINES[recipe.role]
+        self.total = _read_count(self.last) or _LINES[work.role]
 
     def see(self, line: str) -> None:
         if not (step := _STEP.match(line)):
             return
         self.done += 1
-        what = f"{self.recipe.label}: {step[1]} {step[2]}"
+        what = f"{self.work.label}: {step[1]} {step[2]}"
         if self.first:
-            self.recipe.progress(min(self.done, self.total), self.total, what)
+            self.work.progress(min(self.done, self.total), self.total, what)
         else:
-            self.recipe.progress(0, 0, what)
+            self.work.progress(0, 0, what)
 
     def keep(self) -> None:
         if self.first:

@@ -315,9 +315,8 @@ import os, sys
 from pathlib import Path
 from harness import kbuild
 tree = Path(sys.argv[1])
-class Recipe:
-    label = "mine"
-with kbuild._no_orphans(tree, Recipe()) as guard:
+work = kbuild._Work(name="mine", role="normal", key="key", progress=kbuild.no_progress)
+with kbuild._no_orphans(tree, work) as guard:
     with kbuild._running(tree, ["all"], inherit=(guard,)) as process:
         while process.stdout.readline() != "started\\n":
             assert process.poll() is None
@@ -333,17 +332,10 @@ def test_compilers_of_a_killed_run_are_waited_for(tmp_path: Path) -> None:
     assert killed.returncode == -9
     assert not (tmp_path / "ended").exists()
     told: list[str] = []
-    recipe = kbuild._Recipe(
-        name="mine",
-        role="normal",
-        source=kbuild._Source("", lambda target: None),
-        patches=[],
-        allconfig="",
-        key="key",
-        progress=kbuild.no_progress,
-        notify=told.append,
+    work = kbuild._Work(
+        name="mine", role="normal", key="key", progress=lambda done, total, what: told.append(what)
     )
-    with kbuild._no_orphans(tmp_path, recipe):
+    with kbuild._no_orphans(tmp_path, work):
         assert (tmp_path / "ended").exists()
     assert told == ["mine normal: waiting for the end of an interrupted build"]
 
