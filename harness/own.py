@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,26 +140,17 @@ def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command: The function of the command.
     """
 
+    @functools.wraps(command)
     def wrapped(*args: Any, **given: Any) -> Any:
-        own = Own(
-            kernel_tree=given.pop("kernel_tree"),
-            fragments=tuple(path.absolute() for path in given.pop("config_fragment")),
-            config=_absolute(given.pop("config")),
-            apply_patches=given.pop("apply_patches"),
-            bzimage=_paths(given.pop("bzimage")),
-        )
-        own.check()
+        own = _own(given.pop)
         return command(*args, own=own, **given)
 
-    wrapped.__name__ = command.__name__
-    wrapped.__doc__ = command.__doc__
-    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     path = click.Path(path_type=Path)
     result: Callable[..., Any] = wrapped
     for option in (
         click.option("--bzimage", default="", metavar="FILE[,FILE]", help=_HELP["bzimage"]),
         click.option("--apply-patches", is_flag=True, help=_HELP["apply_patches"]),
-        click.option("--config", type=path, help=_HELP["config"]),
+        click.option("--config", "kernel_config", type=path, help=_HELP["config"]),
         click.option("--config-fragment", type=path, multiple=True, help=_HELP["config_fragment"]),
         click.option("--kernel-tree", type=path, help=_HELP["kernel_tree"]),
     ):
@@ -194,12 +186,17 @@ def from_pytest(config: pytest.Config) -> Own:
     Raises:
         UsageError: A file is not there, or two options contradict each other.
     """
+    return _own(config.getoption)
+
+
+def _own(given: Callable[[str], Any]) -> Own:
+    """What was given, by the names that both the command line and pytest have for it."""
     own = Own(
-        kernel_tree=config.getoption("--kernel-tree"),
-        fragments=tuple(path.absolute() for path in config.getoption("--config-fragment")),
-        config=_absolute(config.getoption("kernel_config")),
-        apply_patches=config.getoption("--apply-patches"),
-        bzimage=_paths(config.getoption("--bzimage")),
+        kernel_tree=given("kernel_tree"),
+        fragments=tuple(path.absolute() for path in given("config_fragment")),
+        config=_absolute(given("kernel_config")),
+        apply_patches=given("apply_patches"),
+        bzimage=_paths(given("bzimage")),
     )
     own.check()
     return own
