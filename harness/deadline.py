@@ -30,11 +30,6 @@ class Deadline:
         """Whether the time is over."""
         return self.remaining <= 0.0
 
-    @property
-    def elapsed(self) -> float:
-        """The seconds gone since the deadline was set."""
-        return time.monotonic() - self.start
-
     def sub(self, seconds: float, what: str) -> Deadline:
         """A deadline for a part of the work, never later than this one.
 

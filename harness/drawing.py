@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.page import MIB, ROLES, duration, mib, shorten
 from harness.result import MemoryMap, Range, Result
@@ -429,7 +429,6 @@ class MemoryChart:
     low_x: float
     """Where 16 MiB is in the first strip."""
     height: float
-    legend: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass

@@ -16,7 +16,7 @@ import contextlib
 import mmap
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +32,7 @@ _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 _NOTE = re.compile(rb"\x0b\0\0\0(....)\0\0\0\0VMCOREINFO\0\0(OSRELEASE=)", re.DOTALL)
 _PT_LOAD, _PT_NOTE = 1, 4
+_ET_CORE, _EM_X86_64 = 4, 62
 # include/linux/kexec.h
 _DESTINATION, _INDIRECTION, _DONE, _SOURCE = 1, 2, 4, 8
 _KERNEL_MAP = 0xFFFFFFFF80000000
@@ -227,24 +228,8 @@ def write(core: Core, target: Path, *, pages: dict[int, int] | None = None) -> N
     part = target.with_name(f"{target.name}.part")
     with part.open("wb") as file:
         ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-        file.write(
-            _EHDR.pack(
-                ident,
-                4,
-                62,
-                1,
-                0,
-                _EHDR.size,
-                0,
-                0,
-                _EHDR.size,
-                _PHDR.size,
-                len(loads) + 1,
-                0,
-                0,
-                0,
-            )
-        )
+        sizes = (_EHDR.size, _PHDR.size, len(loads) + 1, 0, 0, 0)
+        file.write(_EHDR.pack(ident, _ET_CORE, _EM_X86_64, 1, 0, _EHDR.size, 0, 0, *sizes))
         file.write(_PHDR.pack(_PT_NOTE, 0, header, 0, 0, len(notes), len(notes), 4))
         at = data_at
         for piece in loads:
@@ -318,6 +303,3 @@ def _copy(core: Core, piece: Piece, file: BinaryIO, at: int) -> None:
         if data.count(0) != len(data):
             file.seek(at + begin)
             file.write(data)
-
-
-__all__: Sequence[str] = ("Core", "Piece", "exchanged_pages", "write")

@@ -44,7 +44,7 @@ class Board(Closing):
     _live: Live | None = None
     _began: float = field(default_factory=time.monotonic)
 
-    def begin(self, order: Order, where: str = "") -> None:
+    def begin(self, order: Order) -> None:
         """An attempt began."""
         self.running[order.key, order.number] = time.monotonic()
         self.tick()

@@ -336,7 +336,7 @@ class _Site:
             newer=self._night_page(history.nights[position + 1])
             if position + 1 < len(history.nights)
             else "",
-            state=_state(night, counts),
+            state=_state(counts),
             counts=[(verdict.value, count) for verdict, count in counts.items() if count],
             seconds=(night.finished - night.started).total_seconds() if night.finished else 0,
             green=green,
@@ -482,7 +482,7 @@ class _Site:
         ]
 
 
-def _state(night: Night, counts: dict[Verdict, int]) -> str:
+def _state(counts: dict[Verdict, int]) -> str:
     if counts[Verdict.FAILED] or counts[Verdict.WAITING]:
         return "failed"
     return "flaky" if counts[Verdict.FLAKY] else "passed"

@@ -267,7 +267,6 @@ class Reader(HTMLParser):
     """Collects what a page refers to, and that its elements nest."""
 
     VOID = frozenset({"meta", "br", "hr", "img", "link", "input"})
-    SELF = frozenset({"rect", "line", "circle", "polyline", "polygon", "path"})
 
     def __init__(self) -> None:
         super().__init__()
