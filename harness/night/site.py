@@ -278,9 +278,8 @@ class _Site:
     def write(self) -> None:
         """Write all pages of the matrix, and remove those of tests that are gone."""
         history = self.history
-        written = {f"{self.prefix}.html": self._night(history.latest)}
-        for night in history.nights:
-            written[self._night_page(night)] = self._night(night)
+        written = {self._night_page(night): self._night(night) for night in history.nights}
+        written[f"{self.prefix}.html"] = written[self._night_page(history.latest)]
         written[f"{self.prefix}-tests.html"] = self._tests()
         written[f"{self.prefix}-trends.html"] = self._trends()
         for test in history.tests.values():
