@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +16,6 @@ from rich.table import Table
 
 from harness import (
     __version__,
-    accel,
     bench,
     cache,
     compare,
@@ -31,10 +29,10 @@ from harness import (
 )
 from harness.bisect.command import bisect_command, step_command
 from harness.debug import drgn_command
-from harness.domain import EMBEDDED
 from harness.errors import ExitCode, KspawnError
 from harness.files import run_folder
 from harness.night.command import matrix_command, worker_command
+from harness.options import vm_options
 from harness.own import Own, own_options
 from harness.progress import ProgressLine
 from harness.result import Result, Verdict
@@ -43,29 +41,6 @@ from harness.terminal import err, out
 
 ROOT = Path(__file__).resolve().parent.parent
 _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
-
-
-def _vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--kernel", default="linux-6.12", show_default=True, help="Name or YAML file."
-        ),
-        click.option(
-            "--vm-config", default="default", show_default=True, help="Name or YAML file."
-        ),
-        click.option(
-            "--accel", type=click.Choice(accel.CHOICES), default="auto", show_default=True
-        ),
-        click.option("--libvirt-uri", default=EMBEDDED, show_default=True),
-        click.option(
-            "--results",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=Path("results"),
-            show_default=True,
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,7 +59,7 @@ cli.add_command(worker_command)
 
 
 @cli.command("cycle")
-@_vm_options
+@vm_options
 @own_options
 @click.option(
     "--keep-memory",
@@ -236,7 +211,7 @@ def doctor_command() -> int:
 
 
 @cli.command("bench")
-@_vm_options
+@vm_options
 @own_options
 def bench_command(
     kernel: str, vm_config: str, accel: str, libvirt_uri: str, results: Path, own: Own
@@ -262,7 +237,7 @@ def bench_command(
 
 @cli.command("compare")
 @click.argument("ways", nargs=-1, metavar="[WAY]...")
-@_vm_options
+@vm_options
 @click.option(
     "--fill",
     default=",".join(map(str, compare.DEFAULT_FILLS)),

@@ -20,13 +20,13 @@ from pathlib import Path
 import click
 import paramiko
 
-from harness import accel, keep, lab, specs
-from harness.domain import EMBEDDED
+from harness import keep, lab, specs
 from harness.errors import BuildError, ExitCode, HarnessError, PrerequisiteError, UsageError
 from harness.files import run_folder
 from harness.kbuild import BuiltKernel
 from harness.lab import Lab, Options
 from harness.machine import Machine, State
+from harness.options import vm_options
 from harness.own import Own, own_options
 from harness.progress import ProgressLine
 from harness.terminal import err
@@ -288,11 +288,7 @@ def run_again(made: Lab, folder: Path, kept: keep.Kept, *, gdb: bool) -> int:
 )
 @click.option("--role", type=click.Choice(ROLES), default="normal", show_default=True)
 @click.option("--gdb", is_flag=True, help="Print the line that attaches gdb, with symbols.")
-@click.option("--kernel", default="linux-6.12", show_default=True, help="Name or YAML file.")
-@click.option("--vm-config", default="default", show_default=True, help="Name or YAML file.")
-@click.option("--accel", type=click.Choice(accel.CHOICES), default="auto", show_default=True)
-@click.option("--libvirt-uri", default=EMBEDDED, show_default=True)
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"))
+@vm_options
 @own_options
 def shell_command(
     from_run: Path | None,
