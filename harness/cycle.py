@@ -53,6 +53,7 @@ class Cycle:
         append: More of the normal kernel's command line.
         hibernating_append: More of the hibernating kernel's command line.
         resuming_append: More of that of the kernel which brings it back.
+        grown: The normal kernel is a resuming one that found no image.
         timeouts: Other deadlines than those of the lab.
         expected: Patterns of splats that do not fail the run.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
@@ -70,6 +71,7 @@ class Cycle:
     append: str = ""
     hibernating_append: str = ""
     resuming_append: str = ""
+    grown: bool = False
     timeouts: Timeouts | None = None
     expected: tuple[str, ...] = ()
     fill: int | None = None
@@ -107,6 +109,7 @@ class Cycle:
             config=config,
             disk_bytes=self.disk_bytes,
             expected=self.expected,
+            userland_disk=self.grown,
         )
         if self.timeouts is not None:
             self.machine.timeouts = self.timeouts
@@ -125,7 +128,10 @@ class Cycle:
     def _run(self) -> None:
         spawned = self.lab.kernels.spawned
         needs.check_way(spawned.config, self.resume_path, label=f"{spawned.name} spawned")
-        self.machine.boot(append=self.append)
+        if self.grown:
+            self.machine.resume_or_start(append=self.append)
+        else:
+            self.machine.boot(append=self.append)
         with self.timeline.phase("witness", boot=1, kernel="normal"):
             self._start_witness()
             before = verdict.observe(self.machine)

@@ -75,6 +75,7 @@ class DomainSpec:
     disk: Path
     disk_bus: str
     serials: Sequence[Serial]
+    second_disk: Path | None = None
     reboot: bool = False
     netboot: Path | None = None
     extra_args: Sequence[str] = field(default_factory=tuple)

@@ -20,7 +20,7 @@ from harness.machine import Machine
 from harness.progress import ProgressLine
 from harness.result import Result
 from harness.specs import load_kernel, load_vm_config
-from harness.suite import Hibernated, NewCycle
+from harness.suite import CycleSuite, Hibernated, NewCycle
 from harness.timeline import Timeline
 from harness.witness import Witness
 
@@ -217,9 +217,11 @@ def cycle_result(
     request: pytest.FixtureRequest,
 ) -> Result:
     """The result of one cycle, by the way back that the suite names or the user chose."""
-    named: str | None = request.cls.resume_path
+    suite: type[CycleSuite] = request.cls
+    named = suite.resume_path
     option = request.config.getoption
-    folder = run_folder / (f"cycle-{named}" if named else "cycle")
+    parts = ("cycle", named, "grown" if suite.grown else None)
+    folder = run_folder / "-".join(part for part in parts if part)
     if named is None and option("--run-folder"):
         folder = run_folder
     result = cycle.Cycle(
@@ -227,6 +229,8 @@ def cycle_result(
         folder=folder,
         timeline=new_timeline(),
         resume_path=named or option("--resume-path"),
+        grown=suite.grown,
+        fill=suite.fill,
     ).run()
     note_outcome(request.config, result)
     return result

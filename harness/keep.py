@@ -52,6 +52,7 @@ class Life(BaseModel):
     logs: list[str]
     extra_args: list[str]
     reboot: bool
+    userland_disk: bool = False
 
 
 class Kept(BaseModel):

@@ -109,6 +109,7 @@ class Lab(Closing):
         kernels: Kernels | None = None,
         disk_bytes: int | None = None,
         expected: Sequence[str] = (),
+        userland_disk: bool = False,
     ) -> Machine:
         """A new machine, switched off.
 
@@ -119,6 +120,7 @@ class Lab(Closing):
             kernels: Other kernels than those of the lab.
             disk_bytes: Size of the disk for the image.
             expected: Patterns of splats that do not fail a run.
+            userland_disk: Whether it has a second disk, with the normal userland.
         """
         return Machine(
             hypervisor=self.hypervisor,
@@ -131,6 +133,7 @@ class Lab(Closing):
             disk_bytes=disk_bytes,
             expected=expected,
             keep_bytes=self.options.keep_bytes,
+            userland_disk=userland_disk,
         )
 
     def kernel_info(self) -> list[KernelInfo]:

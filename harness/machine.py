@@ -53,7 +53,11 @@ RESTRICTED = "memmap=exactmap memmap=635K@4K memmap=15356K@1M"
 IN_PLACE = "kspawn.in_place=1 kspawn.dev_mem=0"
 # no_console_suspend: what a kernel says while its devices are suspended is what
 # this bench is for. A panic in a freeze callback would be silent without it.
-NORMAL_CMDLINE = "console=ttyS0,115200 panic=-1 random.trust_cpu=1 no_console_suspend"
+_NORMAL_OPTIONS = "panic=-1 random.trust_cpu=1 no_console_suspend"
+# Two kernels in one life of QEMU log to two ports, so that neither finds its own
+# in a state that it did not leave it in.
+_NORMAL_LINE, _SPAWNED_LINE = "ttyS0", "ttyS2"
+NORMAL_CMDLINE = f"console={_NORMAL_LINE},115200 {_NORMAL_OPTIONS}"
 _SHELL = "kspawn.shell=1"
 _TFTP = "tftp://10.0.2.2"
 # What the firmware runs: it waits until there is a kernel for it.
@@ -64,7 +68,6 @@ chain tftp://10.0.2.2/next.ipxe || sleep 1
 goto again
 """
 _NEXT = "next.ipxe"
-_SPAWNED_CONSOLE = "console=ttyS2,115200"
 
 
 class State(StrEnum):
@@ -184,6 +187,8 @@ class Machine(Closing):
         expected: Patterns of splats that do not fail the run.
         keep_bytes: Memory and image are kept when it breaks, up to so much
             memory; 0 keeps nothing.
+        userland_disk: Whether it has a second disk, with the normal userland for
+            a resuming kernel that finds no image.
     """
 
     def __init__(
@@ -199,6 +204,7 @@ class Machine(Closing):
         disk_bytes: int | None = None,
         expected: Sequence[str] = (),
         keep_bytes: int = 0,
+        userland_disk: bool = False,
     ) -> None:
         self.state = State.OFF
         self.keep_bytes = keep_bytes
@@ -218,6 +224,8 @@ class Machine(Closing):
         self._domain: Domain | None = None
         self._status: StatusPort | None = None
         self._shell: ssh.Shell | None = None
+        self._userland_disk = userland_disk
+        self._spawned_line = _SPAWNED_LINE
         self._host_key = ""
         # That of the hibernated kernel, while another one runs.
         self._image_key = ""
@@ -280,6 +288,7 @@ class Machine(Closing):
         if kept.machine is None or kept.life is None or kept.disk is None:
             raise UsageError(f"the state of the machine was not kept: {kept.not_kept}")
         life = kept.life
+        self._userland_disk = life.userland_disk
         with self._transition(State.OFF, to=State(kept.state)):
             shutil.copy(kept.path(kept.disk), self.disk)
             shutil.copy(kept.path("id_ed25519"), self._key.private)
@@ -361,6 +370,7 @@ class Machine(Closing):
             logs=list(logs),
             extra_args=list(extra_args),
             reboot=reboot,
+            userland_disk=self._userland_disk,
         )
         if self.config.after == "reset":
             self._offer(number, kernel=kernel, initrd=initrd, cmdline=cmdline)
@@ -387,6 +397,7 @@ class Machine(Closing):
             cmdline=cmdline,
             disk=self.disk,
             disk_bus=self.config.disk_bus,
+            second_disk=self.initrd() if self._userland_disk else None,
             serials=serials,
             reboot=reboot or self.config.after == "reset",
             netboot=self._netboot if self.config.after == "reset" else None,
@@ -638,6 +649,7 @@ class Machine(Closing):
                     logs=("normal", "hibernating"),
                     extra_args=extra_args,
                 )
+                self._spawned_line = _SPAWNED_LINE
                 deadline = self.timeouts.deadline("boot", "the userland of the normal kernel")
                 ready = self.wait_status("normal", "ready", deadline=deadline)
             self._host_key = str(ready["hostkey"])
@@ -731,9 +743,9 @@ class Machine(Closing):
         self._check_alive()
         return self._status is not None and self._status.waiting
 
-    def disk_name(self) -> str:
-        """The name of the image's disk in the guests."""
-        return "/dev/sda" if self.config.disk_bus == "sata" else "/dev/vda"
+    def disk_name(self, letter: str = "a") -> str:
+        """The name of the image's disk in the guests, or of another one."""
+        return f"/dev/{'sd' if self.config.disk_bus == 'sata' else 'vd'}{letter}"
 
     def _spawn(self, append: str) -> None:
         """Load the hibernating kernel and jump; returns when it is loaded."""
@@ -742,7 +754,7 @@ class Machine(Closing):
         role += f" kspawn.after={self.config.after}"
         # After a reset, the firmware is to wait.
         (self._netboot / _NEXT).unlink(missing_ok=True)
-        words = f"{_SPAWNED_CONSOLE} {role} {append}"
+        words = f"console={self._spawned_line},115200 {role} {append}"
         with self.timeline.phase("load", boot=self.boot_number, kernel="normal"):
             deadline = self.timeouts.deadline("load", "kexec_load of the hibernating kernel")
             done = self._shell.run(
@@ -940,6 +952,64 @@ class Machine(Closing):
             KernelError: A kernel crashed or hung.
         """
         return self.resume(append=f"{IN_PLACE} {append}".strip(), scribble=scribble)
+
+    def resume_or_start(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
+        """Boot the resuming kernel; without an image it goes on as a normal one.
+
+        It adds the memory above 16 MiB block by block, and starts the normal
+        userland from the machine's second disk. Its console stays where it was,
+        so the kernels that it spawns log to the other port.
+
+        Args:
+            append: More of the resuming kernel's command line.
+            scribble: As of `resume`.
+
+        Returns:
+            The status line of the kernel that is running now: "ready" if it was
+            started, "back" if it was resumed.
+
+        Raises:
+            StateError: The machine has no disk with a userland.
+            RefusedError: There is no good image, and it could not go on: the
+                power is off again.
+            KernelError: A kernel crashed or hung.
+        """
+        if not self._userland_disk:
+            raise StateError("the machine has no disk with the normal userland")
+        refused: RefusedError | None = None
+        before = self.state
+        with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
+            self.state = State.RESUMING
+            userland = f"kspawn.userland={self.disk_name('b')}"
+            role = f"kspawn.role=resuming kspawn.scribble={scribble:d}"
+            # Said here, for a log in 0-16 MiB is too short to have it for long.
+            words = f"{RESTRICTED} {_NORMAL_OPTIONS} init_on_free=0"
+            self._boot_resuming(f"{words} {role} {userland} {append}")
+            limit = self.timeouts.deadline("restore", "the image", memory=self.config.memory_bytes)
+            with self.timeline.phase("restore", boot=self.boot_number, kernel="resuming"):
+                line = self.wait_status("resuming", "restored", "refused", deadline=limit)
+            if line["event"] == "restored":
+                line = self._wait_resumed()
+            else:
+                try:
+                    line = self._wait_grown()
+                except RefusedError as exc:
+                    self._wait_off()
+                    refused = exc
+        if refused is not None:
+            self.state = before
+            raise refused
+        return line
+
+    def _wait_grown(self) -> dict[str, Any]:
+        with self.timeline.phase("grow", boot=self.boot_number, kernel="resuming"):
+            limit = self.timeouts.deadline("boot", "the userland of the resuming kernel")
+            ready = self.wait_status("normal", "ready", deadline=limit)
+        self._host_key = str(ready["hostkey"])
+        on_spawned = self._spawned_line == _SPAWNED_LINE
+        self._spawned_line = _NORMAL_LINE if on_spawned else _SPAWNED_LINE
+        self._connect()
+        return ready
 
     def resume_snapshot(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
         """Boot a normal kernel with all its memory, which restores the image itself.
@@ -1227,8 +1297,8 @@ class Machine(Closing):
         """Start the resuming kernel in 0-16 MiB by a plain kexec."""
         assert self._shell is not None
         with self.timeline.phase("load", boot=self.boot_number, kernel="loader"):
-            role = f"{_SPAWNED_CONSOLE} {self._panic} kspawn.disk={self.disk_name()}"
-            cmdline = f"{role} {words}".strip()
+            role = f"console={self._spawned_line},115200 {self._panic}"
+            cmdline = f"{role} kspawn.disk={self.disk_name()} {words}".strip()
             # -c: kexec_load(2), for kexec_file_load(2) takes no --mem-max.
             self._shell.run(
                 "kexec -c -l --mem-min=0x1000 --mem-max=0xffffff "
@@ -1267,12 +1337,14 @@ class Machine(Closing):
             self._power_cut()
 
     def _boot_resuming(self, words: str) -> None:
+        line = self._spawned_line
+        logs = ("normal", "resuming") if line == _SPAWNED_LINE else ("resuming", "normal")
         with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="resuming"):
             self._start(
                 kernel=self.kernels.spawned.bzimage,
                 initrd=None,
-                cmdline=f"{_SPAWNED_CONSOLE} panic=-1 kspawn.disk={self.disk_name()} {words}",
-                logs=("normal", "resuming"),
+                cmdline=f"console={line},115200 panic=-1 kspawn.disk={self.disk_name()} {words}",
+                logs=logs,
             )
             self.wait_status(
                 "resuming",

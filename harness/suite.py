@@ -34,6 +34,10 @@ class CycleSuite:
     """
 
     resume_path: ClassVar[str | None] = None
+    # The normal kernel is a resuming one that found no image.
+    grown: ClassVar[bool] = False
+    # Per cent of MemTotal that the witness fills.
+    fill: ClassVar[int | None] = None
 
     def test_verdict(self, cycle_result: Result) -> None:
         """The whole of it passed."""

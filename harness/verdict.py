@@ -196,7 +196,12 @@ def machine_checks(
         resume_path: The way back that it took.
     """
     hibernating = _spawned_lines(machine, ["hibernating"])
-    resuming = _spawned_lines(machine, ["resuming"])
+    # One of before may be the normal kernel itself: it found no image then.
+    resuming = [
+        line
+        for line in _spawned_lines(machine, ["resuming"])
+        if line.get("boot") not in range(1, before.lives + 1)
+    ]
     loaders = [line for line in machine.status_lines if line.get("role") == "loader"]
     others = hibernating + resuming + loaders
     ids = [before.boot_id, *(str(line.get("boot_id") or "") for line in others)]

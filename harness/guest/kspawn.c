@@ -281,8 +281,9 @@ static void free_content(struct handoff *ho)
 			 value);
 		return;
 	}
-	if (kernel_option(cmdline, "init_on_free", value, sizeof(value)) &&
-	    !option_off(value)) {
+	/* Said there, it is so, whatever the config has for a default. */
+	if (kernel_option(cmdline, "init_on_free", value, sizeof(value))) {
+		ho->free_matters = !option_off(value);
 		snprintf(ho->free_why, sizeof(ho->free_why), "init_on_free=%s",
 			 value);
 		return;
@@ -502,7 +503,7 @@ struct boot_options {
 	bool in_place;		/* restore by kexec_load(2) alone */
 	bool no_dev_mem;	/* remove /dev/mem first */
 	bool probe;		/* ask kexec_load(2) for what it must refuse */
-	u64 grow_mib;		/* without an image: take all memory, use as much */
+	char userland[64];	/* without an image: a disk with what to go on as */
 	bool plain;		/* jump straight back, save nothing */
 	bool reset;		/* when saved: reset, do not power off */
 	enum filter filter;
@@ -531,8 +532,8 @@ static void parse_option(struct boot_options *o, const char *key,
 		o->no_dev_mem = !atoi(value);
 	else if (!strcmp(key, "kspawn.probe"))
 		o->probe = atoi(value);
-	else if (!strcmp(key, "kspawn.grow"))
-		o->grow_mib = strtoull(value, NULL, 0);
+	else if (!strcmp(key, "kspawn.userland"))
+		snprintf(o->userland, sizeof(o->userland), "%s", value);
 	else if (!strcmp(key, "kspawn.after"))
 		o->reset = !strcmp(value, "reset");
 	else if (!strcmp(key, "kspawn.plain"))
@@ -757,11 +758,13 @@ static void run_hibernating(const struct boot_options *o)
 		status_failure(o->role, "error");
 }
 
-/* There is no image: go on as a kernel with all the memory. */
+/* There is no image: go on as a normal kernel, with all the memory. */
 static int go_on(const struct boot_options *o)
 {
 	struct grown grown;
 	struct json js;
+	u64 started = monotonic_ms();
+	u32 files;
 
 	if (memory_grow(&grown))
 		return -1;
@@ -771,13 +774,16 @@ static int go_on(const struct boot_options *o)
 	js_num(&js, "block_bytes", grown.block_bytes);
 	js_num(&js, "left_bytes", grown.left_bytes);
 	js_num(&js, "memtotal_kb", meminfo_kb("MemTotal:"));
+	js_num(&js, "took_ms", monotonic_ms() - started);
 	js_emit(&js);
-	if (memory_fill(o->grow_mib << 20))
+	started = monotonic_ms();
+	if (userland_unpack(o->userland, &files))
 		return -1;
-	js_begin(&js, o->role, "filled");
-	js_num(&js, "mebibytes", o->grow_mib);
+	js_begin(&js, o->role, "userland");
+	js_num(&js, "files", files);
+	js_num(&js, "took_ms", monotonic_ms() - started);
 	js_emit(&js);
-	return 0;
+	return userland_enter();
 }
 
 static int restore(const struct boot_options *o, u64 *entry)
@@ -815,7 +821,7 @@ static void run_resuming(const struct boot_options *o)
 
 	if (restore(o, &entry)) {
 		status_failure(o->role, "refused");
-		if (o->grow_mib && go_on(o))
+		if (o->userland[0] && go_on(o))
 			status_failure(o->role, "error");
 		power_off(o);
 		return;

@@ -256,7 +256,8 @@ struct grown {
 };
 
 int memory_grow(struct grown *grown);
-int memory_fill(u64 bytes);
+int userland_unpack(const char *disk, u32 *files);
+int userland_enter(void);
 
 /* Serves commands on a port of its own, until one says to go on. */
 void spawned_shell(const char *role, u64 entry);

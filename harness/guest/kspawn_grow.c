@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kspawn.h"
@@ -71,24 +70,4 @@ int memory_grow(struct grown *grown)
 	if (!grown->added)
 		return fail("no-hotplug", "no block of memory could be added");
 	return 0;
-}
-
-/* Uses memory as a process does: all of it written, and all of it right. */
-int memory_fill(u64 bytes)
-{
-	u64 *words = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int err = 0;
-
-	if (words == MAP_FAILED)
-		return fail_errno("no-memory", "mmap");
-	for (u64 i = 0; i < bytes / sizeof(*words); i++)
-		words[i] = i * 0x9e3779b97f4a7c15UL;
-	for (u64 i = 0; !err && i < bytes / sizeof(*words); i++)
-		if (words[i] != i * 0x9e3779b97f4a7c15UL)
-			err = fail("no-memory", "word %llu is not what was written",
-				   (unsigned long long)i);
-	if (munmap(words, bytes))
-		return fail_errno("no-memory", "munmap");
-	return err;
 }

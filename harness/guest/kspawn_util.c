@@ -204,6 +204,16 @@ int read_text(const char *path, char *buf, size_t size)
 
 static int add_range(struct ranges *ranges, u64 start, u64 end)
 {
+	struct range *last = ranges->nr ? &ranges->r[ranges->nr - 1] : NULL;
+
+	for (u32 i = 0; i < ranges->nr; i++)
+		/* A block that was hot-added has an entry in both maps. */
+		if (start >= ranges->r[i].start && end <= ranges->r[i].end)
+			return 0;
+	if (last && last->end == start) {
+		last->end = end;
+		return 0;
+	}
 	if (ranges->nr == MAX_RANGES)
 		return fail("too-many-ranges", "more than %d ranges of memory",
 			    MAX_RANGES);

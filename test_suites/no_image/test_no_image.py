@@ -1,62 +1,164 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a resuming kernel without an image get the rest of the memory?
+"""Does a resuming kernel without an image become a normal one, with all the memory?
 
-It is booted into 0-16 MiB, finds no good image, and hot-adds the memory above,
-block by block; then a process uses more of it than a restricted kernel ever had.
+It is booted into 0-16 MiB, finds no good image, hot-adds the memory above block
+by block, and starts the normal userland from a disk. What it is then is a normal
+kernel: it is logged in to, more of its memory is used than a restricted kernel
+ever had, and it is hibernated and resumed itself, under the same verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from harness import damage
-from harness.errors import RefusedError
-from harness.machine import Machine
-from harness.suite import Hibernated
+from harness.errors import RefusedError, StateError
+from harness.lab import Lab
+from harness.machine import Machine, State
+from harness.result import Result
+from harness.suite import CycleSuite, Hibernated
+from harness.timeline import Timeline
+from harness.witness import Witness
 
-pytestmark = [pytest.mark.vm, pytest.mark.ci]
+pytestmark = [pytest.mark.vm]
 
-FILL_MIB = 300
+WITNESS_MIB = 300
 BLOCK = 16 << 20
 
 
+def memtotal_kb(machine: Machine) -> int:
+    return int(machine.run("grep MemTotal: /proc/meminfo").check().split()[1])
+
+
 def assert_grew(machine: Machine) -> None:
+    """All memory was added that makes whole blocks, and is in use."""
     restricted = machine.status_of("resuming", "init")
     grown = machine.status_of("resuming", "grown")
+    assert restricted["memtotal_kb"] < BLOCK >> 10
     assert grown["block_bytes"] == BLOCK
     assert grown["refused_blocks"] == 0
-    # All that makes whole blocks; at most one at the end does not.
+    # The last block has the firmware's tables in it: it is not all RAM.
     above = sum(end - max(start, BLOCK) for start, end in restricted["firmware_ram"] if end > BLOCK)
     assert grown["left_bytes"] < BLOCK
     assert grown["blocks"] * BLOCK + grown["left_bytes"] == above
     assert grown["memtotal_kb"] - restricted["memtotal_kb"] == grown["blocks"] * BLOCK >> 10
-    assert machine.status_of("resuming", "filled")["mebibytes"] == FILL_MIB
+    assert memtotal_kb(machine) == grown["memtotal_kb"]
+    # It is the kernel that was booted, and not another one.
+    boot_id = machine.run("cat /proc/sys/kernel/random/boot_id").check().strip()
+    assert boot_id == restricted["boot_id"]
 
 
+def assert_takes(machine: Machine, mebibytes: int) -> None:
+    """A process holds so much memory, and finds it as it was written."""
+    witness = Witness.start(machine, mebibytes=mebibytes)
+    assert [check for check in witness.check() if not check.ok] == []
+
+
+@pytest.fixture
+def empty(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]) -> Iterator[Machine]:
+    """A machine that is switched off, with a userland on its second disk."""
+    with lab.machine(folder, timeline=new_timeline(), userland_disk=True) as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def hibernated(
+    lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]
+) -> Iterator[Hibernated]:
+    """The same machine, hibernated by a normal kernel."""
+    folder = run_folder / "no-image-hibernated"
+    with lab.machine(folder, timeline=new_timeline(), userland_disk=True) as machine:
+        boot_id = str(machine.boot()["boot_id"])
+        Witness.start(machine)
+        machine.hibernate()
+        good = machine.disk.with_suffix(".good")
+        shutil.copy(machine.disk, good)
+        yield Hibernated(machine, boot_id, good)
+
+
+@pytest.mark.ci
+class TestGrownKernelIsHibernated(CycleSuite):
+    """One cycle of a kernel that began in 0-16 MiB, with more than half in use."""
+
+    resume_path = "restricted"
+    grown = True
+    fill = 70
+
+    def test_size(self, cycle_result: Result) -> None:
+        """A process held more than a kernel of 256 MiB has."""
+        assert cycle_result.memory is not None
+        assert cycle_result.memory.witness_bytes > 256 << 20
+
+
+@pytest.mark.ci
 @pytest.mark.short
-def test_no_image(machine: Machine) -> None:
-    with pytest.raises(RefusedError) as refusal:
-        machine.resume(append=f"kspawn.grow={FILL_MIB}")
-    assert refusal.value.status == "absent"
-    assert_grew(machine)
+def test_no_image(empty: Machine) -> None:
+    empty.resume_or_start()
+    assert empty.status_of("resuming", "refused")["status"] == "absent"
+    assert_grew(empty)
+    assert_takes(empty, WITNESS_MIB)
 
 
-@pytest.mark.short
-def test_restricted_kernel_could_not(machine: Machine) -> None:
-    """The control: nothing is added where nobody asks for it."""
-    with pytest.raises(RefusedError):
-        machine.resume()
-    assert not [line for line in machine.status_lines if line["event"] == "grown"]
-
-
-@pytest.mark.parametrize("harm", [damage.half_written, damage.flipped_without_mending])
-def test_bad_image(hibernated: Hibernated, harm: Callable[[Path], None]) -> None:
+@pytest.mark.ci
+@pytest.mark.parametrize(
+    ("harm", "status"),
+    [(damage.half_written, "absent"), (damage.flipped_without_mending, "damaged")],
+)
+def test_bad_image(hibernated: Hibernated, harm: Callable[[Path], None], status: str) -> None:
     """Also where an image was, and memory above 16 MiB was written to already."""
     machine = hibernated.again()
     harm(machine.disk)
-    with pytest.raises(RefusedError):
-        machine.resume(append=f"kspawn.grow={FILL_MIB}")
+    machine.resume_or_start()
+    assert machine.status_of("resuming", "refused")["status"] == status
     assert_grew(machine)
+    assert_takes(machine, WITNESS_MIB)
+
+
+def test_cut_off_disk(hibernated: Hibernated) -> None:
+    """The image is longer than its disk."""
+    machine = hibernated.again()
+    size = machine.disk.stat().st_size
+    with machine.disk.open("r+b") as file:
+        file.truncate(24 << 20)
+    machine.resume_or_start()
+    assert machine.status_of("resuming", "refused")["status"] == "truncated"
+    assert_grew(machine)
+    machine.unplug()
+    with machine.disk.open("r+b") as file:
+        file.truncate(size)
+
+
+def test_good_image_is_resumed(hibernated: Hibernated) -> None:
+    """The control: by the same boot, an image comes before all else."""
+    machine = hibernated.again()
+    before = len(machine.status_lines)
+    back = machine.resume_or_start()
+    assert (back["event"], back["outcome"]) == ("back", "image")
+    boot_id = machine.run("cat /proc/sys/kernel/random/boot_id").check().strip()
+    assert boot_id == hibernated.boot_id
+    assert "grown" not in [line["event"] for line in machine.status_lines[before:]]
+
+
+@pytest.mark.ci
+@pytest.mark.short
+def test_nothing_is_added_unasked(machine: Machine) -> None:
+    """The control: a resuming kernel that is given no userland adds no memory."""
+    with pytest.raises(RefusedError):
+        machine.resume()
+    assert "grown" not in [line["event"] for line in machine.status_lines]
+    with pytest.raises(StateError, match="userland"):
+        machine.resume_or_start()
+
+
+def test_no_userland(empty: Machine) -> None:
+    """The mutation: what is on the disk is no archive; the power goes off again."""
+    archive = empty.initrd()
+    archive.write_bytes(bytes(archive.stat().st_size))
+    with pytest.raises(RefusedError) as refusal:
+        empty.resume_or_start()
+    assert refusal.value.status == "no-userland"
+    assert empty.state is State.OFF

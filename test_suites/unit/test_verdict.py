@@ -98,6 +98,22 @@ def test_real_cycle_passes(recorded: Recorded) -> None:
     assert recorded.failed() == []
 
 
+def init_of_itself(r: Recorded, boot: int) -> None:
+    """A normal kernel that was a resuming one has an init line of its own."""
+    own = {**r.line("resuming", "init"), "boot_id": r.boot_id, "boot": boot}
+    r.status_lines.insert(0, own)
+
+
+def test_normal_kernel_that_was_a_resuming_one_passes(recorded: Recorded) -> None:
+    init_of_itself(recorded, 1)
+    assert recorded.failed() == []
+
+
+def test_normal_kernel_that_is_seen_again_later_does_not(recorded: Recorded) -> None:
+    init_of_itself(recorded, 2)
+    assert recorded.failed() == ["spawned.boot-ids"]
+
+
 def another_boot(r: Recorded) -> None:
     r.boot_id = "another"
 
