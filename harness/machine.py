@@ -226,6 +226,8 @@ class Machine(Closing):
         self._shell: ssh.Shell | None = None
         self._userland_disk = userland_disk
         self._spawned_line = _SPAWNED_LINE
+        # A spawned kernel lies in memory, to be entered again.
+        self._stays = False
         self._host_key = ""
         # That of the hibernated kernel, while another one runs.
         self._image_key = ""
@@ -360,6 +362,7 @@ class Machine(Closing):
         incoming: Path | None = None,
     ) -> None:
         self.boot_number += 1
+        self._stays = False
         number = self.boot_number
         cmdline = cmdline.replace("panic=-1", self._panic)
         self._life = Life(
@@ -747,18 +750,20 @@ class Machine(Closing):
         """The name of the image's disk in the guests, or of another one."""
         return f"/dev/{'sd' if self.config.disk_bus == 'sata' else 'vd'}{letter}"
 
-    def _spawn(self, append: str) -> None:
+    def _spawn(self, append: str, *, stay: bool = False) -> None:
         """Load the hibernating kernel and jump; returns when it is loaded."""
+        self.release()
         assert self._shell is not None
         role = f"kspawn.role=hibernating kspawn.disk={self.disk_name()}"
         role += f" kspawn.after={self.config.after}"
         # After a reset, the firmware is to wait.
         (self._netboot / _NEXT).unlink(missing_ok=True)
         words = f"console={self._spawned_line},115200 {role} {append}"
+        option = "-l" if stay else ""
         with self.timeline.phase("load", boot=self.boot_number, kernel="normal"):
             deadline = self.timeouts.deadline("load", "kexec_load of the hibernating kernel")
             done = self._shell.run(
-                f"kspawn spawn -a {shlex.quote(words.strip())} </dev/null", deadline
+                f"kspawn spawn {option} -a {shlex.quote(words.strip())} </dev/null", deadline
             )
             if done.exit_code:
                 line = self.wait_status("normal", "spawn-failed", deadline=deadline, refused=())
@@ -822,8 +827,8 @@ class Machine(Closing):
         self.wait_status(role, "shell", deadline=deadline)
         visit()
 
-    def _jump(self, append: str) -> None:
-        self._spawn(append)
+    def _jump(self, append: str, *, stay: bool = False) -> None:
+        self._spawn(append, stay=stay)
         self.state = State.HIBERNATING
         with self.timeline.phase("jump", boot=self.boot_number, kernel="normal"):
             self.wait_status(
@@ -1362,27 +1367,76 @@ class Machine(Closing):
                 ),
             )
 
-    def jump(self, *, append: str = "") -> dict[str, Any]:
-        """Jump into the hibernating kernel and straight back.
+    def jump(self, *, append: str = "", stay: bool = False) -> dict[str, Any]:
+        """Jump into the hibernating kernel, which is started, and straight back.
 
         Args:
             append: More of the hibernating kernel's command line.
+            stay: It jumps back with its context kept, for `jump_again`.
 
         Returns:
             The normal kernel's status line.
+
+        Raises:
+            RefusedError: It could not be; the machine is running.
+            KernelError: A kernel crashed or hung.
         """
+        words = f"kspawn.plain=1 kspawn.stay={stay:d} {append}"
+        return self._there_and_back(lambda: self._jump(words, stay=stay), stay=stay)
+
+    def jump_again(self) -> dict[str, Any]:
+        """Jump into the kernel that `jump` has kept: where it left, not at its start.
+
+        Returns:
+            The normal kernel's status line.
+
+        Raises:
+            StateError: There is no such kernel.
+            RefusedError: It could not be; the machine is running.
+            KernelError: A kernel crashed or hung.
+        """
+        if not self._stays:
+            raise StateError("no spawned kernel was kept")
+        return self._there_and_back(self._enter_again, stay=True)
+
+    def _there_and_back(self, there: Callable[[], None], *, stay: bool) -> dict[str, Any]:
         refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.RUNNING):
             try:
-                self._jump(f"kspawn.plain=1 {append}")
+                there()
                 self.state = State.RESUMING
                 back = self._wait_back()
+                self._stays = stay
             except RefusedError as exc:
                 refused = exc
         if refused is not None:
             self._after_refusal()
             raise refused
         return back
+
+    def _enter_again(self) -> None:
+        self._keeper("again")
+        assert self._shell is not None
+        self._shell.close()
+        self._shell = None
+        self.state = State.HIBERNATING
+        with self.timeline.phase("jump", boot=self.boot_number, kernel="normal"):
+            self.wait_status(
+                "normal",
+                "jump",
+                deadline=self.timeouts.deadline("load", "the jump into the kept kernel"),
+            )
+
+    def release(self) -> None:
+        """Give up the kernel that was kept, and the memory that it lies in."""
+        if self._stays:
+            self._keeper("release")
+            self._stays = False
+
+    def _keeper(self, command: str) -> None:
+        assert self._shell is not None
+        limit = self.timeouts.deadline("load", f"kspawn {command}")
+        self._shell.run(f"kspawn {command}", limit).check()
 
     def status_of(self, role: str, event: str) -> dict[str, Any]:
         """The latest status line of a kind.

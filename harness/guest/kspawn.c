@@ -2,6 +2,7 @@
 /* The commands, the side of the normal kernel, and init of the spawned ones. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,9 @@
 #define REBOOT_CMD_RESTART	0x01234567
 #define REBOOT_CMD_KEXEC	0x45584543
 #define REBOOT_CMD_KSPAWN	0x4e57504b
+
+/* Where the process is noted that keeps a kernel loaded. */
+#define KEEPER		"/run/kspawn.pid"
 
 static long do_reboot(unsigned int cmd)
 {
@@ -85,14 +89,14 @@ bool kexec_jump_refused(void)
  * back from the backup area; all that is loaded is the page of the entry, onto
  * itself, so that the identity mapping of kexec covers it.
  */
-static int jump_back_load(u64 entry)
+static int jump_back_load(u64 entry, bool keep_context)
 {
 	static u8 page[PAGE] __attribute__((aligned(4096)));
 	u64 mem = entry & ~(PAGE - 1);
 
 	if (phys_read(mem, page, PAGE))
 		return -1;
-	return kexec_load_page(mem, page, entry, false);
+	return kexec_load_page(mem, page, entry, keep_context);
 }
 
 /* Goes where jump_back_load() said. */
@@ -104,7 +108,7 @@ static int jump_back_go(void)
 
 static int jump_back(u64 entry)
 {
-	return jump_back_load(entry) ? -1 : jump_back_go();
+	return jump_back_load(entry, false) ? -1 : jump_back_go();
 }
 
 /* ---- the normal kernel ------------------------------------------------ */
@@ -114,6 +118,7 @@ struct spawn_options {
 	const char *append;
 	const char *kexec;
 	const char *status;
+	bool keep;		/* keep what is loaded, to be entered again */
 };
 
 static int pagemap_frame(const void *page, u64 *frame)
@@ -379,6 +384,52 @@ static void report_back(const struct handoff *ho, const char *command)
 	js_emit(&js);
 }
 
+static int jump_there(struct handoff *ho, u64 phys, const char **command)
+{
+	/* The caller's connection ends before the network is frozen. */
+	usleep(200000);
+	/* As late as can be: what ends with the connection frees memory. */
+	count_free(ho);
+	ho->outcome = OUTCOME_NONE;
+	ho->crc = handoff_crc(ho);
+	if (check_place(ho, phys))
+		return -1;
+	status("normal", "jump");
+	return kspawn_jump(command);
+}
+
+/* Jumps again at each SIGUSR1, into the kernel that was left; until SIGTERM. */
+static int keep(struct handoff *ho, u64 phys)
+{
+	int number = 0, err = 0;
+	const char *command;
+	sigset_t set;
+	FILE *file;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return fail_errno("no-jump", "sigprocmask");
+	file = fopen(KEEPER, "we");
+	if (!file)
+		return fail_errno("no-jump", KEEPER);
+	fprintf(file, "%d\n", getpid());
+	if (fclose(file))
+		return fail_errno("no-jump", KEEPER);
+	do {
+		err = jump_there(ho, phys, &command);
+		if (err)
+			break;
+		report_back(ho, command);
+		if (sigwait(&set, &number))
+			err = fail_errno("no-jump", "sigwait");
+	} while (!err && number == SIGUSR1);
+	if (unlink(KEEPER) && !err)
+		err = fail_errno("no-jump", KEEPER);
+	return err;
+}
+
 /* Jumps, and is back once the normal kernel was resumed. */
 static int spawn(const struct spawn_options *o, int loaded_fd)
 {
@@ -394,17 +445,34 @@ static int spawn(const struct spawn_options *o, int loaded_fd)
 		return -1;
 	if (write(loaded_fd, &ok, 1) != 1 || close(loaded_fd))
 		return fail_errno("no-load", "telling the caller");
-	/* The caller's connection ends before the network is frozen. */
-	usleep(200000);
-	/* As late as can be: what ends with the connection frees memory. */
-	count_free(ho);
-	ho->crc = handoff_crc(ho);
-	if (check_place(ho, phys))
-		return -1;
-	status("normal", "jump");
-	if (kspawn_jump(&command) || kexec_unload())
+	if (o->keep)
+		return keep(ho, phys) || kexec_unload() ? -1 : 0;
+	if (jump_there(ho, phys, &command) || kexec_unload())
 		return -1;
 	report_back(ho, command);
+	return 0;
+}
+
+/* Signals the process that keeps a kernel loaded; SIGTERM: until it is gone. */
+static int cmd_keeper(int number)
+{
+	struct pollfd ended = { .events = POLLIN };
+	char text[32];
+
+	if (read_text(KEEPER, text, sizeof(text))) {
+		fprintf(stderr, "kspawn: no kernel is kept: %s\n", failure.detail);
+		return 1;
+	}
+	ended.fd = syscall(SYS_pidfd_open, atoi(text), 0);
+	if (ended.fd < 0 ||
+	    syscall(SYS_pidfd_send_signal, ended.fd, number, NULL, 0)) {
+		perror("kspawn: the process that keeps a kernel");
+		return 1;
+	}
+	if (number == SIGTERM && poll(&ended, 1, -1) < 0) {
+		perror("kspawn: poll");
+		return 1;
+	}
 	return 0;
 }
 
@@ -420,7 +488,7 @@ int cmd_spawn(int argc, char **argv)
 	char ok = 0;
 	pid_t pid;
 
-	while ((c = getopt(argc, argv, "k:a:x:s:")) != -1) {
+	while ((c = getopt(argc, argv, "k:a:x:s:l")) != -1) {
 		if (c == 'k')
 			o.kernel = optarg;
 		else if (c == 'a')
@@ -429,6 +497,8 @@ int cmd_spawn(int argc, char **argv)
 			o.kexec = optarg;
 		else if (c == 's')
 			o.status = optarg;
+		else if (c == 'l')
+			o.keep = true;
 		else
 			return 2;
 	}
@@ -506,6 +576,7 @@ struct boot_options {
 	char userland[64];	/* without an image: a disk with what to go on as */
 	bool plain;		/* jump straight back, save nothing */
 	bool reset;		/* when saved: reset, do not power off */
+	bool stay;		/* jump back so that one can come again */
 	enum filter filter;
 };
 
@@ -534,6 +605,8 @@ static void parse_option(struct boot_options *o, const char *key,
 		o->probe = atoi(value);
 	else if (!strcmp(key, "kspawn.userland"))
 		snprintf(o->userland, sizeof(o->userland), "%s", value);
+	else if (!strcmp(key, "kspawn.stay"))
+		o->stay = atoi(value);
 	else if (!strcmp(key, "kspawn.after"))
 		o->reset = !strcmp(value, "reset");
 	else if (!strcmp(key, "kspawn.plain"))
@@ -734,6 +807,32 @@ static void power_off(const struct boot_options *o)
 	status_failure(o->role, "error");
 }
 
+/*
+ * Back and forth: this kernel is left with its context kept, and is entered
+ * again where it left, not at its start.
+ *
+ * What jumps back is loaded once. Each jump swaps the page of the entry, which
+ * holds the normal kernel's registers, with what was loaded; a page read anew
+ * would be that of the first jump.
+ */
+static int stay(const struct boot_options *o, struct handoff *ho)
+{
+	struct json js;
+
+	if (jump_back_load(o->entry, true))
+		return -1;
+	for (u64 times = 1;; times++) {
+		if (set_outcome(o, ho, OUTCOME_PLAIN) || kspawn_jump(NULL))
+			return -1;
+		js_begin(&js, o->role, "again");
+		js_kernel(&js);
+		js_num(&js, "times", times);
+		js_emit(&js);
+		if (read_handoff(o, ho))
+			return -1;
+	}
+}
+
 static void run_hibernating(const struct boot_options *o)
 {
 	struct handoff ho;
@@ -744,7 +843,8 @@ static void run_hibernating(const struct boot_options *o)
 		return;
 	}
 	if (o->plain) {
-		if (set_outcome(o, &ho, OUTCOME_PLAIN) || jump_back(o->entry))
+		if (o->stay ? stay(o, &ho) :
+		    set_outcome(o, &ho, OUTCOME_PLAIN) || jump_back(o->entry))
 			status_failure(o->role, "error");
 		return;
 	}
@@ -805,7 +905,7 @@ static int restore(const struct boot_options *o, u64 *entry)
 	if (image_restore(o->disk, way, o->scribble, entry, &stats))
 		return -1;
 	/* With this the image is loaded, or what goes back to it. */
-	if (o->in_place ? in_place_load(*entry) : jump_back_load(*entry))
+	if (o->in_place ? in_place_load(*entry) : jump_back_load(*entry, false))
 		return -1;
 	js_image(&js, o->role, "restored", &stats, started);
 	js_str(&js, "by", way->name);
@@ -859,7 +959,9 @@ void spawned_init(void)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: kspawn spawn [-k KERNEL] [-a APPEND] [-x KEXEC] [-s STATUS]\n"
+		"usage: kspawn spawn [-k KERNEL] [-a APPEND] [-x KEXEC] [-s STATUS] [-l]\n"
+		"       kspawn again\n"
+		"       kspawn release\n"
 		"       kspawn jump\n"
 		"       kspawn payload [-g] [ROUNDS]\n"
 		"       kspawn clocks\n"
@@ -873,6 +975,10 @@ int main(int argc, char **argv)
 		spawned_init();
 	if (argc >= 2 && !strcmp(argv[1], "spawn"))
 		return cmd_spawn(argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[1], "again"))
+		return cmd_keeper(SIGUSR1);
+	if (argc == 2 && !strcmp(argv[1], "release"))
+		return cmd_keeper(SIGTERM);
 	if (argc == 2 && !strcmp(argv[1], "jump"))
 		return cmd_jump();
 	if (argc >= 2 && !strcmp(argv[1], "payload"))

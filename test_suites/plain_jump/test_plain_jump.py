@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Does a kernel jump into another and straight back, again and again?
 
-No power off, no image: 25 jumps in one life of the normal kernel. Nothing may
-leak, and the clocks must behave.
+No power off, no image: 25 jumps in one life of the normal kernel, by two entries
+in turn. One is the start of a kernel that was just loaded; the other is where that
+kernel left, when it jumped back with its own context kept: then it goes on, and
+is not started again. Nothing may leak, and the clocks must behave.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import StateError
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.suite import SLACK_KB, Reading, read
@@ -23,6 +26,7 @@ from harness.witness import Witness
 pytestmark = [pytest.mark.vm]
 
 JUMPS = 25
+SPAWNED_KB = 16384
 
 
 @dataclass
@@ -31,8 +35,10 @@ class Jumped:
 
     machine: Machine
     witness: Witness
+    first: Reading
     before: Reading
     readings: list[Reading]
+    last: Reading
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +47,27 @@ def jumped(lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]) -> 
     with lab.machine(run_folder / "plain-jump", timeline=new_timeline()) as machine:
         machine.boot()
         witness = Witness.start(machine)
-        machine.jump()  # the first one warms up what stays, such as slabs
+        first = read(machine)
+        # The first ones warm up what stays, such as slabs.
+        machine.jump(stay=True)
+        machine.jump_again()
         before = read(machine)
         readings = []
-        for _ in range(count):
-            assert machine.jump()["outcome"] == "plain"
+        for number in range(count):
+            back = machine.jump_again() if number % 2 else machine.jump(stay=True)
+            assert back["outcome"] == "plain"
             readings.append(read(machine))
-        yield Jumped(machine, witness, before, readings)
+        machine.release()
+        yield Jumped(machine, witness, first, before, readings, read(machine))
+
+
+def entered(machine: Machine) -> list[tuple[str, str]]:
+    """How the spawned kernels were entered, and which they were."""
+    return [
+        (str(line["event"]), str(line["boot_id"]))
+        for line in machine.status_lines
+        if line["role"] == "hibernating" and line["event"] in ("init", "again")
+    ]
 
 
 def test_witness_is_whole(jumped: Jumped) -> None:
@@ -56,13 +76,30 @@ def test_witness_is_whole(jumped: Jumped) -> None:
 
 def test_one_life(jumped: Jumped) -> None:
     assert len(jumped.machine.lives) == 1
-    ids = {line["boot_id"] for line in jumped.machine.status_lines if line["event"] == "init"}
-    assert len(ids) == len(jumped.readings) + 1, "each jump starts a kernel anew"
+
+
+def test_entries_alternate(jumped: Jumped) -> None:
+    seen = entered(jumped.machine)
+    assert len(seen) == len(jumped.readings) + 2
+    starts = [boot_id for event, boot_id in seen if event == "init"]
+    assert len(set(starts)) == len(starts), "each start is a kernel anew"
+    for (event, boot_id), (earlier, earlier_id) in zip(seen[1:], seen, strict=False):
+        assert event != earlier
+        if event == "again":
+            assert boot_id == earlier_id, "it is the kernel that was left"
 
 
 def test_no_memory_leaks(jumped: Jumped) -> None:
+    """A kernel is loaded at each of these, and takes the same."""
     lost = jumped.before.available_kb - jumped.readings[-1].available_kb
     assert lost < SLACK_KB, [reading.available_kb for reading in jumped.readings]
+
+
+def test_kept_kernel_takes_memory_until_it_is_released(jumped: Jumped) -> None:
+    """The control: what a jump leaves loaded is seen, and is given back."""
+    held = jumped.last.available_kb - jumped.readings[-1].available_kb
+    assert held > SPAWNED_KB // 2
+    assert jumped.first.available_kb - jumped.last.available_kb < SLACK_KB
 
 
 def test_no_files_leak(jumped: Jumped) -> None:
@@ -91,3 +128,34 @@ def test_realtime_is_right(jumped: Jumped) -> None:
     """It follows the RTC, which counts in seconds: within 2 s of the host's."""
     last, first = jumped.readings[-1], jumped.before
     assert last.realtime - first.realtime == pytest.approx(last.host - first.host, abs=2.0)
+
+
+@pytest.mark.ci
+def test_one_kernel_is_entered_again_and_again(machine: Machine) -> None:
+    machine.boot()
+    witness = Witness.start(machine)
+    machine.jump(stay=True)
+    for _ in range(5):
+        assert machine.jump_again()["outcome"] == "plain"
+    lines = [line for line in machine.status_lines if line["event"] == "again"]
+    assert [line["times"] for line in lines] == [1, 2, 3, 4, 5]
+    assert len({boot_id for _, boot_id in entered(machine)}) == 1
+    assert [check for check in witness.check() if not check.ok] == []
+
+
+def test_hibernation_after_a_kept_kernel(machine: Machine) -> None:
+    """What was kept is given up, and a kernel is loaded that saves the image."""
+    machine.boot()
+    witness = Witness.start(machine)
+    machine.jump(stay=True)
+    machine.jump_again()
+    machine.hibernate()
+    assert machine.resume()["outcome"] == "image"
+    assert [check for check in witness.check() if not check.ok] == []
+
+
+def test_nothing_to_enter_again(machine: Machine) -> None:
+    machine.boot()
+    machine.jump()
+    with pytest.raises(StateError, match="kept"):
+        machine.jump_again()
