@@ -344,9 +344,9 @@ class Mirror:
         build = _build_folder(role, fragments, config)
         objects = self.source / build
         own = [] if config is not None and role == "normal" else self.spec.fragments(role)
-        text = "".join(_read(path).rstrip("\n") + "\n" for path in (*own, *fragments))
         if not self.patched:
-            text = self._without_ours(text)
+            own = self._without_ours(own)
+        text = "".join(_read(path).rstrip("\n") + "\n" for path in (*own, *fragments))
         if role == "spawned":
             text += f'CONFIG_INITRAMFS_SOURCE="{kbuild.EMBEDDED}"\n'
         base = _read(config) if config is not None and role == "normal" else None
@@ -361,17 +361,15 @@ class Mirror:
         stamp.write_text(key)
         return options
 
-    def _without_ours(self, text: str) -> str:
-        """Fragments without the options that only our patches bring."""
+    def _without_ours(self, files: Sequence[Path]) -> list[Path]:
+        """The fragments of which no option is one that only our patches bring.
+
+        As a whole: what else such a fragment asks for is there for that option, and
+        may not fit without it.
+        """
         ours = {name for patch in self.patches for name in _ADDED_OPTION.findall(_read(patch))}
-        wanted = ours & kconfig.parse(text).keys()
-        known = kconfig.Kconfig(self.source).symbols if wanted else {}
-        dropped = "|".join(name for name in sorted(wanted) if name not in known)
-        return (
-            re.sub(rf"^CONFIG_(?:{dropped})=.*\n", "", text, flags=re.MULTILINE)
-            if dropped
-            else text
-        )
+        missing = ours - kconfig.Kconfig(self.source).symbols.keys()
+        return [path for path in files if not missing & kconfig.parse(_read(path)).keys()]
 
     def _prune(self) -> None:
         """Remove the oldest kernels of this tree from the cache."""

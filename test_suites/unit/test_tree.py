@@ -284,16 +284,18 @@ def test_a_run_that_was_killed_is_made_up_for(
         assert (source / name).read_text() == "new\n"
 
 
-def test_options_of_patches_that_are_not_applied_are_not_asked_for(
-    tree: Path, spec: KernelSpec
+def test_fragments_that_need_patches_that_are_not_applied_are_left_out(
+    tmp_path: Path, tree: Path, spec: KernelSpec
 ) -> None:
-    text = "CONFIG_SMP=y\nCONFIG_X86_SMALL_SECTIONS=y\nCONFIG_TTY=y\n"
+    common, ours = tmp_path / "common.config", tmp_path / "ours.config"
+    common.write_text("CONFIG_SMP=y\nCONFIG_TTY=y\n")
+    ours.write_text("CONFIG_X86_SMALL_SECTIONS=y\nCONFIG_NET=y\n")
     with trees.open_tree(tree, spec=spec) as mirror:
-        assert mirror._without_ours(text) == "CONFIG_SMP=y\nCONFIG_TTY=y\n"
+        assert mirror._without_ours([common, ours]) == [common]
     # A tree that has the option itself is asked for it.
     (tree / "Kconfig").write_text("config X86_SMALL_SECTIONS\n\tbool\n")
     with trees.open_tree(tree, spec=spec) as mirror:
-        assert mirror._without_ours(text) == text
+        assert mirror._without_ours([common, ours]) == [common, ours]
 
 
 def test_two_trees_of_one_name_have_two_mirrors(
