@@ -1382,6 +1382,9 @@ class Machine(Closing):
             KernelError: A kernel crashed or hung.
         """
         words = f"kspawn.plain=1 kspawn.stay={stay:d} {append}"
+        if stay:
+            # It suspends and resumes devices itself: a hang in that is silent otherwise.
+            words += " no_console_suspend"
         return self._there_and_back(lambda: self._jump(words, stay=stay), stay=stay)
 
     def jump_again(self) -> dict[str, Any]:
