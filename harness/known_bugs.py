@@ -7,12 +7,14 @@ from collections.abc import Collection
 
 import pytest
 
-from harness.specs import KernelSpec
+from harness.specs import KernelSpec, Role
 
 MARK = "known_bug"
 
 
-def has_bug(spec: KernelSpec, *, kernels: Collection[str], fixed_by: str) -> bool:
+def has_bug(
+    spec: KernelSpec, *, kernels: Collection[str], fixed_by: str, build: Role = "normal"
+) -> bool:
     """Whether a kernel has a bug.
 
     Args:
@@ -20,20 +22,21 @@ def has_bug(spec: KernelSpec, *, kernels: Collection[str], fixed_by: str) -> boo
         kernels: Names of kernels whose source has it; those that are named after
             one of them (linux-6.1-fixed) have the same source.
         fixed_by: A part of the name of the patch that fixes it.
+        build: Which of the kernel's builds shows it.
 
     Raises:
         SpecError: A series of the kernel has no patch.
     """
     if not any(spec.name == name or spec.name.startswith(f"{name}-") for name in kernels):
         return False
-    return not any(fixed_by in path.name for path in spec.patch_files("normal"))
+    return not any(fixed_by in path.name for path in spec.patch_files(build))
 
 
 def expect(item: pytest.Item, spec: KernelSpec) -> None:
     """Make a test an expected failure where the kernel has a bug that it is marked with.
 
-    `@pytest.mark.known_bug(reason, kernels=..., fixed_by=...)`: the reason names the
-    defect and the commit that fixes it upstream, the rest is as of `has_bug`. Only a
+    `@pytest.mark.known_bug(reason, kernels=..., fixed_by=..., build=...)`: the reason names
+    the defect and the commit that fixes it upstream, the rest is as of `has_bug`. Only a
     failed assertion is expected, and a test that passes all the same is red.
 
     Args:

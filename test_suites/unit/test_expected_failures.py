@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import pytest
@@ -65,3 +66,13 @@ def said(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.xfail(reason="it has the bug", strict=True)
 def test_expected_failure_is_in_the_report_of_its_machine() -> None:
     pytest.fail("the bug")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"), [("linux-6.12", False), ("linux-6.12-unfixed", True)]
+)
+def test_a_bug_of_the_spawned_build(kernel: str, expected: bool) -> None:
+    spec = load_kernel(kernel)
+    known = functools.partial(has_bug, spec, kernels=BOTH, fixed_by="Leave-no-__init-handler")
+    assert known(build="spawned") is expected
+    assert known(), "the normal build has no such patch"
