@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from harness import cycle, specs
 from harness.errors import HarnessError, SpecError
 from harness.night import spec
 from harness.night.flakes import Rate
@@ -110,17 +112,46 @@ def test_expansion(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  way:", "  ways:", "matrix.ways: unknown axis"),
-        ("{kernel: linux-6.1, ", "{kernal: linux-6.1, ", "'kernal' is no axis"),
-        ("{kernel: linux-6.1, ", "{kernel: linux-6.2, ", "'linux-6.2' is no value of the axis"),
-        ("timeout: 2h", "timeout: soon", "'soon' is no duration"),
-        ("timeout: 2h", "colour: red", "unknown key 'colour'"),
-        ("[restricted, snapshot]\n  suite", "[sideways]\n  suite", "'sideways' is none of"),
-        ("suite: unit}", "suite: none-such}", "suite 'none-such'"),
-        ("{kernel: linux-6.12, suite: u", "{kernel: linux-9, suite: u", "no kernel 'linux-9'"),
+        ("  way:", "  ways:", "matrix.ways: unknown key, is it 'way'? (known are: kernel, "),
+        ("{kernel: linux-6.1, ", "{kernal: linux-6.1, ", "matrix.exclude.0.kernal: no axis"),
+        (
+            "{kernel: linux-6.1, ",
+            "{kernel: linux-6.2, ",
+            "exclude.0.kernel: 'linux-6.2' is no value",
+        ),
+        ("timeout: 2h", "timeout: soon", "matrix.include.1.timeout: 'soon' is no duration"),
+        ("timeout: 2h", "timeout: 2", "matrix.include.1.timeout: input should be a valid string"),
+        ("timeout: 2h", "memory: 2GiB", "matrix.include.1.memory: input should be a valid integer"),
+        ("timeout: 2h", "args: x", "matrix.include.1.args: input should be a valid list, not 'x'"),
+        ("timeout: 2h", "colour: red", "matrix.include.1.colour: unknown key (known are: kernel"),
+        (
+            "[restricted, snapshot]\n  suite",
+            "[sideways]\n  suite",
+            "matrix.way: 'sideways' is none of",
+        ),
+        ("suite: unit}", "suite: none-such}", "suites.unit: neither the axis 'suite' nor"),
+        ("  unit: {", "  unti: {", "suites.unti: neither the axis 'suite' nor an include names it"),
+        ("ignores: [way],", "path: nowhere,", "suites.snapshot.path: there is no nowhere"),
+        (
+            "ignores: [way],",
+            "ignors: [way],",
+            "suites.snapshot.ignors: unknown key, is it 'ignores'?",
+        ),
+        (
+            "{kernel: linux-6.12, suite: u",
+            "{kernel: linux-9, suite: u",
+            "kernel: there is no kernel 'linux-9'",
+        ),
+        (
+            "[default, ram2g]\n  way",
+            "[smp3, ram2g]\n  way",
+            "matrix.vm-config: there is no VM config 'smp3'",
+        ),
         ("ignores: [way],", "ignores: [suite],", "'suite' cannot be ignored"),
         ("[linux-6.12, linux-6.1]", "linux-6.12", "matrix.kernel"),
+        ("[linux-6.12, linux-6.1]", "[6.12]", "matrix.kernel: input should be a name, not 6.12"),
         ("name: mine\n", "", "name: missing"),
+        ("name: mine\n", "nmae: mine\n", "nmae: unknown key, is it 'name'?"),
     ],
 )
 def test_mistakes_are_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -128,12 +159,33 @@ def test_mistakes_are_one_clear_line(tmp_path: Path, old: str, new: str, message
     with pytest.raises(SpecError) as caught:
         load(tmp_path, MATRIX.replace(old, new))
     assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path}/mine.yaml: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_kernel_of_a_matrix_with_a_mistake_is_named_with_its_file(tmp_path: Path) -> None:
+    text = (ROOT / "kernels" / "linux-6.12.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(
+        text.replace("name: linux-6.12", "name: own").replace("[normal.config]", "[nomal.config]")
+    )
+    matrix = f"name: x\nmatrix:\n  kernel: [{tmp_path}/own.yaml]\n  suite: [restricted]\n"
+    expected = r"mine\.yaml: matrix\.kernel: .*own\.yaml: configs\.normal: no file 'nomal\.config'"
+    with pytest.raises(SpecError, match=expected):
+        load(tmp_path, matrix)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "ci").glob("*.matrix.yaml")))
 def test_matrices_of_the_checkout_expand(path: Path) -> None:
     assert spec.expand(spec.load(path))
+
+
+def test_the_sample_of_a_night_has_every_way_on_every_machine() -> None:
+    """A way or a machine that is new is not to be missing from it."""
+    jobs = spec.expand(spec.load(ROOT / "docs" / "ci" / "nightly.matrix.yaml"))
+    cycles = {(job.kernel, job.way, job.vm_config) for job in jobs if job.suite == "restricted"}
+    # q35-sata-smp2 stands for q35 as well.
+    machines = set(specs.names(specs.VM_CONFIGS)) - {"q35"}
+    assert cycles == set(product(("linux-6.12", "linux-6.1"), cycle.RESUME_PATHS, machines))
 
 
 # --- What attempts come to ---------------------------------------------------------
