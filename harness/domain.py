@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from harness import guard
 from harness.cache import home
 from harness.closing import Closing
 from harness.deadline import Deadline
-from harness.errors import LostVMError, PrerequisiteError
+from harness.errors import LostVMError, PrerequisiteError, SpecError
 
 EMBEDDED = "embed"
 _PREFIX = "kspawn-"
@@ -226,6 +227,33 @@ class Hypervisor(Closing):
             domain.destroy()
             raise
         return domain
+
+    def check_cpu(self, model: str, features: Iterable[str]) -> None:
+        """Check the names of a CPU and of its features.
+
+        Args:
+            model: The CPU; "max" is all that the accelerator has.
+            features: What is switched on or off.
+
+        Raises:
+            SpecError: libvirt does not know one; the line begins with the field.
+        """
+        names = self.connection.getCPUModelNames("x86_64")
+        if model != "max" and model not in names:
+            near = difflib.get_close_matches(model, ("max", *names), n=1)
+            raise SpecError(
+                f"cpu: there is no CPU model {model!r}",
+                hint=f"is it {near[0]!r}?" if near else "`virsh cpu-models x86_64` lists them",
+            )
+        for name in features:
+            # The model plays no part: only a description is compared.
+            cpu = _environment.get_template("cpu.xml.j2").render(feature=name)
+            try:
+                self.connection.compareCPU(cpu)
+            except libvirt.libvirtError as exc:
+                if "nknown CPU feature" in str(exc):
+                    raise SpecError(f"cpu_features.{name}: unknown CPU feature") from None
+                # It does not say: then starting the machine tells.
 
     def forget(self, domain: Domain) -> None:
         """No more news of a domain is wanted."""

@@ -12,11 +12,12 @@ import pytest
 from harness import accel, bundle, guestbuild, initramfs, kbuild
 from harness.closing import Closing
 from harness.domain import EMBEDDED, Hypervisor
+from harness.errors import SpecError
 from harness.machine import TCG_SCALE, Kernels, Machine, Timeouts
 from harness.own import Own
 from harness.progress import ProgressLine
 from harness.result import KernelInfo
-from harness.specs import KernelSpec, VMConfig, load_kernel, load_vm_config
+from harness.specs import KernelSpec, VMConfig, load_kernel, load_vm_config, shown
 from harness.timeline import Timeline
 
 # Where the command that starts pytest leaves its progress line.
@@ -82,18 +83,26 @@ class Lab(Closing):
         self.options = options
         self.spec = load_kernel(options.kernel)
         self.config = load_vm_config(options.vm_config)
-        if options.built is not None:
-            self.kernels = bundle.load(options.built)
-        else:
-            self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
         self.hypervisor = Hypervisor(uri=options.libvirt_uri)
         try:
+            # First: a mistake in a file is not to cost a build.
+            self._check_cpu()
+            if options.built is not None:
+                self.kernels = bundle.load(options.built)
+            else:
+                self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
             self.accelerator = accel.choose(
                 options.accel, hypervisor=self.hypervisor, spawned=self.kernels.spawned
             )
         except BaseException:
             self.hypervisor.close()
             raise
+
+    def _check_cpu(self) -> None:
+        try:
+            self.hypervisor.check_cpu(self.config.cpu, self.config.cpu_features)
+        except SpecError as exc:
+            raise SpecError(f"{shown(self.config.file)}: {exc.message}", hint=exc.hint) from None
 
     def timeouts(self, config: VMConfig | None = None) -> Timeouts:
         """The deadlines for a machine under this accelerator."""

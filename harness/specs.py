@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -182,6 +184,11 @@ class VMConfig(_Model):
 
     _file: Path = PrivateAttr(default=VM_CONFIGS / "unknown.yaml")
 
+    @property
+    def file(self) -> Path:
+        """The file that it was read from."""
+        return self._file
+
     @field_validator("memory")
     @classmethod
     def _check_memory(cls, value: str) -> str:
@@ -275,6 +282,20 @@ def _load(model: type[_AnySpec], path: Path) -> _AnySpec:
     return spec
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice: the second one would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that is a mapping.
 
@@ -282,7 +303,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SpecError: It cannot be read, or is something else.
     """
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.load(path.read_text(), Loader=_Loader)
     except yaml.MarkedYAMLError as exc:
         line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
         raise SpecError(f"{shown(path)}: {line}{exc.problem or 'not YAML'}") from None
@@ -302,7 +323,9 @@ def first_error(exc: ValidationError, model: type[BaseModel]) -> str:
         exc: What reading it raised.
         model: What it was read as.
     """
-    error = exc.errors(include_url=False)[0]
+    # What a key that is not known was meant for is missing: the typo is the one to name.
+    errors = sorted(exc.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    error = errors[0]
     place = _place(error["loc"])
     message = _message(error, model)
     return f"{place}: {message}" if place else message
@@ -320,8 +343,7 @@ def _message(error: Any, model: type[BaseModel]) -> str:
     context = error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
-            known = f" (known are: {', '.join(model.model_fields)})"
-            message = "unknown key" + (known if len(error["loc"]) == 1 else "")
+            message = unknown_key(str(error["loc"][-1]), _known(model, error["loc"][:-1]))
         case "missing":
             message = "missing"
         case "value_error":
@@ -334,3 +356,31 @@ def _message(error: Any, model: type[BaseModel]) -> str:
             text = str(error["msg"])
             message = f"{text[0].lower()}{text[1:]}, not {error['input']!r}"
     return message
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """What to say of a key that is not known: what may have been meant, or all that there is.
+
+    Args:
+        key: As it is written in the file.
+        known: Those that may be there.
+    """
+    names = list(known)
+    if near := difflib.get_close_matches(key, names, n=1):
+        return f"unknown key, is it {near[0]!r}? (known are: {', '.join(names)})"
+    return "unknown key" + (f" (known are: {', '.join(names)})" if names else "")
+
+
+def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The keys that may be at a place of a file, by the JSON schema of its model."""
+    schema = model.model_json_schema()
+    node = schema
+    for part in place:
+        if mapping := node.get("discriminator", {}).get("mapping"):
+            node = {"$ref": mapping.get(part, "")}
+        else:
+            other = node.get("items") or node.get("additionalProperties") or {}
+            node = node.get("properties", {}).get(part, other)
+        if reference := node.get("$ref"):
+            node = schema["$defs"].get(reference.rpartition("/")[2], {})
+    return list(node.get("properties", ()))

@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 
 from harness import cycle, specs
 from harness.errors import SpecError
 
 ROOT = specs.ROOT
 AXES = ("kernel", "config", "vm-config", "way", "suite")
-# What an include may say of a job besides its place on the axes.
-EXTRAS = ("args", "timeout", "memory", "kvm")
 _DEFAULTS = {"config": "default", "vm-config": "default", "way": "restricted"}
 # What a job takes besides the RAM of its machine: QEMU, pytest, libvirt.
 OVERHEAD_MIB = 384
@@ -87,6 +93,26 @@ class Suite(_Model):
         return value
 
 
+class Include(_Model):
+    """An entry of `include`: a place on the axes, and what else there is to say of its jobs."""
+
+    kernel: str = ""
+    config: str = ""
+    vm_config: str = Field(default="", alias="vm-config")
+    way: str = ""
+    suite: str = ""
+    args: list[str] = Field(default_factory=list)
+    timeout: str = "30m"
+    memory: int = Field(default=0, ge=0)
+    kvm: bool = False
+
+    @field_validator("timeout")
+    @classmethod
+    def _check_timeout(cls, value: str) -> str:
+        seconds_of(value)
+        return value
+
+
 class Matrix(_Model):
     """A matrix file."""
 
@@ -101,6 +127,8 @@ class Matrix(_Model):
     origin: str = Field(
         default="kspawn", pattern=r"^[a-z0-9_]+$", description="the name for KCIDB submissions"
     )
+
+    _file: Path | None = PrivateAttr(default=None)
 
 
 class Job(_Model):
@@ -198,50 +226,87 @@ def expand(matrix: Matrix) -> list[Job]:
         matrix: A matrix that was read.
 
     Raises:
-        SpecError: A key is not known, or a job is not whole.
+        SpecError: A key or a value is not known, or a job is not whole; the
+            line names the file and the field.
     """
-    axes = {key: values for key, values in matrix.matrix.items() if key not in _SPECIAL}
-    exclude, include = (_entries(matrix, key) for key in _SPECIAL)
-    _check_keys(axes, exclude, include)
-    left = without(combine(axes), exclude)
-    jobs = [_job(matrix, found) for found in extended(left, include, list(axes))]
-    if not jobs:
-        raise SpecError(f"matrix {matrix.name}: it has no job")
+    with _naming(specs.shown(matrix._file) if matrix._file else f"matrix {matrix.name}"):
+        axes = {key: values for key, values in matrix.matrix.items() if key not in _SPECIAL}
+        exclude, include = (_entries(matrix, key) for key in _SPECIAL)
+        _check_axes(axes)
+        _check_exclude(axes, exclude)
+        _check_include(include)
+        _check_descriptions(matrix, [*combine(axes), *include])
+        left = without(combine(axes), exclude)
+        jobs = [_job(matrix, found) for found in extended(left, include, list(axes))]
+        if not jobs:
+            raise SpecError("matrix: it has no job, all of them are excluded")
     return list(dict.fromkeys(jobs))
 
 
 _SPECIAL = ("exclude", "include")
 
 
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Put a place before the message of a SpecError."""
+    try:
+        yield
+    except SpecError as exc:
+        raise SpecError(f"{place}: {exc.message}", hint=exc.hint) from None
+
+
 def _entries(matrix: Matrix, key: str) -> list[dict[str, Any]]:
     entries = matrix.matrix.get(key, [])
-    for entry in entries:
+    for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise SpecError(f"matrix.{key}: {entry!r} is not a mapping of keys to values")
+            raise SpecError(f"matrix.{key}.{number}: {entry!r} is not a mapping of keys to values")
     return entries
 
 
-def _check_keys(
-    axes: Mapping[str, Sequence[Any]],
-    exclude: Sequence[Mapping[str, Any]],
-    include: Sequence[Mapping[str, Any]],
-) -> None:
+def _check_axes(axes: Mapping[str, Sequence[Any]]) -> None:
     for axis, values in axes.items():
         if axis not in AXES:
-            raise SpecError(f"matrix.{axis}: unknown axis (known are: {', '.join(AXES)})")
-        if not values or not all(isinstance(value, str) for value in values):
-            raise SpecError(f"matrix.{axis}: a list of names is needed")
-    for entry in exclude:
+            raise SpecError(f"matrix.{axis}: {specs.unknown_key(axis, (*AXES, *_SPECIAL))}")
+        if not values:
+            raise SpecError(f"matrix.{axis}: the list is empty")
+        for value in values:
+            if not isinstance(value, str):
+                raise SpecError(f"matrix.{axis}: input should be a name, not {value!r}")
+
+
+def _check_exclude(axes: Mapping[str, Sequence[Any]], exclude: Sequence[Mapping[str, Any]]) -> None:
+    for number, entry in enumerate(exclude):
         for key, value in entry.items():
+            place = f"matrix.exclude.{number}.{key}"
             if key not in axes:
-                raise SpecError(f"matrix.exclude: {key!r} is no axis of this matrix")
+                raise SpecError(f"{place}: no axis of this matrix (it has: {', '.join(axes)})")
             if value not in axes[key]:
-                raise SpecError(f"matrix.exclude: {key}: {value!r} is no value of the axis")
-    for entry in include:
-        for key in entry:
-            if key not in (*AXES, *EXTRAS):
-                known = ", ".join((*AXES, *EXTRAS))
-                raise SpecError(f"matrix.include: unknown key {key!r} (known are: {known})")
+                known = ", ".join(axes[key])
+                raise SpecError(f"{place}: {value!r} is no value of the axis (it has: {known})")
+
+
+def _check_include(include: Sequence[Mapping[str, Any]]) -> None:
+    for number, entry in enumerate(include):
+        try:
+            Include.model_validate(entry)
+        except ValidationError as exc:
+            message = specs.first_error(exc, Include)
+            raise SpecError(f"matrix.include.{number}.{message}") from None
+
+
+def _check_descriptions(matrix: Matrix, used: Sequence[Combination]) -> None:
+    """What is described and never named is most often a name with a typo."""
+    for kind, axis, described in (
+        ("suites", "suite", matrix.suites),
+        ("configs", "config", matrix.configs),
+    ):
+        named = {str(found[axis]) for found in used if axis in found}
+        for name in described:
+            if name not in named:
+                raise SpecError(
+                    f"{kind}.{name}: neither the axis {axis!r} nor an include names it",
+                    hint=f"they name: {', '.join(sorted(named)) or 'none'}",
+                )
 
 
 def _job(matrix: Matrix, found: Combination) -> Job:
@@ -253,50 +318,55 @@ def _job(matrix: Matrix, found: Combination) -> Job:
     values = {key: str(found.get(key, default)) for key, default in _DEFAULTS.items()}
     for axis in suite.ignores:
         values[axis] = _DEFAULTS[axis]
-    specs.load_kernel(found["kernel"])
-    config = specs.load_vm_config(values["vm-config"])
+    with _naming("matrix.kernel"):
+        kernel = specs.load_kernel(found["kernel"])
+        # What they name has to be there: else it would come out after hours.
+        for role in get_args(specs.Role):
+            kernel.fragments(role)
+            kernel.patch_files(role)
+    with _naming("matrix.vm-config"):
+        config = specs.load_vm_config(values["vm-config"])
     if values["way"] not in cycle.RESUME_PATHS:
         known = ", ".join(cycle.RESUME_PATHS)
-        raise SpecError(f"matrix: way: {values['way']!r} is none of {known}")
+        raise SpecError(f"matrix.way: {values['way']!r} is none of {known}")
     if values["config"] != "default" and values["config"] not in matrix.configs:
-        raise SpecError(f"matrix: config: {values['config']!r} is not described in `configs`")
+        raise SpecError(f"matrix.config: {values['config']!r} is not described in `configs`")
     memory = suite.machines * (config.memory_bytes // specs.MIB) + OVERHEAD_MIB
-    try:
-        return Job(
-            kernel=found["kernel"],
-            config=values["config"],
-            vm_config=values["vm-config"],
-            way=values["way"],
-            suite=found["suite"],
-            path=_suite_path(found["suite"], suite),
-            args=(*suite.args, *found.get("args", ())),
-            fragments=tuple(_fragment(name) for name in matrix.configs.get(values["config"], ())),
-            ignores=tuple(suite.ignores),
-            timeout=seconds_of(str(found.get("timeout", suite.timeout))),
-            memory=found.get("memory", 0) or suite.memory or memory,
-            cpus=max(1, suite.machines * config.cpus),
-            kvm=found.get("kvm", suite.kvm),
-        )
-    except (ValueError, ValidationError) as exc:
-        raise SpecError(f"matrix: ({place}): {str(exc).splitlines()[0]}") from None
+    return Job(
+        kernel=found["kernel"],
+        config=values["config"],
+        vm_config=values["vm-config"],
+        way=values["way"],
+        suite=found["suite"],
+        path=_suite_path(found["suite"], suite),
+        args=(*suite.args, *found.get("args", ())),
+        fragments=tuple(
+            _fragment(values["config"], name) for name in matrix.configs.get(values["config"], ())
+        ),
+        ignores=tuple(suite.ignores),
+        timeout=seconds_of(found.get("timeout", suite.timeout)),
+        memory=found.get("memory", 0) or suite.memory or memory,
+        cpus=max(1, suite.machines * config.cpus),
+        kvm=found.get("kvm", suite.kvm),
+    )
 
 
 def _suite_path(name: str, suite: Suite) -> str:
     path = Path(suite.path) if suite.path else _SUITES / name
     whole = path if path.is_absolute() else ROOT / path
     if not whole.exists():
+        place = f"suites.{name}.path" if suite.path else "matrix.suite"
         available = ", ".join(sorted(f.name for f in _SUITES.iterdir() if f.is_dir()))
         raise SpecError(
-            f"matrix: suite {name!r}: there is no {specs.shown(whole)}",
-            hint=f"test_suites/ has: {available}",
+            f"{place}: there is no {specs.shown(whole)}", hint=f"test_suites/ has: {available}"
         )
     return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(whole)
 
 
-def _fragment(name: str) -> str:
+def _fragment(config: str, name: str) -> str:
     path = Path(name) if Path(name).is_absolute() else ROOT / name
     if not path.is_file():
-        raise SpecError(f"matrix: configs: there is no fragment {specs.shown(path)}")
+        raise SpecError(f"configs.{config}: there is no file {specs.shown(path)}")
     return str(path)
 
 
@@ -310,6 +380,8 @@ def load(path: Path) -> Matrix:
         raise SpecError(f"there is no matrix file {path}")
     data = specs.read_yaml(path)
     try:
-        return Matrix.model_validate(data)
+        matrix = Matrix.model_validate(data)
     except ValidationError as exc:
         raise SpecError(f"{specs.shown(path)}: {specs.first_error(exc, Matrix)}") from None
+    matrix._file = path
+    return matrix

@@ -7,10 +7,17 @@ paging, other disks. Each is hibernated and resumed, and judged as a whole.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from harness.errors import ExitCode
+from harness.lab import Lab
 from harness.result import Verdict
-from harness.specs import VM_CONFIGS, load_vm_config, names
+from harness.specs import ROOT, VM_CONFIGS, load_vm_config, names
 from harness.suite import NewCycle
 from harness.verdict import CYCLE_CHECKS
 
@@ -32,3 +39,39 @@ def test_cycle(new_cycle: NewCycle, pytestconfig: pytest.Config, name: str) -> N
     ).run()
     assert result.verdict is Verdict.PASSED, f"{result.reason}\n{result.log_tail}"
     assert {check.name for check in result.checks} == set(CYCLE_CHECKS)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cpu: Penrin", "own.yaml: cpu: there is no CPU model 'Penrin' (is it 'Penryn'?)"),
+        ("cpu_features: {la75: false}", "own.yaml: cpu_features.la75: unknown CPU feature"),
+    ],
+)
+def test_a_cpu_that_is_not_known_is_an_error_in_the_file(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    """Before anything is built or booted: the cache is empty, and stays so."""
+    path = tmp_path / "own.yaml"
+    path.write_text(f"name: own\n{line}\n")
+    home = tmp_path / "home"
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "cycle", f"--vm-config={path}"],
+        cwd=ROOT,
+        env={**os.environ, "KSPAWN_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == int(ExitCode.USAGE)
+    assert done.stderr == f"kspawn: {path.parent}/{expected}\n"
+    assert not (home / "kernels").exists()
+
+
+@pytest.mark.ci
+def test_the_cpus_of_the_checkout_are_known(lab: Lab) -> None:
+    for name in names(VM_CONFIGS):
+        config = load_vm_config(name)
+        lab.hypervisor.check_cpu(config.cpu, config.cpu_features)

@@ -60,7 +60,9 @@ def test_sizes_are_binary(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("memroy: 512MiB", "memroy: unknown key (known are: name, description, memory"),
+        ("memroy: 512MiB", "memroy: unknown key, is it 'memory'? (known are: name, descr"),
+        ("colour: red", "colour: unknown key (known are: name, description, memory"),
+        ("cpus: 1\ncpus: 2", "line 3: the key 'cpus' is there twice"),
         ("memory: 63MiB", "memory: 63MiB is below the minimum of 64MiB"),
         ("memory: 512MB", "memory: '512MB' is no size"),
         ("memory: 512", "memory: input should be a valid string, not 512"),
@@ -101,8 +103,10 @@ def test_unknown_name_lists_the_known() -> None:
     [
         ("kind: directory, ", "", "source: kind: missing"),
         ("kind: directory", "kind: svn", "source: kind: 'svn' is none of 'debian'"),
-        ("path: ../linux", "paht: x", "source.path: missing"),
-        ("path: ../linux", "path: x, rev: y", "source.rev: unknown key"),
+        ("path: ../linux", "paht: x", "source.paht: unknown key, is it 'path'? (known are: kind"),
+        ("path: ../linux", "path: x, rev: y", "source.rev: unknown key (known are: kind, path)"),
+        ("configs:", "confgs:", "confgs: unknown key, is it 'configs'?"),
+        ("spawned: [", "spwaned: [", "configs.spwaned: unknown key, is it 'spawned'?"),
         ("[normal.config]", "[]", "configs.normal: list should have at least 1 item"),
         ("name: mine\n", "", "name: missing"),
     ],
@@ -135,3 +139,9 @@ def test_series_are_in_order() -> None:
     names = [path.name for path in spec.patch_files("spawned")]
     assert names == sorted(names)
     assert len(names) >= 2
+
+
+def test_a_key_that_a_file_gets_from_a_merge_may_be_there_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("a: &a {one: 1, two: 2}\nb:\n  <<: *a\n  two: 3\n")
+    assert specs.read_yaml(path)["b"] == {"one": 1, "two": 3}
