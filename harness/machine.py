@@ -224,6 +224,7 @@ class Machine(Closing):
         self._domain: Domain | None = None
         self._status: StatusPort | None = None
         self._shell: ssh.Shell | None = None
+        self._seen_to: RefusedError | None = None
         self._userland_disk = userland_disk
         self._spawned_line = _SPAWNED_LINE
         # A spawned kernel lies in memory, to be entered again.
@@ -250,17 +251,36 @@ class Machine(Closing):
 
     @contextmanager
     def _transition(self, *states: State, to: State) -> Iterator[None]:
-        """Go to a state; whatever fails on the way breaks the machine for good."""
+        """Go to a state; what fails on the way breaks the machine for good.
+
+        All but a refusal that `_refusable` has seen to.
+        """
         self._require(*states, to=to)
         try:
             yield
         except BaseException as exc:
+            if exc is self._seen_to:
+                raise
             if isinstance(exc, KspawnError):
                 self.keep(str(exc))
             self.state = State.BROKEN
             self._power_cut()
             raise
         self.state = to
+
+    @contextmanager
+    def _refusable(self, settle: Callable[[], State]) -> Iterator[None]:
+        """Let a guest program refuse to go on: the machine is as good as before.
+
+        Args:
+            settle: Sees to what the refusal left, and says where the machine is then.
+        """
+        try:
+            yield
+        except RefusedError as exc:
+            self.state = settle()
+            self._seen_to = exc
+            raise
 
     def keep(self, reason: str) -> None:
         """Keep memory and image for a debugger, if that was asked for and can be.
@@ -794,18 +814,11 @@ class Machine(Closing):
                 back, and the machine running.
             KernelError: A kernel crashed or hung.
         """
-        refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.HIBERNATED):
-            try:
+            with self._refusable(self._after_refusal):
                 saved = self._jump_and_save(append, visit)
-            except RefusedError as exc:
-                refused = exc
-            else:
-                with self.timeline.phase("power off", boot=self.boot_number, kernel="hibernating"):
-                    self._wait_off()
-        if refused is not None:
-            self._after_refusal()
-            raise refused
+            with self.timeline.phase("power off", boot=self.boot_number, kernel="hibernating"):
+                self._wait_off()
         self._image_key = self._host_key
         return saved
 
@@ -837,13 +850,12 @@ class Machine(Closing):
                 deadline=self.timeouts.deadline("spawn", "init of the hibernating kernel"),
             )
 
-    def _after_refusal(self) -> None:
+    def _after_refusal(self) -> State:
         """Nothing is lost: the normal kernel never left, or it comes back."""
         if self.status_lines[-1].get("role") == "normal":
-            self.state = State.RUNNING
             if self._shell is None:
                 self._connect()
-            return
+            return State.RUNNING
         self.state = State.RESUMING
         with self._transition(State.RESUMING, to=State.RUNNING):
             with self.timeline.phase("jump back", boot=self.boot_number, kernel="normal"):
@@ -856,10 +868,25 @@ class Machine(Closing):
             if line["event"] == "back":
                 self.jump_command = str(line["command"])
                 self._connect()
-        if line["event"] in ("power-off", "reset"):
-            # A hibernating kernel that was told nothing knows no way back.
-            self._wait_off()
-            self.state = State.OFF
+        if line["event"] == "back":
+            return State.RUNNING
+        # A hibernating kernel that was told nothing knows no way back.
+        self._wait_off()
+        return State.OFF
+
+    def _switched_off(self, state: State) -> Callable[[], State]:
+        """What settles the refusal of a resuming kernel: it switches off, the image is as it was.
+
+        Args:
+            state: Where the machine is then.
+        """
+
+        def settle() -> State:
+            with self.timeline.phase("power off", boot=self.boot_number, kernel="resuming"):
+                self._wait_off()
+            return state
+
+        return settle
 
     def _wait_off(self, deadline: Deadline | None = None, *, refused: Sequence[str] = ()) -> None:
         deadline = deadline or self.timeouts.deadline("power_off", "power off")
@@ -917,27 +944,16 @@ class Machine(Closing):
             RefusedError: There is no good image; the power is off again.
             KernelError: A kernel crashed or hung.
         """
-        refused: RefusedError | None = None
-        before = self.state
+        settle = self._switched_off(self.state)
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             words = f"{RESTRICTED} kspawn.role=resuming kspawn.scribble={scribble:d} {append}"
             self._boot_resuming(f"{words} {_SHELL}" if visit else words)
             if visit:
                 self._visited("resuming", visit)
-            try:
+            with self._refusable(settle):
                 self._wait_restored()
-            except RefusedError as exc:
-                # The resuming kernel switches off: the image is as it was.
-                with self.timeline.phase("power off", boot=self.boot_number, kernel="resuming"):
-                    self._wait_off()
-                refused = exc
-            else:
-                back = self._wait_resumed()
-        if refused is not None:
-            self.state = before
-            raise refused
-        return back
+            return self._wait_resumed()
 
     def resume_in_place(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
         """Boot the resuming kernel in 0-16 MiB, which restores by kexec_load(2) alone.
@@ -981,8 +997,7 @@ class Machine(Closing):
         """
         if not self._userland_disk:
             raise StateError("the machine has no disk with the normal userland")
-        refused: RefusedError | None = None
-        before = self.state
+        settle = self._switched_off(self.state)
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             userland = f"kspawn.userland={self.disk_name('b')}"
@@ -994,17 +1009,9 @@ class Machine(Closing):
             with self.timeline.phase("restore", boot=self.boot_number, kernel="resuming"):
                 line = self.wait_status("resuming", "restored", "refused", deadline=limit)
             if line["event"] == "restored":
-                line = self._wait_resumed()
-            else:
-                try:
-                    line = self._wait_grown()
-                except RefusedError as exc:
-                    self._wait_off()
-                    refused = exc
-        if refused is not None:
-            self.state = before
-            raise refused
-        return line
+                return self._wait_resumed()
+            with self._refusable(settle):
+                return self._wait_grown()
 
     def _wait_grown(self) -> dict[str, Any]:
         with self.timeline.phase("grow", boot=self.boot_number, kernel="resuming"):
@@ -1040,24 +1047,22 @@ class Machine(Closing):
 
     def _resume_from_loader(self, command: str, *, append: str = "") -> dict[str, Any]:
         """Boot a normal kernel, in which a command restores the image."""
-        refused: RefusedError | None = None
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             # Its log apart from that of the kernel that comes back.
             self._boot_loader(line="ttyS2", logs=("normal", "loader"), append=append)
             loader_key = self._host_key
-            self.leave(command)
-            try:
-                self._wait_restored(kernel="loader")
-                back = self._wait_resumed()
-            except RefusedError as exc:
+
+            def settle() -> State:
                 # Nothing was touched: it goes on as the normal kernel that it is.
                 self._host_key = loader_key
                 self._connect(kernel="loader")
-                refused = exc
-        if refused is not None:
-            raise refused
-        return back
+                return State.RUNNING
+
+            self.leave(command)
+            with self._refusable(settle):
+                self._wait_restored(kernel="loader")
+                return self._wait_resumed()
 
     def resume_conservative(self, *, append: str = "", scribble: bool = True) -> dict[str, Any]:
         """Boot a normal kernel with all its memory, which starts the resuming one.
@@ -1078,29 +1083,16 @@ class Machine(Closing):
                 data do, the power is off again.
             KernelError: A kernel crashed or hung.
         """
-        refused: RefusedError | None = None
-        ends_as = State.HIBERNATED
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             self._boot_loader(line="ttyS0", logs=("normal", "resuming"))
-            try:
+            with self._refusable(lambda: State.RUNNING):
                 self._find_image()
-            except RefusedError as exc:
-                refused, ends_as = exc, State.RUNNING
-            else:
-                role = f"kspawn.role=resuming kspawn.scribble={scribble:d}"
-                self._kexec(f"{RESTRICTED} {role} {append}")
-                try:
-                    self._wait_restored()
-                except RefusedError as exc:
-                    self._wait_off()
-                    refused = exc
-                else:
-                    back = self._wait_resumed()
-        if refused is not None:
-            self.state = ends_as
-            raise refused
-        return back
+            role = f"kspawn.role=resuming kspawn.scribble={scribble:d}"
+            self._kexec(f"{RESTRICTED} {role} {append}")
+            with self._refusable(self._switched_off(State.HIBERNATED)):
+                self._wait_restored()
+            return self._wait_resumed()
 
     def _swap_on(self) -> None:
         """Make the disk a swap area, and use it, unless it is in use already."""
@@ -1129,21 +1121,15 @@ class Machine(Closing):
 
     def _classic(self, command: str) -> None:
         """Run a command that hibernates, until the power is off."""
-        refused: RefusedError | None = None
         with self._transition(State.RUNNING, to=State.HIBERNATED):
             self.leave(command)
             self.state = State.HIBERNATING
-            try:
-                with self.timeline.phase("save", boot=self.boot_number, kernel="normal"):
-                    limit = self.timeouts.deadline(
-                        "save", "the image", memory=4 * self.config.memory_bytes
-                    )
-                    self._wait_off(limit, refused=["refused"])
-            except RefusedError as exc:
-                refused = exc
-        if refused is not None:
-            self._after_refusal()
-            raise refused
+            limit = self.timeouts.deadline("save", "the image", memory=4 * self.config.memory_bytes)
+            with (
+                self._refusable(self._after_refusal),
+                self.timeline.phase("save", boot=self.boot_number, kernel="normal"),
+            ):
+                self._wait_off(limit, refused=["refused"])
         self._image_key = self._host_key
 
     def hibernate_classic(self) -> None:
@@ -1226,27 +1212,17 @@ class Machine(Closing):
             KernelError: A kernel crashed or hung.
         """
         self._swap_on()
-        refused: RefusedError | None = None
+        memory = 8 * self.config.memory_bytes
         with self._transition(State.RUNNING, to=State.RUNNING):
             self.leave(f"sh -c {shlex.quote(self._swsusp('test_resume'))}")
             self.state = State.HIBERNATING
-            try:
+            limit = self.timeouts.deadline("save", "test_resume", memory=memory)
+            with self._refusable(self._after_refusal):
                 with self.timeline.phase("test_resume", boot=self.boot_number, kernel="normal"):
-                    back = self.wait_status(
-                        "normal",
-                        "back",
-                        deadline=self.timeouts.deadline(
-                            "save", "test_resume", memory=8 * self.config.memory_bytes
-                        ),
-                    )
+                    back = self.wait_status("normal", "back", deadline=limit)
                 self.jump_command = str(back["command"])
                 self._connect()
-            except RefusedError as exc:
-                refused = exc
-        if refused is not None:
-            self._after_refusal()
-            raise refused
-        return back
+                return back
 
     def _boot_loader(self, *, line: str, logs: Sequence[str], append: str = "") -> None:
         """Boot a normal kernel that is there to resume another one."""
@@ -1403,19 +1379,15 @@ class Machine(Closing):
         return self._there_and_back(self._enter_again, stay=True)
 
     def _there_and_back(self, there: Callable[[], None], *, stay: bool) -> dict[str, Any]:
-        refused: RefusedError | None = None
-        with self._transition(State.RUNNING, to=State.RUNNING):
-            try:
-                there()
-                self.state = State.RESUMING
-                back = self._wait_back()
-                self._stays = stay
-            except RefusedError as exc:
-                refused = exc
-        if refused is not None:
-            self._after_refusal()
-            raise refused
-        return back
+        with (
+            self._transition(State.RUNNING, to=State.RUNNING),
+            self._refusable(self._after_refusal),
+        ):
+            there()
+            self.state = State.RESUMING
+            back = self._wait_back()
+            self._stays = stay
+            return back
 
     def _enter_again(self) -> None:
         self._keeper("again")
