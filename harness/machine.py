@@ -224,6 +224,8 @@ class Machine(Closing):
         self._domain: Domain | None = None
         self._status: StatusPort | None = None
         self._shell: ssh.Shell | None = None
+        # That of a kernel that is being left.
+        self._left: ssh.Shell | None = None
         self._seen_to: RefusedError | None = None
         self._userland_disk = userland_disk
         self._spawned_line = _SPAWNED_LINE
@@ -349,9 +351,7 @@ class Machine(Closing):
 
     def _silence(self) -> None:
         """Close what talks to a kernel that is gone."""
-        if self._shell is not None:
-            self._shell.close()
-            self._shell = None
+        self._hang_up()
         if self._status is not None:
             # What was still on its way; a line torn by the end is no news.
             with contextlib.suppress(HarnessError):
@@ -359,6 +359,12 @@ class Machine(Closing):
                     pass
             self._status.close()
             self._status = None
+
+    def _hang_up(self) -> None:
+        for shell in (self._shell, self._left):
+            if shell is not None:
+                shell.close()
+        self._shell = self._left = None
 
     def _power_cut(self) -> None:
         self._silence()
@@ -694,6 +700,7 @@ class Machine(Closing):
         return path
 
     def _connect(self, *, kernel: str = "normal") -> None:
+        self._hang_up()
         deadline = self.timeouts.deadline("ssh", f"sshd of the {kernel} kernel")
         with self.timeline.phase("connect", boot=self.boot_number, kernel=kernel):
             self._shell = ssh.Shell(
@@ -793,8 +800,7 @@ class Machine(Closing):
                     status=str(line.get("status")),
                     log_tail=self._tail(),
                 )
-        self._shell.close()
-        self._shell = None
+        self._hang_up()
 
     def hibernate(
         self, *, append: str = "", visit: Callable[[], None] | None = None
@@ -1252,15 +1258,8 @@ class Machine(Closing):
             command: A program with its arguments.
         """
         assert self._shell is not None
-        deadline = self.timeouts.deadline("command", command)
-        try:
-            self._shell.run(f"setsid {command} </dev/null >/dev/null 2>&1 &", deadline)
-        except KernelCrashError:
-            # sshd may be frozen before it answers, and the power off before it thaws.
-            if not self.domain.shut_down or any(not splat.expected for splat in self.splats):
-                raise
-        self._shell.close()
-        self._shell = None
+        self._shell.start(command, self.timeouts.deadline("command", command))
+        self._left, self._shell = self._shell, None
 
     def _find_image(self) -> None:
         assert self._shell is not None
@@ -1392,8 +1391,7 @@ class Machine(Closing):
     def _enter_again(self) -> None:
         self._keeper("again")
         assert self._shell is not None
-        self._shell.close()
-        self._shell = None
+        self._hang_up()
         self.state = State.HIBERNATING
         with self.timeline.phase("jump", boot=self.boot_number, kernel="normal"):
             self.wait_status(

@@ -8,7 +8,8 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, KernelHangError
 
 _EXPLAIN_SECONDS = 3.0
+_POLL = 0.25
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
@@ -95,6 +97,7 @@ class Shell:
         kind, _, blob = host_key.partition(" ")
         self._host_key = (kind, paramiko.PKey.from_type_string(kind, base64.b64decode(blob)))
         self._client: paramiko.SSHClient | None = None
+        self._started: paramiko.Channel | None = None
 
     def _connect_once(self, deadline: Deadline) -> paramiko.SSHClient:
         client = paramiko.SSHClient()
@@ -149,36 +152,71 @@ class Shell:
             KernelHangError: It had not ended in time.
             HarnessError: The connection broke.
         """
-        if self._client is None:
-            self.connect(deadline)
-        assert self._client is not None
-        transport = self._client.get_transport()
-        if transport is None:
-            raise HarnessError("the SSH connection to the guest is closed")
-        try:
-            channel = transport.open_session(timeout=max(1.0, deadline.remaining))
-            channel.settimeout(0.25)
-            channel.exec_command(command)
+        with self._explained():
+            channel = self._open(command, deadline)
             if stdin:
                 channel.settimeout(max(1.0, deadline.remaining))
                 channel.sendall(stdin)
                 channel.shutdown_write()
-                channel.settimeout(0.25)
+                channel.settimeout(_POLL)
             out, err = self._collect(channel, command, deadline)
             status = channel.recv_exit_status()
             if status < 0:
                 raise EOFError("the guest closed it")
             return Done(command=command, exit_code=status, out=out, err=err)
-        except (OSError, EOFError, paramiko.SSHException) as exc:
-            self._explain()
-            raise HarnessError(f"the SSH connection to the guest broke: {exc!r}") from exc
 
-    def _explain(self) -> None:
-        """A connection that broke is often the first to know of a dead machine."""
-        end = Deadline(seconds=_EXPLAIN_SECONDS, what="why the connection broke")
-        while not end.expired:
-            self._alive()
-            time.sleep(0.1)
+    def start(self, command: str, deadline: Deadline) -> None:
+        """Start a program that may freeze sshd: no answer is waited for once it runs.
+
+        A shell in the guest has answered, and waits for a word from here. sshd
+        hands it on, so the connection is to stay until the kernel is gone.
+
+        Args:
+            command: The program with its arguments; its output is dropped.
+            deadline: By when the shell must have answered.
+
+        Raises:
+            KernelHangError: It had not answered in time.
+            HarnessError: The connection broke.
+        """
+        line = f"echo ready; read -r go && exec setsid {command} </dev/null >/dev/null 2>&1"
+        with self._explained():
+            channel = self._open(line, deadline)
+            answer = b""
+            while not answer:
+                with contextlib.suppress(socket.timeout):
+                    answer = channel.recv(64)
+                    if not answer:
+                        raise EOFError("the guest closed it")
+                self._alive()
+                if deadline.expired and not answer:
+                    raise KernelHangError(
+                        f"`{command}` could not be started within {deadline.seconds:.0f} s"
+                    )
+            channel.sendall(b"go\n")
+        # paramiko closes a channel that nobody refers to.
+        self._started = channel
+
+    def _open(self, command: str, deadline: Deadline) -> paramiko.Channel:
+        """A channel in which a command runs."""
+        if self._client is None:
+            self.connect(deadline)
+        channel = self.session(seconds=max(1.0, deadline.remaining))
+        channel.settimeout(_POLL)
+        channel.exec_command(command)
+        return channel
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """A connection that breaks is often the first to know of a dead machine."""
+        try:
+            yield
+        except (OSError, EOFError, paramiko.SSHException) as exc:
+            end = Deadline(seconds=_EXPLAIN_SECONDS, what="why the connection broke")
+            while not end.expired:
+                self._alive()
+                time.sleep(0.1)
+            raise HarnessError(f"the SSH connection to the guest broke: {exc!r}") from exc
 
     def _collect(
         self, channel: paramiko.Channel, command: str, deadline: Deadline
@@ -225,10 +263,8 @@ class Shell:
         transport = self._client.get_transport() if self._client else None
         if transport is None:
             raise HarnessError("the SSH connection to the guest is closed")
-        try:
+        with self._explained():
             return transport.open_session(timeout=seconds)
-        except (OSError, EOFError, paramiko.SSHException) as exc:
-            raise HarnessError(f"the SSH connection to the guest broke: {exc!r}") from exc
 
     def close(self) -> None:
         """Close the connection; the guest may be long gone."""
