@@ -228,8 +228,7 @@ class Cycle:
     def _finish(self) -> None:
         result, machine = self.result, self.machine
         machine.close()
-        complete(result, machine)
-        result.memory_map = memory_map(machine, self.seen.image, self.ranges)
+        complete(result, machine, image=self.seen.image, saved=self.ranges)
         if any(not splat.expected for splat in result.splats):
             # Never green, and not the fault of what failed besides.
             result.verdict, result.exit_code = Verdict.FAILED, int(ExitCode.KERNEL)
@@ -257,7 +256,7 @@ def firmware_ranges(log: str, ram: int) -> list[Range]:
     ]
 
 
-def memory_map(machine: Machine, image: Image | None, saved: Sequence[Range] = ()) -> MemoryMap:
+def memory_map(machine: Machine, image: Image | None, saved: Sequence[Range]) -> MemoryMap:
     """What was where, from the kernels' own words and the image.
 
     Args:
@@ -368,16 +367,20 @@ def record(lab: Lab, machine: Machine, *, name: str, failure: str | None) -> Res
     return result
 
 
-def complete(result: Result, machine: Machine) -> None:
+def complete(
+    result: Result, machine: Machine, *, image: Image | None = None, saved: Sequence[Range] = ()
+) -> None:
     """Note in a result what a machine went through.
 
     Args:
         result: The result.
         machine: A machine that is switched off.
+        image: The image, if there was one.
+        saved: What is in an image of another kind.
     """
     result.splats = machine.splats
     result.jump_command = machine.jump_command
     result.phases, result.events = machine.timeline.phases, machine.timeline.events
     result.seconds = machine.timeline.now()
     result.logs = machine.log_files()
-    result.memory_map = memory_map(machine, None)
+    result.memory_map = memory_map(machine, image, saved)
