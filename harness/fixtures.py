@@ -231,6 +231,7 @@ def cycle_result(
         resume_path=named or option("--resume-path"),
         grown=suite.grown,
         fill=suite.fill,
+        resuming_append=suite.resuming_append,
     ).run()
     note_outcome(request.config, result)
     return result

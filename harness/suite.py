@@ -38,6 +38,8 @@ class CycleSuite:
     grown: ClassVar[bool] = False
     # Per cent of MemTotal that the witness fills.
     fill: ClassVar[int | None] = None
+    # More of the command line of the kernel that brings it back.
+    resuming_append: ClassVar[str] = ""
 
     def test_verdict(self, cycle_result: Result) -> None:
         """The whole of it passed."""

@@ -15,19 +15,14 @@ from pathlib import Path
 import pytest
 
 from harness import damage
-from harness.cycle import Cycle
 from harness.errors import RefusedError
-from harness.fixtures import note_outcome
 from harness.lab import Lab
 from harness.machine import State
 from harness.result import Result, Verdict
 from harness.specs import load_vm_config
 from harness.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
-from harness.timeline import Timeline
 
 pytestmark = pytest.mark.vm
-
-NewTimeline = Callable[[], Timeline]
 
 # Per cent of memory in use, filled by the witness, which checks it afterwards.
 FILL = 65
@@ -66,26 +61,8 @@ class TestCycle(CycleSuite):
     """One cycle, with an image beyond half of RAM, and all that is to be refused tried first."""
 
     resume_path = "in-place"
-
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def cycle_result(
-        lab: Lab,
-        run_folder: Path,
-        new_timeline: NewTimeline,
-        request: pytest.FixtureRequest,
-    ) -> Result:
-        """Instead of the plain cycle of the other suites."""
-        result = Cycle(
-            lab=lab,
-            folder=run_folder / "cycle-in-place",
-            timeline=new_timeline(),
-            resume_path="in-place",
-            fill=FILL,
-            resuming_append="kspawn.probe=1",
-        ).run()
-        note_outcome(request.config, result)
-        return result
+    fill = FILL
+    resuming_append = "kspawn.probe=1"
 
     @pytest.fixture(scope="class")
     @staticmethod
