@@ -104,9 +104,6 @@ class KernelSpec(_Model):
     source: Source
     patches: Patches = Field(default_factory=Patches)
     configs: Configs
-    jump_patch: bool = Field(
-        default=False, description="whether the patches add LINUX_REBOOT_CMD_KSPAWN"
-    )
 
     _file: Path = PrivateAttr(default=KERNELS / "unknown.yaml")
 
