@@ -47,7 +47,6 @@ _EMPTY = (
     "drivers/net/ethernet",
     "drivers/net/wireless",
     "drivers/pinctrl",
-    "drivers/scsi",
     "drivers/staging",
     "drivers/usb",
     "samples",
