@@ -86,14 +86,20 @@ def _build(name: str, folder: Path, notify: Notify) -> Path:
 
 
 def first_error(output: str) -> str:
-    """The line of a compiler's output that says what is wrong.
+    """The line of a compiler's output, or of make's, that says what is wrong.
 
     Args:
         output: What it printed.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    pattern = re.compile(r"\berror:|undefined reference|multiple definition|\bfatal\b")
-    return next((line for line in lines if pattern.search(line)), (lines or ["no message"])[-1])
+    for pattern in (
+        r"\berror:|undefined reference|multiple definition|\bfatal\b",
+        # What make says itself, such as "No rule to make target"; not "[...] Error 2".
+        r"^make(?:\[\d+\])?: \*\*\* (?!\[|Waiting)",
+    ):
+        if found := [line for line in lines if re.search(pattern, line)]:
+            return found[0]
+    return (lines or ["no message"])[-1]
 
 
 def _compiler_version() -> str:

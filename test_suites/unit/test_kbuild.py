@@ -357,6 +357,14 @@ def test_first_error_prefers_the_compiler() -> None:
     assert guestbuild.first_error("one\ntwo\n") == "two"
 
 
+def test_first_error_of_make_itself() -> None:
+    missing = "make[5]: *** No rule to make target 'a.o', needed by 'b.a'.  Stop."
+    output = f"  CC x.o\n{missing}\nmake[4]: *** [a] Error 2\nmake[4]: Leaving directory '/x'\n"
+    assert guestbuild.first_error(output) == missing
+    output = "make[3]: *** Waiting for unfinished jobs....\nmake: *** [Makefile:2: .] Error 2\n"
+    assert guestbuild.first_error(output).endswith("Error 2")
+
+
 def test_environment_of_make_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MAKEFLAGS", "-n")
     monkeypatch.setenv("ARCH", "arm64")
