@@ -24,6 +24,7 @@ from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
 from harness.errors import ExitCode, KspawnError, UsageError
 from harness.files import new_run
+from harness.night.local import Capacity
 from harness.specs import load_kernel
 from harness.terminal import err, out
 
@@ -31,6 +32,10 @@ from harness.terminal import err, out
 # and a small number would look like a signal.
 STOP = 200
 SKIP = 125
+# What a run takes of the host, about, and how many at a time are of use: a
+# revision is seldom run more often than that.
+_JOB_MIB = 1024
+_MOST_JOBS = 4
 _PYTEST = {"ignore_unknown_options": True}
 
 
@@ -132,6 +137,11 @@ def _settings(
     type=click.IntRange(1, 64),
     help="Revisions at a time.  [default: 1, or the workers of the cluster]",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    help="Runs of one revision at a time.  [default: one a core, up to 4]",
+)
 @click.option("--scheduler", default="", help="Address of a Dask scheduler.")
 @click.option(
     "--resume",
@@ -228,7 +238,14 @@ def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str])
     settings.first_parent = given["first_parent"]
     settings.scheduler = given["scheduler"]
     settings.parallel = given["parallel"] or (0 if given["scheduler"] else 1)
+    # On a cluster each worker would have to build the revision.
+    settings.jobs = 1 if given["scheduler"] else given["jobs"] or _default_jobs()
     return State(settings=settings)
+
+
+def _default_jobs() -> int:
+    host = Capacity.of_host()
+    return max(1, min(host.cpus, host.memory // _JOB_MIB, _MOST_JOBS))
 
 
 @contextlib.contextmanager
@@ -246,7 +263,7 @@ def _only_one(folder: Path) -> Any:
 
 def _pool(settings: Settings) -> Pool:
     if not settings.scheduler:
-        return Local(settings.parallel)
+        return Local(max(settings.parallel, settings.jobs))
     pool = Cluster(settings.scheduler)
     settings.parallel = settings.parallel or len(pool.workers)
     return pool

@@ -28,7 +28,7 @@ class Pool(Closing):
         """Do some tasks, and give back what each came to as it is done.
 
         Args:
-            tasks: They have different slots.
+            tasks: They have different slots, and those of one revision its kernel.
         """
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class Local(Pool):
 
     def work(self, tasks: Sequence[Task]) -> Iterator[Done]:
         """See `Pool.work`."""
-        if self._threads is None:
+        if self._threads is None or len(tasks) == 1:
             yield from map(self._perform, tasks)
             return
         waiting = [self._threads.submit(self._perform, task) for task in tasks]
@@ -58,9 +58,11 @@ class Local(Pool):
             yield future.result()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and the tests that they still run."""
         if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            work.stop_runs()
+            self._threads.shutdown()
 
 
 class Cluster(Pool):

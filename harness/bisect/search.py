@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.bisect import repository
 from harness.bisect.outcome import Outcome, judge
 from harness.bisect.pool import Pool
-from harness.bisect.posterior import BAD_RATE, Posterior, runs_without_failure
+from harness.bisect.posterior import BAD_RATE, Posterior, Tally, runs_without_failure
 from harness.bisect.repository import Bisect, Range
 from harness.bisect.state import Answer, Ending, Run, State, Step, Word
 from harness.bisect.work import Done, Task
@@ -126,7 +126,7 @@ class Search:
                     f"the bad end {self._name(bad)} fails too seldom: {failed} runs of {len(runs)}",
                 )
             self.notify(f"the bad end: {failed} failed, {passed} passed")
-            self._once(bad)
+            self._runs(bad, min(self._jobs(bad), _FAILURES - failed))
             self._need_build(bad, "bad")
 
     def _learn(self) -> None:
@@ -145,6 +145,7 @@ class Search:
 
     def _check_good_end(self, end: str) -> None:
         """A good end passes, or fails in another way than the bad one."""
+        most = (1 - self._confidence) / 5
         while True:
             post = self._posterior()
             runs = [run for run in self.state.of(end) if run.outcome is not Outcome.BROKEN]
@@ -152,7 +153,7 @@ class Search:
             passed = sum(run.outcome is Outcome.GOOD for run in runs)
             if runs:
                 risk = post.bad(end)
-                if risk <= (1 - self._confidence) / 5 and passed >= _FLOOR:
+                if risk <= most and passed >= _FLOOR:
                     return
                 if risk >= self._confidence and failed >= _FLOOR:
                     raise _Ended(
@@ -175,7 +176,8 @@ class Search:
                     "that is too few, or too many, to tell",
                 )
             self.notify(f"the good end: {failed} failed, {passed} passed")
-            self._once(end)
+            clear = self._enough(end, lambda post: post.bad(end) <= most)
+            self._runs(end, max(clear, min(self._jobs(end), _FLOOR - passed)))
             self._need_build(end, "good")
 
     def _need_build(self, end: str, word: str) -> None:
@@ -229,7 +231,8 @@ class Search:
         number = self.state.rounds
         open_ = list(revisions)
         while open_:
-            for revision in self._batch(open_):
+            wanted = [rev for rev in open_ for _ in range(self._to_decide(rev, len(open_)))]
+            for revision in self._batch(wanted):
                 if self._decided(revision, number, left):
                     open_.remove(revision)
             # What is clear by now from the others needs no run of its own.
@@ -304,17 +307,22 @@ class Search:
             post = self._posterior([bad, *goods])
             sure = post.of(commits)
             thin = self._thin(bad, goods)
-            if sure >= self._confidence and thin is None:
+            if sure >= self._confidence and not thin:
                 return self._answer(commits, goods, sure)
             if spent >= self.state.settings.max_runs:
                 return self._unsure(commits, goods, sure)
-            again = thin or self._doubtful(post, inside, bad, goods)
-            self.notify(f"{commits[0][:12]}: {sure:.3f} sure; once more: {again[:12]}")
-            self._once(again)
-            spent += 1
+            # What has to be built is built alone, in the one work tree.
+            unbuilt = [rev for rev in thin if self.state.build(rev) is None]
+            again = unbuilt[:1] or thin or self._to_settle(post, commits, bad, goods)
+            names = ", ".join(dict.fromkeys(rev[:12] for rev in again))
+            self.notify(f"{commits[0][:12]}: {sure:.3f} sure; once more: {names}")
+            for first in range(0, len(again), self.state.settings.jobs):
+                self._batch(again[first : first + self.state.settings.jobs])
+            spent += len(again)
 
-    def _thin(self, bad: str, goods: Sequence[str]) -> str | None:
-        """A revision beside the answer that was run too seldom."""
+    def _thin(self, bad: str, goods: Sequence[str]) -> list[str]:
+        """The revisions beside the answer that were run too seldom."""
+        thin = []
         for revision, wanted in [(bad, Outcome.BAD), *((good, Outcome.GOOD) for good in goods)]:
             build = self.state.build(revision)
             runs = self.state.of(revision)
@@ -322,8 +330,8 @@ class Search:
             if (build is not None and not build.ok) or len(useless) >= _USELESS:
                 continue
             if sum(run.outcome is wanted for run in runs) < _FLOOR:
-                return revision
-        return None
+                thin.append(revision)
+        return thin
 
     @staticmethod
     def _doubtful_commit(post: Posterior, inside: set[str]) -> str:
@@ -341,6 +349,18 @@ class Search:
                 return good
         return bad
 
+    def _to_settle(
+        self, post: Posterior, commits: Sequence[str], bad: str, goods: Sequence[str]
+    ) -> list[str]:
+        """The runs that say most about the answer, as many as may be enough."""
+        revision = self._doubtful(post, set(commits), bad, goods)
+        count = self._enough(
+            revision,
+            lambda then: then.of(commits) >= self._confidence,
+            fails=revision == bad,
+        )
+        return [revision] * count
+
     def _testable(self, revision: str) -> bool:
         build = self.state.build(revision)
         return build is None or build.ok
@@ -355,7 +375,7 @@ class Search:
             self.notify(f"{revision[:12]} is not {word} after all")
             self.state.rounds += 1
             while not self._decided(revision, self.state.rounds, 0):
-                self._once(revision)
+                self._runs(revision, self._to_decide(revision))
             return True
         return False
 
@@ -396,8 +416,49 @@ class Search:
 
     # -- runs ----------------------------------------------------------------
 
-    def _posterior(self, more: Sequence[str] = ()) -> Posterior:
+    def _jobs(self, revision: str) -> int:
+        """How many runs of a revision there can be at a time: the first one builds it."""
+        build = self.state.build(revision)
+        return self.state.settings.jobs if build is not None and build.ok else 1
+
+    def _enough(
+        self,
+        revision: str,
+        enough: Callable[[Posterior], bool],
+        *,
+        fails: bool = False,
+        most: int = 64,
+    ) -> int:
+        """How many runs at a time: as many as are needed if all of them end alike.
+
+        Args:
+            revision: The revision.
+            enough: Whether no more are needed, once this is known.
+            fails: What they would do: fail, or pass.
+            most: No more than these.
+        """
+        most = min(most, self._jobs(revision))
+        for count in range(1, most):
+            more = Tally(failed=count) if fails else Tally(passed=count)
+            if enough(self._posterior([revision], more)):
+                return count
+        return max(1, most)
+
+    def _to_decide(self, revision: str, others: int = 1) -> int:
+        """How many runs at a time there are of one of some revisions."""
+        return self._enough(
+            revision,
+            lambda post: 1 - post.bad(revision) >= self._confidence,
+            most=self.state.settings.jobs // others,
+        )
+
+    def _posterior(self, more: Sequence[str] = (), imagined: Tally | None = None) -> Posterior:
+        """What follows from all runs, and from some of `more[0]` that are only imagined."""
         tallies = self.state.tallies()
+        if imagined is not None:
+            known = tallies.get(more[0], Tally())
+            failed, passed = known.failed + imagined.failed, known.passed + imagined.passed
+            tallies[more[0]] = Tally(failed, passed)
         contains = {rev: self.span.contains(rev) for rev in [*tallies, *more, *self.span.good]}
         return Posterior(
             candidates=self.span.candidates,
@@ -412,24 +473,27 @@ class Search:
         tallies = [t for rev, t in self.state.tallies().items() if words.get(rev) is Word.BAD]
         return BAD_RATE.mean(sum(t.failed for t in tallies), sum(t.passed for t in tallies))
 
-    def _once(self, revision: str) -> None:
-        """Run a revision once."""
-        self._batch([revision])
+    def _runs(self, revision: str, count: int) -> None:
+        """Run a revision, so often at a time."""
+        self._batch([revision] * max(1, count))
 
     def _batch(self, revisions: Sequence[str]) -> list[str]:
-        """Run each of some revisions once, all at a time; returns them as they were done."""
-        tasks = [self._task(rev, slot) for slot, rev in enumerate(revisions)]
+        """Run revisions, all at a time; returns them as they were done."""
+        tasks = [
+            self._task(rev, slot, revisions[:slot].count(rev)) for slot, rev in enumerate(revisions)
+        ]
         done = []
         for result in self.pool.work(tasks):
             self._note(result)
             done.append(result.task.revision)
+        done = list(dict.fromkeys(done))
         for revision in done:
             self._stop_if_broken(revision)
         return done
 
-    def _task(self, revision: str, slot: int) -> Task:
+    def _task(self, revision: str, slot: int, before: int) -> Task:
         build = self.state.build(revision)
-        number = len(self.state.of(revision)) + 1
+        number = len(self.state.of(revision)) + before + 1
         return Task(
             settings=self.state.settings,
             revision=revision,

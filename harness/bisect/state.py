@@ -119,6 +119,7 @@ class Settings(_Model):
     max_runs: int = Field(default=60, description="of one revision")
     first_parent: bool = False
     parallel: int = 1
+    jobs: int = Field(default=1, description="runs of one revision at a time")
     scheduler: str = ""
 
 

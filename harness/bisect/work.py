@@ -37,6 +37,8 @@ _NOT_THE_SOURCE = re.compile(
 # A run has deadlines of its own; this one is for when they fail.
 _RUN_SECONDS = 3600
 _STOP_SECONDS = 20
+# The tests that are under way, of all threads.
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,7 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        _running.add(process)
         try:
             process.wait(timeout=_RUN_SECONDS)
         except subprocess.TimeoutExpired:
@@ -290,6 +293,7 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
         finally:
             # As Ctrl-C does, so that machines are shut down.
             processes.end(process, signal.SIGINT, seconds=_STOP_SECONDS)
+            _running.discard(process)
     report = outcome.merge(_lines(record), cycles(folder))
     if report.broken and not record.exists():
         tail = (folder / "pytest.log").read_text(errors="replace").strip().splitlines()
@@ -322,3 +326,9 @@ def _lines(record: Path) -> Sequence[dict[str, object]]:
     if not record.exists():
         return []
     return [json.loads(line) for line in record.read_text().splitlines()]
+
+
+def stop_runs() -> None:
+    """End the tests that run in other threads, so that nobody waits for them."""
+    for process in list(_running):
+        processes.end(process, signal.SIGINT, seconds=_STOP_SECONDS)

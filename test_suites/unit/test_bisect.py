@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,6 +163,7 @@ def bisect(
     good: str = "c0",
     bad: str,
     parallel: int = 1,
+    jobs: int = 1,
     confidence: float = 0.95,
     pool: Pool | None = None,
     state: State | None = None,
@@ -176,6 +177,7 @@ def bisect(
             bad=hashes[bad],
             arguments=[],
             parallel=parallel,
+            jobs=jobs,
             confidence=confidence,
         )
     )
@@ -497,6 +499,46 @@ def test_several_at_a_time_beside_merges(merged: History, tmp_path: Path, first_
     with Local(3, perform=truth.perform) as pool:
         trial = bisect(truth, tmp_path / "run", bad="c8", parallel=3, pool=pool)
     assert trial.found == [first_bad]
+
+
+@dataclass
+class Watching(Pool):
+    """Does tasks as `Local` does, and notes what there was at a time."""
+
+    truth: Truth
+    seen: list[list[Task]] = field(default_factory=list)
+
+    def work(self, tasks: Sequence[Task]) -> Iterator[Done]:
+        self.seen.append(list(tasks))
+        return map(self.truth.perform, tasks)
+
+
+def test_several_runs_of_one_revision_at_a_time(straight: History, tmp_path: Path) -> None:
+    found = []
+    for jobs in (1, 4):
+        pool = Watching(Truth(straight, "c22", rate=0.4, seed=3))
+        trial = bisect(pool.truth, tmp_path / str(jobs), bad="c60", jobs=jobs, pool=pool)
+        assert trial.found == ["c22"]
+        found.append(pool)
+        for tasks in pool.seen:
+            assert len(tasks) <= jobs
+        folders = [task.folder for tasks in pool.seen for task in tasks]
+        assert len(set(folders)) == len(folders)
+        # The first run of a revision builds it, alone.
+        assert all(task.kernel for tasks in pool.seen if len(tasks) > 1 for task in tasks)
+    one, four = (len(pool.seen) for pool in found)
+    assert four < 0.7 * one
+
+
+def test_a_failure_that_comes_each_time_needs_no_more_runs(
+    straight: History, tmp_path: Path
+) -> None:
+    counts = []
+    for jobs in (1, 4):
+        pool = Watching(Truth(straight, "c22"))
+        trial = bisect(pool.truth, tmp_path / str(jobs), bad="c60", jobs=jobs, pool=pool)
+        counts.append(len(trial.state.runs))
+    assert counts[0] == counts[1]
 
 
 # --- what a run says ---------------------------------------------------------------
