@@ -98,7 +98,7 @@ def perform(task: Task) -> Done:
         if kernel is None or not (kernel / "bzImage").is_file():
             done.build = build(task.settings, task.revision, slot=task.slot)
             if not done.build.ok:
-                (folder / "build.log").write_text(done.build.error + "\n")
+                (folder / "build.log").write_text(_build_log(task, done.build))
                 return done
             kernel = Path(done.build.folder)
         start = time.monotonic()
@@ -107,6 +107,14 @@ def perform(task: Task) -> Done:
     except (KspawnError, OSError) as exc:
         done.report = Report(broken=str(exc))
     return done
+
+
+def _build_log(task: Task, made: Build) -> str:
+    """What make said, before the next build of the work tree writes over it."""
+    place = work_tree(task.settings, task.slot)
+    path = cache.home() / "logs" / f"{place.name}-normal.log"
+    own = path.exists() and path.stat().st_mtime >= time.time() - made.seconds
+    return f"{made.error}\n" + (f"\n{path.read_text(errors='replace')}" if own else "")
 
 
 def perform_remotely(task: Task) -> Done:
@@ -217,7 +225,9 @@ def _make(settings: Settings, place: Path, revision: str) -> Build:
     except BuildError as exc:
         if _NOT_THE_SOURCE.search(str(exc)):
             raise HarnessError(f"the build broke: {exc}") from exc
-        return Build(revision=revision, ok=False, error=str(exc))
+        # Without what the report says anyway, and the log that the next step replaces.
+        error = exc.message.removeprefix(f"{place.name} normal kernel does not build: ")
+        return Build(revision=revision, ok=False, error=error)
     return Build(revision=revision, ok=True, folder=str(kernel.folder))
 
 

@@ -366,6 +366,27 @@ def test_a_full_disk_is_no_broken_revision(
     assert "No space left" in done.report.broken
 
 
+def test_what_make_said_of_a_revision_is_kept(
+    ended: tuple[State, Path, Range], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, span = ended
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+
+    def build_tree(place: Path, *arguments: object, **named: object) -> object:
+        log = tmp_path / "home" / "logs" / f"{place.name}-normal.log"
+        log.parent.mkdir(exist_ok=True)
+        log.write_text("CC x.o\nx.c:3: error: no ;\n")
+        raise BuildError(
+            f"{place.name} normal kernel does not build: x.c:3: error: no ;", hint=f"see {log}"
+        )
+
+    monkeypatch.setattr(tree_module, "build_tree", build_tree)
+    done = work.perform(Task(settings(span.tree), span.bad, 0, str(tmp_path / "run")))
+    assert done.build is not None
+    assert done.build.error == "x.c:3: error: no ;"
+    assert "CC x.o" in (tmp_path / "run" / "build.log").read_text()
+
+
 def far_away(task: Task) -> Done:
     """A task whose first worker dies under it."""
     folder = Path(task.folder)
