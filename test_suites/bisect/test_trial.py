@@ -2,7 +2,7 @@
 """Does the bisection find what a kernel was broken by, all by itself?
 
 On a history made from Debian's source, with regressions that are known: one of
-nine commits, and five kinds of regressions in 57 commits otherwise.
+eight commits, and five kinds of regressions in 57 commits otherwise.
 """
 
 from __future__ import annotations
