@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness import archive, cache, guestbuild, kbuild, processes, tree
+from harness import archive, cache, files, guestbuild, kbuild, processes, tree
 from harness.bisect import outcome, recorder
 from harness.bisect.outcome import Report
 from harness.bisect.repository import git, make_work_tree
@@ -196,6 +196,9 @@ def build(settings: Settings, revision: str, *, slot: int) -> Build:
     """
     start = time.monotonic()
     source, place = Path(settings.tree), work_tree(settings, slot)
+    note = _note(settings, revision)
+    if known := _built_before(note, revision):
+        return known
     with cache.lock("bisect", place.parent.name):
         check_out(source, place, revision)
         made = _make(settings, place, revision)
@@ -209,7 +212,41 @@ def build(settings: Settings, revision: str, *, slot: int) -> Build:
                 made = again.model_copy(update={"fix": fix})
                 break
     made.seconds = time.monotonic() - start
+    if made.ok:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        files.write(note, made.model_dump_json())
     return made
+
+
+def _note(settings: Settings, revision: str) -> Path:
+    """Where it is noted which kernel a revision came to: by all that it is made from.
+
+    So another bisection of the same range, with other tests, builds nothing.
+    """
+    content = git(Path(settings.tree), "rev-parse", f"{revision}^{{tree}}").stdout
+    spec = load_kernel(settings.kernel)
+    given = [Path(path) for path in (*settings.fragments, *settings.fixes)]
+    base = [Path(settings.config)] if settings.config else spec.fragments("normal")
+    patches: list[Path] = []
+    if settings.patched:
+        patches = [*spec.patch_files("normal"), *spec.patch_files("spawned")]
+    counts = f"{bool(settings.config)} {len(settings.fragments)} {len(settings.fixes)}"
+    key = cache.digest(content, kbuild.compiler(), counts, *base, *given, *patches)
+    return work_tree(settings, 0).parent / "built" / cache.short(key)
+
+
+def _built_before(note: Path, revision: str) -> Build | None:
+    """The kernel that was noted, unless the cache has dropped it since."""
+    start = time.monotonic()
+    try:
+        known = Build.model_validate_json(note.read_text())
+        # The oldest are dropped first.
+        os.utime(known.folder)
+    except (OSError, ValidationError):
+        return None
+    if not (Path(known.folder) / "bzImage").is_file():
+        return None
+    return known.model_copy(update={"revision": revision, "seconds": time.monotonic() - start})
 
 
 def _make(settings: Settings, place: Path, revision: str) -> Build:

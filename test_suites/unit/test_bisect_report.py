@@ -350,6 +350,36 @@ def test_a_work_tree_that_is_in_use_is_not_cleaned_up(
     assert not work.work_tree(settings(tree), 0).exists()
 
 
+def test_a_revision_that_was_built_is_not_built_again(
+    ended: tuple[State, Path, Range], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, span = ended
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+    kernel, fragment = tmp_path / "kernel", tmp_path / "fragment"
+    kernel.mkdir()
+    made = []
+
+    def make(given: Settings, place: Path, revision: str) -> Build:
+        made.append((place / "file").read_text())
+        (kernel / "bzImage").touch()
+        return Build(revision=revision, ok=True, folder=str(kernel))
+
+    monkeypatch.setattr(work, "_make", make)
+    fragment.write_text("CONFIG_A=y\n")
+    first = settings(span.tree).model_copy(update={"fragments": [str(fragment)]})
+    for _ in range(2):
+        assert work.build(first, span.bad, slot=0).folder == str(kernel)
+    assert len(made) == 1
+    work.build(first, span.good[0], slot=0)
+    assert len(made) == 2, "another revision"
+    fragment.write_text("CONFIG_A=n\n")
+    work.build(first, span.bad, slot=0)
+    assert len(made) == 3, "other options"
+    (kernel / "bzImage").unlink()
+    work.build(first, span.bad, slot=0)
+    assert len(made) == 4, "dropped by the cache"
+
+
 def test_a_full_disk_is_no_broken_revision(
     ended: tuple[State, Path, Range], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
