@@ -446,6 +446,10 @@ class Search:
 
     def _to_decide(self, revision: str, others: int = 1) -> int:
         """How many runs at a time there are of one of some revisions."""
+        useful = (Outcome.GOOD, Outcome.BAD)
+        if not any(run.outcome in useful for run in self.state.of(revision)):
+            # One that did not boot: the next run says whether it is skipped.
+            return 1
         return self._enough(
             revision,
             lambda post: 1 - post.bad(revision) >= self._confidence,

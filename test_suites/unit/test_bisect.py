@@ -530,6 +530,16 @@ def test_several_runs_of_one_revision_at_a_time(straight: History, tmp_path: Pat
     assert four < 0.7 * one
 
 
+def test_what_does_not_boot_is_not_run_more_often(straight: History, tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(28, 33)]
+    special = {name: Report(marks=["hang in boot"], no_boot=True) for name in names}
+    truth = Truth(straight, "c22", rate=0.4, seed=3, special=special)
+    trial = bisect(truth, tmp_path / "run", bad="c60", jobs=4, pool=Watching(truth))
+    skipped = {rev for rev, word in trial.state.words() if word is Word.SKIP}
+    assert skipped
+    assert all(len(trial.state.of(rev)) == 2 for rev in skipped)
+
+
 def test_a_failure_that_comes_each_time_needs_no_more_runs(
     straight: History, tmp_path: Path
 ) -> None:
