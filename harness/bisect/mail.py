@@ -32,6 +32,8 @@ _TAIL = 25
 _SIGNERS = re.compile(
     r"^(?:Signed-off-by|Reviewed-by|Acked-by): *(.+@.+)$", re.MULTILINE | re.IGNORECASE
 )
+# What get_maintainer.pl prints; the name of a subsystem may have parentheses too.
+_ROLE = re.compile(r"(?P<entry>.*?\S+@[^\s>]+>?) \((?P<role>.*)\)")
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,8 @@ def _maintainers(tree: Path, commit: str) -> list[tuple[str, bool]]:
             return []
     found = []
     for line in done.stdout.splitlines():
-        entry, _, role = line.rpartition(" (")
-        if "@" in entry:
-            found.append((entry.strip(), "list" in role))
+        if parts := _ROLE.fullmatch(line.strip()):
+            found.append((parts["entry"], "list" in parts["role"].partition(":")[0]))
     return found
 
 
@@ -126,7 +127,9 @@ def _sender(tree: Path) -> str:
 
 
 def _addresses(entries: tuple[str, ...]) -> list[Address]:
-    return [Address(name, addr_spec=spec) for name, spec in getaddresses(list(entries)) if spec]
+    # One by one: with a single one that it cannot read, getaddresses drops all.
+    pairs = [getaddresses([entry])[0] for entry in entries]
+    return [Address(name, addr_spec=spec) for name, spec in pairs if spec]
 
 
 def body(state: State, answer: Answer, tree: Path, log: str) -> str:
@@ -139,8 +142,10 @@ def body(state: State, answer: Answer, tree: Path, log: str) -> str:
     parts = [
         "Hi,",
         _fill(
-            f"a test of kexec jumps and hibernation passes with {good} and fails with {bad}: {what}"
-        ),
+            f"a test of kexec jumps and hibernation passes with {good}, and fails with {bad} "
+            "like this:"
+        )
+        + f"\n\n{textwrap.indent(_fill(what), '  ')}",
     ]
     if len(answer.commits) == 1:
         parts.append(f"Bisection ends at this commit:\n\n  {name}")

@@ -37,7 +37,7 @@ from harness.errors import BuildError, HarnessError, PrerequisiteError
 from harness.result import BY_HAND, Result
 
 SCRIPT = """#!/usr/bin/perl
-print "Alice Maintainer <alice\\@example.org> (maintainer:KEXEC)\\n";
+print "Alice Maintainer <alice\\@example.org> (maintainer:KEXEC (32-BIT AND 64-BIT))\\n";
 print "kexec\\@lists.example.org (open list:KEXEC)\\n";
 """
 WARN = "splat WARN: kernel_kexec kernel/kexec_core.c"
