@@ -16,6 +16,7 @@ from harness.closing import Closing
 from harness.night.model import Attempt, Verdict, judge
 from harness.night.plan import Plan, Planned
 from harness.night.runner import Order
+from harness.night.spec import SEPARATOR
 
 STYLES = {
     Verdict.PASSED: "green",
@@ -27,6 +28,9 @@ STYLES = {
 }
 # Lines of the terminal that are not rows of the table.
 _FRAME = 6
+# Columns of the terminal that are neither the job nor what there is to say of it: state,
+# seconds and tests, and two between each and the next.
+_FIXED = 9 + 6 + 7 + 4 * 2
 
 
 @dataclass
@@ -83,16 +87,29 @@ class Board(Closing):
         room = max(4, self.console.height - _FRAME)
         rows = sorted(self.plan.jobs, key=self._rank)
         table = Table(box=None, pad_edge=False, expand=True, header_style="bold")
-        table.add_column("job", no_wrap=True, ratio=3, overflow="ellipsis")
+        # As wide as its words where that leaves a third for what went wrong.
+        names = self._names()
+        wide = max([len("job"), *map(len, names.values())])
+        wide = min(wide, (self.console.width - _FIXED) * 2 // 3)
+        table.add_column("job", no_wrap=True, width=wide, overflow="ellipsis")
         table.add_column("state", no_wrap=True, width=9)
         table.add_column("s", justify="right", no_wrap=True, width=6)
         table.add_column("tests", justify="right", no_wrap=True, width=7)
-        table.add_column("what", no_wrap=True, ratio=4, overflow="ellipsis")
+        table.add_column("what", no_wrap=True, ratio=1, overflow="ellipsis")
         for planned in rows[:room]:
-            table.add_row(*self._row(planned))
+            table.add_row(escape(names[planned.key]), *self._row(planned))
         if len(rows) > room:
             table.add_row(f"[dim]and {len(rows) - room} more[/]")
         return Group(table, self._summary())
+
+    def _names(self) -> dict[str, str]:
+        """What tells each job from the others: words that all of them have say nothing."""
+        words = {planned.key: planned.job.title.split(SEPARATOR) for planned in self.plan.jobs}
+        shared = set.intersection(*map(set, words.values())) if len(words) > 1 else set()
+        return {
+            key: SEPARATOR.join([word for word in parts if word not in shared] or parts)
+            for key, parts in words.items()
+        }
 
     def _rank(self, planned: Planned) -> int:
         if self._since(planned) is not None:
@@ -116,7 +133,6 @@ class Board(Closing):
             state = "[cyan]again[/]" if planned.attempts else "[cyan]running[/]"
         tests = len(planned.attempts[0].tests) if planned.attempts else 0
         return (
-            escape(planned.job.title),
             state,
             f"{seconds:.0f}" if seconds else "",
             str(tests or ""),

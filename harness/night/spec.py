@@ -31,6 +31,8 @@ from harness.errors import SpecError
 ROOT = specs.ROOT
 AXES = ("kernel", "config", "vm-config", "way", "suite")
 _DEFAULTS = {"config": "default", "vm-config": "default", "way": "restricted"}
+# Between the words of a job's title.
+SEPARATOR = " · "
 # What a job takes besides the RAM of its machine: QEMU, pytest, libvirt.
 OVERHEAD_MIB = 384
 _SUITES = ROOT / "test_suites"
@@ -161,12 +163,12 @@ class Job(_Model):
             words.append(self.config)
         if self.args:
             words.append(" ".join(self.args))
-        return " · ".join(words)
+        return SEPARATOR.join(words)
 
     @property
     def slug(self) -> str:
         """The same, usable as the name of a folder."""
-        return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.title.replace(" · ", "+"))
+        return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.title.replace(SEPARATOR, "+"))
 
 
 def combine(axes: Mapping[str, Sequence[Any]]) -> list[Combination]:

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from itertools import product
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from harness import cycle, specs
 from harness.errors import HarnessError, SpecError
 from harness.night import spec
+from harness.night.board import Board
 from harness.night.flakes import Rate
 from harness.night.local import Capacity
 from harness.night.model import (
@@ -327,3 +331,34 @@ def test_capacity() -> None:
     assert not capacity.fits(order(1, 2), [order(1, 2)])
     # What is too large for the machine runs alone.
     assert capacity.fits(order(5000, 9), [])
+
+
+@pytest.mark.parametrize(("width", "reason"), [(80, "the wit"), (120, "the witness lost its pipe")])
+def test_jobs_can_be_told_apart_on_a_narrow_terminal(
+    tmp_path: Path, width: int, reason: str
+) -> None:
+    (tmp_path / "a.py").touch()
+    with Store(tmp_path / "n.sqlite") as store:
+        jobs = [
+            small_job(tmp_path / "a.py", way=way, vm_config=machine)
+            for way in ("restricted", "conservative")
+            for machine in ("default", "q35-sata-smp2")
+        ]
+        plan = make_plan(store, tmp_path, jobs)
+        failed = Attempt(
+            job=plan.jobs[3].key, number=0, exit_code=1, reason="the witness lost its pipe"
+        )
+        plan.add(failed)
+        console = Console(width=width, height=24, file=StringIO(), force_terminal=True)
+        board = Board(plan, console)
+        board.begin(Order(job=jobs[0], key=plan.jobs[0].key))
+        with console.capture() as captured:
+            console.print(board.render())
+    lines = [line.rstrip() for line in Text.from_ansi(captured.get()).plain.splitlines()]
+    assert max(map(len, lines)) <= width
+    # The kernel and the suite are those of all jobs, and say nothing.
+    assert lines[1].startswith("default · restricted ")
+    assert "running" in lines[1]
+    assert lines[2].startswith("q35-sata-smp2 · conservative ")
+    assert reason in lines[2]
+    assert lines[-1].endswith("1 running  3 waiting  1 failed")
