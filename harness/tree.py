@@ -39,6 +39,8 @@ from harness.specs import KernelSpec, Role, shown
 
 # Raise it when the same tree would be mirrored otherwise.
 _VERSION = 1
+# Folders of a mirror that are there for a moment only.
+_PART = "part-"
 # So many kernels of a tree are kept: runs that are under way may need them.
 _KEPT = 64
 # kbuild refuses a build with O= where one of these is (Makefile, "outputmakefile").
@@ -110,6 +112,9 @@ def open_tree(
     key = f"{_name(tree)}-{cache.short(cache.digest(str(tree)))}"
     with cache.lock("mirrors", key, notify=notify):
         mirror = Mirror(tree=tree, root=cache.home() / "mirrors" / key, spec=spec, patched=patched)
+        # Of runs that were killed: nobody else is here.
+        for left in mirror.root.glob(f"{_PART}*"):
+            shutil.rmtree(left, ignore_errors=True)
         notify(f"{mirror.name}: looking for changes")
         mirror.update(notify=notify)
         yield mirror
@@ -245,7 +250,7 @@ class Mirror:
     def _overlay(self, now: Mapping[str, Any], notify: cache.Notify) -> dict[str, bytes | None]:
         """What the patches make of the files that they touch; None is a file removed."""
         patches = self.patches
-        with tempfile.TemporaryDirectory(dir=self.root) as name:
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=_PART) as name:
             stage = Path(name)
             touched = sorted({file for patch in patches for file in _touched(patch)})
             for file in touched:
@@ -293,7 +298,7 @@ class Mirror:
             raise UsageError(f"the spawned kernel of {self.name} needs an init to embed")
         build = _build_folder(role, fragments, config)
         self.configure(role, fragments=fragments, config=config, progress=progress)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix="collect-") as name:
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=_PART) as name:
             made = Path(name)
             kbuild.compile_in(
                 self.source,

@@ -279,7 +279,12 @@ def test_a_run_that_was_killed_is_made_up_for(
         patch.setattr(trees, "_put", killed)
         with pytest.raises(KeyboardInterrupt):
             update(tree, spec)
+    # What a process leaves that is killed while it collects.
+    half = source.parent / f"{trees._PART}x"
+    half.mkdir()
+    (half / "vmlinux").touch()
     update(tree, spec)
+    assert not half.exists()
     for name in ("kernel/reboot.c", "kernel/kexec.c"):
         assert (source / name).read_text() == "new\n"
 
