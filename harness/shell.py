@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -89,13 +88,21 @@ def _raw_terminal() -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+def _window() -> os.terminal_size:
+    """The size of the terminal itself: LINES and COLUMNS may be another one's."""
+    return os.get_terminal_size(sys.stdin.fileno())
+
+
 def _copy_keys(send: Callable[[bytes], object]) -> bool:
     """Pass on what came from the user; returns whether more may come."""
     data = os.read(sys.stdin.fileno(), 4096)
-    if not data or (sys.stdin.isatty() and _ESCAPE in data):
-        return False
-    send(data)
-    return True
+    ended = not data
+    if sys.stdin.isatty():
+        data, escape, _ = data.partition(_ESCAPE)
+        ended = ended or bool(escape)
+    if data:
+        send(data)
+    return not ended
 
 
 def _show(data: bytes) -> None:
@@ -116,10 +123,9 @@ def in_normal(machine: Machine) -> int:
         HarnessError: The connection broke.
     """
     channel = machine.shell.session(seconds=machine.timeouts.ssh * machine.timeouts.scale)
-    size = shutil.get_terminal_size()
-    interactive = sys.stdin.isatty()
     try:
-        if interactive:
+        if sys.stdin.isatty():
+            size = _window()
             channel.get_pty(os.environ.get("TERM", "linux"), size.columns, size.lines)
             channel.invoke_shell()
         else:
@@ -163,7 +169,7 @@ def _resizing(channel: paramiko.Channel) -> Iterator[None]:
         return
 
     def resize(_number: int, _frame: object) -> None:
-        size = shutil.get_terminal_size()
+        size = _window()
         with contextlib.suppress(paramiko.SSHException, OSError):
             channel.resize_pty(size.columns, size.lines)
 
