@@ -66,6 +66,7 @@ def assert_found(state: State, tree: Path, branch: str) -> None:
         assert len(passed) >= 2
 
 
+@pytest.mark.ci
 def test_short_history(folder: Path, options: lab.Options) -> None:
     """Damage that only the witness sees, among commits of which two do not build."""
     tree = history(short=True)
