@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ _counts = pytest.StashKey[dict[str, int]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to count."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is below a script that runs in the background; it is how we are ended.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_counts] = {"passed": 0, "skipped": 0}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,7 +94,9 @@ def perform(task: Task) -> Done:
     done = Done(task)
     folder = Path(task.folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # A bisection that was killed has left the half of this run here.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         kernel = Path(task.kernel) if task.kernel else None
         if kernel is None or not (kernel / "bzImage").is_file():
             done.build = build(task.settings, task.revision, slot=task.slot)
@@ -321,7 +324,10 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
         recorder.VARIABLE: str(record),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
     }
-    line = [*processes.bound(signal.SIGINT), *command(settings, kernel, folder)]
+    # SIGINT would not do: what a script starts in the background ignores it, and
+    # tests that live on write into the folder of the run that is next. The
+    # machines are seen to by their guard.
+    line = [*processes.bound(signal.SIGKILL), *command(settings, kernel, folder)]
     with (folder / "pytest.log").open("w") as log:
         process = subprocess.Popen(
             line,

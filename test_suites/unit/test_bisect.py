@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.bisect import outcome, repository
@@ -652,6 +657,66 @@ def test_recorder(tmp_path: Path, lost: bool, monkeypatch: pytest.MonkeyPatch) -
         assert report.no_boot
         assert report.marks == ["hang in normal boot: no 'ready' from the normal kernel"]
         assert report.log_tail == "the end"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from harness.bisect import work
+from harness.bisect.state import Settings
+wait = "import os, signal; open('pid', 'w').write(str(os.getpid())); signal.pause()"
+work.command = lambda *arguments: [sys.executable, "-c", wait]
+work.run(Settings(tree="", good=[], bad="", arguments=[]), Path("k"), Path.cwd())
+"""
+WAITS = """
+import signal
+from pathlib import Path
+def test_waits():
+    Path(__file__).with_name("pid").touch()
+    signal.pause()
+"""
+
+
+def in_the_background(command: list[str], folder: Path, **named: str) -> subprocess.Popen[bytes]:
+    """Start a command as a script does with `&`: it ignores Ctrl-C."""
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | named
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command], cwd=folder, env=env
+    )
+    until((folder / "pid").exists)
+    return process
+
+
+def until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_tests_do_not_outlive_a_bisection_that_was_killed(tmp_path: Path) -> None:
+    process = in_the_background([sys.executable, "-c", KILLED], tmp_path)
+    until(lambda: bool((tmp_path / "pid").read_text()))
+    tests = psutil.Process(int((tmp_path / "pid").read_text()))
+    process.kill()
+    process.wait()
+    try:
+        until(lambda: not tests.is_running() or tests.status() == psutil.STATUS_ZOMBIE)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            tests.kill()
+
+
+def test_tests_in_the_background_can_be_ended(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(WAITS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "harness.bisect.recorder"]
+    command += ["-c", "/dev/null", f"--rootdir={tmp_path}", str(tmp_path)]
+    process = in_the_background(command, tmp_path, KSPAWN_RECORD=str(tmp_path / "record"))
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.wait(20) == pytest.ExitCode.INTERRUPTED
+    finally:
+        process.kill()
 
 
 def test_lost_machines_say_nothing() -> None:
