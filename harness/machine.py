@@ -56,8 +56,11 @@ IN_PLACE = "kspawn.in_place=1 kspawn.dev_mem=0"
 _STARVED = "no_timer_check"
 # no_console_suspend: what a kernel says while its devices are suspended is what
 # this bench is for. A panic in a freeze callback would be silent without it.
-# watchdog_thresh: a soft lockup is one of a minute, and not of 20 s.
-_NORMAL_OPTIONS = f"panic=-1 random.trust_cpu=1 no_console_suspend watchdog_thresh=30 {_STARVED}"
+# A soft lockup or an RCU stall is one of a minute, and not of 20 s.
+_NORMAL_OPTIONS = (
+    "panic=-1 random.trust_cpu=1 no_console_suspend watchdog_thresh=30 "
+    f"rcupdate.rcu_cpu_stall_timeout=60 {_STARVED}"
+)
 # Two kernels in one life of QEMU log to two ports, so that neither finds its own
 # in a state that it did not leave it in.
 _NORMAL_LINE, _SPAWNED_LINE = "ttyS0", "ttyS2"

@@ -23,6 +23,15 @@ def bound(number: signal.Signals) -> list[str]:
     return [setpriv, "--pdeathsig", number.name.removeprefix("SIG")] if setpriv else []
 
 
+def heed_interrupts() -> None:
+    """Let SIGINT end us, by which we are told to, also where it was ignored.
+
+    So it is in all that a script has started in the background (`&`).
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def end(
     process: subprocess.Popen[str] | subprocess.Popen[bytes],
     first: signal.Signals,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import processes
 from harness.bisect import outcome
 from harness.errors import KernelError, KspawnError
 
@@ -25,9 +25,7 @@ _counts = pytest.StashKey[dict[str, int]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to count."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # So it is below a script that runs in the background; it is how we are ended.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    processes.heed_interrupts()
     config.stash[_counts] = {"passed": 0, "skipped": 0}
 
 

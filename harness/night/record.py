@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness import processes
 from harness.errors import KspawnError
 from harness.night.model import Outcome, TestRun
 
@@ -31,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     path: Path | None = config.getoption("--record")
     # Under pytest-xdist, the one that starts the workers hears of all their tests.
     if path is not None and not hasattr(config, "workerinput"):
+        processes.heed_interrupts()
         config.pluginmanager.register(Recorder(path), "kspawn-recorder")
 
 

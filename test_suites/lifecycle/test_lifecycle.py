@@ -31,6 +31,8 @@ class Run:
         self.results = results
         self.process = subprocess.Popen(
             [
+                # As from a terminal, also where the tests run in the background.
+                *("env", "--default-signal=INT"),
                 *(sys.executable, "-m", "harness", "cycle", "--results", str(results)),
                 f"--kernel={options.kernel}",
                 f"--vm-config={options.vm_config}",

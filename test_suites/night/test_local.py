@@ -173,7 +173,9 @@ def test_giving_up_ends_what_runs(tmp_path: Path) -> None:
     written(tmp_path, "first", GOOD)
     script = KILLED.format(root=str(ROOT), here=str(Path(__file__).parent), folder=str(tmp_path))
     ran = tmp_path / "runs"
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.DEVNULL)
+    # As from a terminal, also where the tests run in the background.
+    command = ["env", "--default-signal=INT", sys.executable, "-c", script]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     wait_until(lambda: ran.exists() and "second" in ran.read_text())
     pid = int(ran.read_text().split()[-1])
     os.kill(process.pid, signal.SIGINT)
