@@ -366,15 +366,17 @@ class Mirror:
         stamp.write_text(key)
         return options
 
-    def _without_ours(self, files: Sequence[Path]) -> list[Path]:
+    def _without_ours(self, fragments: Sequence[Path]) -> list[Path]:
         """The fragments of which no option is one that only our patches bring.
 
         As a whole: what else such a fragment asks for is there for that option, and
         may not fit without it.
         """
         ours = {name for patch in self.patches for name in _ADDED_OPTION.findall(_read(patch))}
-        missing = ours - kconfig.Kconfig(self.source).symbols.keys()
-        return [path for path in files if not missing & kconfig.parse(_read(path)).keys()]
+        wanted = {path: ours & kconfig.parse(_read(path)).keys() for path in fragments}
+        # All Kconfig files of the tree: read only where they decide something.
+        known = kconfig.Kconfig(self.source).symbols if any(wanted.values()) else {}
+        return [path for path, names in wanted.items() if names <= known.keys()]
 
     def _prune(self) -> None:
         """Remove the oldest kernels of this tree from the cache."""
