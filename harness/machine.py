@@ -64,17 +64,22 @@ _NORMAL_OPTIONS = (
 # Two kernels in one life of QEMU log to two ports, so that neither finds its own
 # in a state that it did not leave it in.
 _NORMAL_LINE, _SPAWNED_LINE = "ttyS0", "ttyS2"
-NORMAL_CMDLINE = f"console={_NORMAL_LINE},115200 {_NORMAL_OPTIONS}"
+
+
+def _normal_cmdline(line: str) -> str:
+    return f"console={line},115200 {_NORMAL_OPTIONS}"
+
+
+NORMAL_CMDLINE = _normal_cmdline(_NORMAL_LINE)
 _SHELL = "kspawn.shell=1"
-_TFTP = "tftp://10.0.2.2"
+_TFTP, _NEXT = "tftp://10.0.2.2", "next.ipxe"
 # What the firmware runs: it waits until there is a kernel for it.
-_WAITING = """\
+_WAITING = f"""\
 #!ipxe
 :again
-chain tftp://10.0.2.2/next.ipxe || sleep 1
+chain {_TFTP}/{_NEXT} || sleep 1
 goto again
 """
-_NEXT = "next.ipxe"
 
 
 class State(StrEnum):
@@ -1063,7 +1068,7 @@ class Machine(Closing):
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
             # Its log apart from that of the kernel that comes back.
-            self._boot_loader(line="ttyS2", logs=("normal", "loader"), append=append)
+            self._boot_loader(line=_SPAWNED_LINE, logs=("normal", "loader"), append=append)
             loader_key = self._host_key
 
             def settle() -> State:
@@ -1098,7 +1103,7 @@ class Machine(Closing):
         """
         with self._transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
             self.state = State.RESUMING
-            self._boot_loader(line="ttyS0", logs=("normal", "resuming"))
+            self._boot_loader(line=_NORMAL_LINE, logs=("normal", "resuming"))
             with self._refusable(lambda: State.RUNNING):
                 self._find_image()
             role = f"kspawn.role=resuming kspawn.scribble={scribble:d}"
@@ -1177,7 +1182,7 @@ class Machine(Closing):
                 self._start(
                     kernel=self.kernels.normal.bzimage,
                     initrd=self.initrd(),
-                    cmdline=f"{NORMAL_CMDLINE.replace('ttyS0', 'ttyS2')} resume={self.disk_name()}",
+                    cmdline=f"{_normal_cmdline(_SPAWNED_LINE)} resume={self.disk_name()}",
                     logs=("normal", "loader"),
                 )
                 back = self._back(memory=4 * self.config.memory_bytes)
@@ -1241,7 +1246,7 @@ class Machine(Closing):
         """Boot a normal kernel that is there to resume another one."""
         number = self.boot_number + 1
         with self.timeline.phase("boot", boot=number, kernel="loader"):
-            cmdline = NORMAL_CMDLINE.replace("ttyS0", line)
+            cmdline = _normal_cmdline(line)
             self._start(
                 kernel=self.kernels.normal.bzimage,
                 initrd=self.initrd(),
