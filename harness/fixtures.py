@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,6 @@ from harness.result import Result
 from harness.specs import load_kernel, load_vm_config
 from harness.suite import CycleSuite, Hibernated, NewCycle
 from harness.timeline import Timeline
-from harness.witness import Witness
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -247,9 +245,4 @@ def hibernated(
     """A hibernated machine for the tests of a module that damage its image."""
     folder = run_folder / f"{request.path.stem}-hibernated"
     with lab.machine(folder, timeline=new_timeline()) as made:
-        boot_id = str(made.boot()["boot_id"])
-        Witness.start(made)
-        made.hibernate()
-        good = made.disk.with_suffix(".good")
-        shutil.copy(made.disk, good)
-        yield Hibernated(made, boot_id, good)
+        yield Hibernated.from_boot(made)

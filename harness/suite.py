@@ -17,6 +17,7 @@ from harness.errors import ExitCode
 from harness.machine import Machine, State
 from harness.result import Result, Verdict
 from harness.verdict import CYCLE_CHECKS
+from harness.witness import Witness
 
 NewCycle = Callable[..., Cycle]
 """What the fixture `new_cycle` gives: takes what else `Cycle` takes."""
@@ -77,6 +78,16 @@ class Hibernated:
     machine: Machine
     boot_id: str
     good: Path
+
+    @classmethod
+    def from_boot(cls, machine: Machine) -> Hibernated:
+        """Boot a machine that is switched off, with a witness, and hibernate it."""
+        boot_id = str(machine.boot()["boot_id"])
+        Witness.start(machine)
+        machine.hibernate()
+        good = machine.disk.with_suffix(".good")
+        shutil.copy(machine.disk, good)
+        return cls(machine, boot_id, good)
 
     def again(self) -> Machine:
         """The machine, switched off, with its good image on the disk."""

@@ -9,7 +9,6 @@ ever had, and it is hibernated and resumed itself, under the same verdict.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,12 +71,7 @@ def hibernated(
     """The same machine, hibernated by a normal kernel."""
     folder = run_folder / "no-image-hibernated"
     with lab.machine(folder, timeline=new_timeline(), userland_disk=True) as machine:
-        boot_id = str(machine.boot()["boot_id"])
-        Witness.start(machine)
-        machine.hibernate()
-        good = machine.disk.with_suffix(".good")
-        shutil.copy(machine.disk, good)
-        yield Hibernated(machine, boot_id, good)
+        yield Hibernated.from_boot(machine)
 
 
 @pytest.mark.ci
