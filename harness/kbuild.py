@@ -342,7 +342,8 @@ def _recipe(
         patches=patches,
         allconfig=allconfig,
         base=base.read_text() if base else None,
-        key=f"{spec.name}-{role}-{cache.short(key)}",
+        # Without the name: what two specs have in common is built once.
+        key=f"{role}-{cache.short(key)}",
         progress=progress,
     )
 
