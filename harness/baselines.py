@@ -103,7 +103,7 @@ def checks(machine: Machine, before: Before, baseline: Baseline) -> list[Check]:
 
 
 def image_info(machine: Machine) -> ImageInfo | None:
-    """How large the image of a classic hibernation is: figures, not a verdict.
+    """How large the image of the last classic hibernation is: figures, not a verdict.
 
     Args:
         machine: A machine that was hibernated by its own means.
@@ -112,7 +112,7 @@ def image_info(machine: Machine) -> ImageInfo | None:
         None where the kernel said nothing of an image.
     """
     logs = [log for log in machine.logs if log.kernel == "normal" and log.path.exists()]
-    texts = (log.path.read_text(errors="replace") for log in logs)
+    texts = (log.path.read_text(errors="replace") for log in reversed(logs))
     found = (image_of_log(text, machine.config.memory_bytes) for text in texts)
     return next((info for info in found if info), None)
 

@@ -26,6 +26,17 @@ NewCycle = Callable[..., Cycle]
 # 16 MiB a jump, one of a page of it 25 pages.
 SLACK_KB = 4096
 
+# Baselines that a kernel is known to fail.
+BASELINE_BUGS = {
+    "test_resume": [
+        pytest.mark.known_bug(
+            "the swap device is opened exclusively, and has a holder: EBUSY (148b6f4cc392)",
+            kernels=["linux-6.1"],
+            fixed_by="Open-the-resume-device",
+        )
+    ]
+}
+
 
 class CycleSuite:
     """One cycle of the way back that a suite is about.

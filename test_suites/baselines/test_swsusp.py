@@ -17,21 +17,12 @@ from harness.cycle import Cycle
 from harness.errors import RefusedError
 from harness.machine import Machine, State
 from harness.result import Verdict
-from harness.suite import NewCycle
+from harness.suite import BASELINE_BUGS, NewCycle
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
 
 MARKS = {"swsusp": [pytest.mark.ci, pytest.mark.short], "uswsusp": [pytest.mark.ci]}
-BUGS = {
-    "test_resume": [
-        pytest.mark.known_bug(
-            "the swap device is opened exclusively, and has a holder: EBUSY (148b6f4cc392)",
-            kernels=["linux-6.1"],
-            fixed_by="Open-the-resume-device",
-        )
-    ]
-}
 
 
 def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[str]:
@@ -44,7 +35,10 @@ def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[*MARKS.get(name, []), *BUGS.get(name, [])]) for name in BASELINES],
+    [
+        pytest.param(name, marks=[*MARKS.get(name, []), *BASELINE_BUGS.get(name, [])])
+        for name in BASELINES
+    ],
 )
 def test_baseline(new_cycle: NewCycle, name: str) -> None:
     """It passes; and what it is compared by is known."""
@@ -64,7 +58,7 @@ def damage(cycle: Cycle) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=BUGS.get(name, [])) for name in BASELINES]
+    "name", [pytest.param(name, marks=BASELINE_BUGS.get(name, [])) for name in BASELINES]
 )
 def test_damage_is_seen(new_cycle: NewCycle, name: str) -> None:
     """The mutation: what the witness lost is seen on these ways as well."""

@@ -2,8 +2,9 @@
 """Does every way back hold again and again, and with memory nearly full?
 
 One life of the normal kernel is hibernated and resumed ten times in a row by
-each way back; and once with more than half of its memory in use, which a way
-that copies the image within the memory of a running kernel could not take.
+each way back, and by the classic hibernations that they are compared with; and
+once with more than half of its memory in use, which a way that copies the image
+within the memory of a running kernel could not take.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from statistics import median
 import pytest
 
 from harness import cycle, verdict, witness
+from harness.baselines import BASELINES, image_info
+from harness.errors import RefusedError
 from harness.image import Image
 from harness.machine import Machine
-from harness.suite import SLACK_KB, Reading, read
+from harness.suite import BASELINE_BUGS, SLACK_KB, Reading, read
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
@@ -46,31 +49,58 @@ class Round:
     reading: Reading
 
 
-def rounds_of(machine: Machine, path: str, count: int) -> Iterator[Round]:
+def there_and_back(machine: Machine, way: str) -> int:
+    """Hibernate and resume once; the bytes that were stored."""
+    baseline = BASELINES.get(way)
+    if baseline is None:
+        saved = machine.hibernate()
+        back = cycle.RESUMES[way](machine)
+        assert back["outcome"] == "image"
+        return int(saved["stored_bytes"])
+    try:
+        baseline.leave(machine)
+    except RefusedError as refusal:
+        raise AssertionError(f"{way}: {refusal}") from refusal
+    if baseline.back:
+        assert baseline.back(machine)["outcome"] == baseline.outcome
+    image = image_info(machine)
+    assert image is not None
+    return image.stored_bytes
+
+
+def rounds_of(machine: Machine, way: str, count: int) -> Iterator[Round]:
     """Hibernate and resume; each time when a round is over, it is given out."""
     for _ in range(count):
         start = time.monotonic()
-        saved = machine.hibernate()
-        back = cycle.RESUMES[path](machine)
-        seconds = time.monotonic() - start
-        assert back["outcome"] == "image"
-        yield Round(seconds, int(saved["stored_bytes"]), read(machine))
+        stored = there_and_back(machine, way)
+        yield Round(time.monotonic() - start, stored, read(machine))
 
 
-@pytest.mark.parametrize("path", cycle.RESUME_PATHS)
-def test_ten_in_a_row(machine: Machine, path: str) -> None:
+@pytest.mark.parametrize(
+    "way",
+    [
+        *cycle.RESUME_PATHS,
+        *(
+            pytest.param(name, marks=BASELINE_BUGS.get(name, []))
+            for name, baseline in BASELINES.items()
+            if baseline.classic
+        ),
+    ],
+)
+def test_ten_in_a_row(machine: Machine, way: str) -> None:
     machine.boot()
     holder = Witness.start(machine)
     before = verdict.observe(machine)
     rounds = []
-    for number, one in enumerate(rounds_of(machine, path, ROUNDS), 1):
+    for number, one in enumerate(rounds_of(machine, way, ROUNDS), 1):
         rounds.append(one)
-        print(f"{path}: round {number}: {one}")
+        print(f"{way}: round {number}: {one}")
         text = json.dumps([asdict(each) for each in rounds], indent=1)
         (machine.folder / "rounds.json").write_text(text + "\n")
         assert failures(machine, holder, before) == [], f"in round {number}"
     assert [splat.title for splat in machine.splats] == []
-    assert len(set(machine.lives)) == ROUNDS + 1
+    off = way not in BASELINES or BASELINES[way].back
+    assert len(set(machine.lives)) == (ROUNDS + 1 if off else 1)
     # One reading breathes by as much as a small leak: three at each end.
     early, late = rounds[:3], rounds[-3:]
     lost = _middle(early, "available_kb") - _middle(late, "available_kb")
