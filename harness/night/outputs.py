@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a night leaves for programs: JUnit XML, KTAP, and a KCIDB submission."""
+"""What a night leaves for programs: JUnit XML, KTAP, a KCIDB submission, and a summary."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from junitparser import Failure as JUnitFailure
 from harness import files
 from harness.errors import ExitCode
 from harness.night.flakes import Rate
+from harness.night.grid import grid
 from harness.night.history import WHOLE_JOB, History
 from harness.night.model import Attempt, Outcome, TestRun, TestVerdict, Verdict
 from harness.night.spec import bare
@@ -27,7 +29,7 @@ _EXCERPT = 16_000
 
 
 def write_all(store: Store, night: Night, folder: Path, *, origin: str) -> None:
-    """Write junit.xml, results.ktap and kcidb.json of a night.
+    """Write junit.xml, results.ktap, kcidb.json and summary.md of a night.
 
     Args:
         store: The store.
@@ -40,6 +42,7 @@ def write_all(store: Store, night: Night, folder: Path, *, origin: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files.write(folder / "junit.xml", junit(history, night))
     files.write(folder / "results.ktap", ktap(history, night))
+    files.write(folder / "summary.md", summary(history, night))
     files.write(
         folder / "kcidb.json", json.dumps(kcidb(history, night, jobs, origin=origin), indent=1)
     )
@@ -51,6 +54,39 @@ def flaky_words(test: TestVerdict, rate: Rate) -> str:
         f"flaky: failed in {test.failures} of {test.runs} runs of this night, in all {rate}: "
         f"{test.message}"
     )
+
+
+# --- Markdown ----------------------------------------------------------------
+
+
+def summary(history: History, night: Night) -> str:
+    """A night in Markdown, for the summary of a CI job: what failed, and a table by kernel.
+
+    Args:
+        history: The nights of the matrix.
+        night: One of them.
+    """
+    jobs = list(history.jobs[night.id].values())
+    counts = Counter(job.verdict for job in jobs)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    lines = [f"# {_markdown(night.name)}", "", f"{said} of {len(jobs)} jobs.", ""]
+    bad = [job for job in jobs if not job.verdict.green]
+    for job in bad:
+        lines.append(f"- **{job.verdict}** {_markdown(job.job.title)}: {_markdown(job.reason)}")
+    lines += [""] if bad else []
+    if table := grid(jobs):
+        lines.append(" | ".join(["| job", *map(_markdown, table.columns), ""]).rstrip())
+        lines.append("|" + "---|" * (len(table.columns) + 1))
+        for what, cells in table.rows:
+            words = [cell.words or "not run" for cell in cells]
+            lines.append(" | ".join([f"| {_markdown(what)}", *words, ""]).rstrip())
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown(text: str) -> str:
+    """Text that stays text in Markdown, on one line: it may be a guest's."""
+    words = " ".join(_NO_XML.sub("", text).split())
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", words)
 
 
 # --- JUnit XML ---------------------------------------------------------------

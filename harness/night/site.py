@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import cache, files, page
+from harness.night.grid import grid
 from harness.night.history import WHOLE_JOB, Failure, History, JobNight, TestHistory
 from harness.night.model import TestVerdict, Verdict
 from harness.night.store import Night, Store
@@ -347,6 +348,8 @@ class _Site:
                 for test in job.tests
                 if test.verdict is Verdict.XFAILED
             ],
+            grid=grid(list(jobs.values())),
+            anchors={title: _anchor(title) for title in jobs},
             jobs=[self._job_row(night, job) for job in jobs.values()],
             bars=self._bars(),
         )
@@ -378,7 +381,7 @@ class _Site:
         }
         return JobRow(
             title=title,
-            anchor=cache.digest(title)[:8],
+            anchor=_anchor(title),
             verdict=job.verdict.value,
             reason=job.reason,
             tests=len(job.tests),
@@ -421,8 +424,7 @@ class _Site:
                 if job == title
             ]
             rows.sort(key=lambda row: not row.page)
-            anchor = cache.digest(title)[:8]
-            groups.append((title, anchor, rows, any(row.page for row in rows)))
+            groups.append((title, _anchor(title), rows, any(row.page for row in rows)))
         return self._render("tests.html.j2", f"{self.name}: tests", groups=groups)
 
     def _test(self, test: TestHistory) -> str:
@@ -448,7 +450,7 @@ class _Site:
         for title, job in latest.items():
             charts = [found for found in self._charts(title) if found is not None]
             if charts:
-                cards.append((title, cache.digest(title)[:8], job.verdict.value, charts))
+                cards.append((title, _anchor(title), job.verdict.value, charts))
         whole = [
             (night.finished - night.started).total_seconds() / 60 if night.finished else None
             for night in self.history.nights
@@ -479,6 +481,11 @@ class _Site:
             chart("restore", nights, figure(title, "seconds.restore"), "s"),
             chart("image, stored", nights, stored, "MiB"),
         ]
+
+
+def _anchor(title: str) -> str:
+    """What a job is called in links to it."""
+    return cache.digest(title)[:8]
 
 
 def _state(counts: dict[Verdict, int]) -> str:

@@ -9,6 +9,7 @@ import random
 import re
 import tarfile
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 import jsonschema
 import kcidb_io
 import pytest
+from markdown_it import MarkdownIt
 
 from harness import archive
 from harness.night import outputs, site
+from harness.night.grid import grid
 from harness.night.history import History
 from harness.night.model import Attempt, Outcome, TestRun, Verdict
 from harness.night.spec import Job
@@ -379,3 +382,71 @@ def test_a_folder_goes_through_an_archive_and_nothing_leaves_it(tmp_path: Path) 
         tar.addfile(member, io.BytesIO(b"evil"))
     archive.unpack(buffer.getvalue(), tmp_path / "d")
     assert not (tmp_path / "outside").exists()
+
+
+# --- By kernel ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_kernels(tmp_path: Path) -> Iterator[Store]:
+    """A night on two kernels: an expected failure, a failure, and a job on one of them only."""
+    outcomes = {
+        ("linux-6.12", "plain_jump"): Outcome.PASSED,
+        ("linux-6.1", "plain_jump"): Outcome.FAILED,
+        ("linux-6.12", "kexec_tools"): Outcome.XFAILED,
+    }
+    with Store(tmp_path / "night.sqlite") as store:
+        night = store.begin(name="two", folder="two", harness="c0ffee" * 5)
+        jobs = [
+            Job(kernel=kernel, suite=suite, path=suite, ignores=("way", "vm-config"))
+            for kernel, suite in outcomes
+        ]
+        store.add_jobs(night, [(job.title, job, {"release": "1"}) for job in jobs])
+        for job, outcome in zip(jobs, outcomes.values(), strict=True):
+            run = TestRun(name="test_a.py::test_a", outcome=outcome)
+            run.message, run.exit_code = NASTY, int(outcome.bad)
+            attempt = Attempt(job=job.title, number=0, exit_code=run.exit_code)
+            attempt.tests.append(run)
+            store.add_attempt(night, attempt)
+        store.finish(night, 1, when=datetime.now(UTC))
+        yield store
+
+
+def test_a_night_by_kernel(two_kernels: Store, tmp_path: Path) -> None:
+    history = History(two_kernels, "two")
+    found = grid(list(history.jobs[history.latest.id].values()))
+    assert found is not None
+    assert found.columns == ("linux-6.12", "linux-6.1")
+    words = {what: [cell.words for cell in cells] for what, cells in found.rows}
+    assert words == {
+        "plain_jump": ["passed", "failed"],
+        "kexec_tools": ["passed, 1 expected failure", ""],
+    }
+    site.write(two_kernels, tmp_path / "site", runs=tmp_path)
+    text = (tmp_path / "site" / "index.html").read_text()
+    reader = read(text)
+    assert "not run" in reader.words
+    targets = [link[1:] for link in reader.links if link.startswith("#")]
+    assert len(targets) == 3
+    assert set(targets) <= reader.ids
+
+
+def test_one_kernel_needs_no_table(history: History, latest: Night) -> None:
+    assert grid(list(history.jobs[latest.id].values())) is None
+    assert "|" not in outputs.summary(history, latest).replace("\\|", "")
+
+
+def test_the_summary_is_markdown_and_nothing_in_it_is_markup(two_kernels: Store) -> None:
+    history = History(two_kernels, "two")
+    text = outputs.summary(history, history.latest)
+    page = read(MarkdownIt("commonmark").enable("table").render(text))
+    said = " ".join(" ".join(page.words).split())
+    # What the guest said, as it said it, but for what no text file holds.
+    assert " ".join(NASTY.replace("\x00", "").split()) in said
+    assert "2 passed, 1 failed of 3 jobs" in said
+    cells = [word for word in page.words if word.strip()]
+    assert cells[-9:] == [
+        *("job", "linux-6.12", "linux-6.1"),
+        *("plain_jump", "passed", "failed"),
+        *("kexec_tools", "passed, 1 expected failure", "not run"),
+    ]
