@@ -8,8 +8,10 @@ eight commits, and five kinds of regressions in 57 commits otherwise.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,15 @@ pytestmark = [pytest.mark.vm]
 
 # What git bisect asks for on the way to these, and has to skip.
 _ON_THE_WAY = {"warn": ["does not boot"], "witness": ["does not build"]}
+_FIX = """\
+--- a/kernel/notifier.c
++++ b/kernel/notifier.c
+@@ -1,3 +1,4 @@
+ // SPDX-License-Identifier: GPL-2.0-only
+ #include <linux/kdebug.h>
+ #include <linux/kprobes.h>
++static atomic_t notifier_calls = ATOMIC_INIT(0);
+"""
 _JUMP = "test_suites/plain_jump/test_one_jump.py"
 
 
@@ -34,21 +45,34 @@ def history(*, short: bool) -> Path:
         return trial.make(cache.home() / "bisect" / name / name, short=short)
 
 
-def run_bisection(tree: Path, branch: str, folder: Path, options: lab.Options) -> State:
-    """Run the command as a user does, unattended; what it leaves is what counts."""
+def run(command: Sequence[str | Path], cwd: Path = ROOT) -> str:
+    """Run a command as a user does, unattended."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def machine_options(options: lab.Options) -> list[str]:
+    return [
+        *(f"--vm-config={options.vm_config}", f"--accel={options.accel}"),
+        f"--libvirt-uri={options.libvirt_uri}",
+    ]
+
+
+def run_bisection(
+    tree: Path, branch: str, folder: Path, options: lab.Options, *more: str | Path
+) -> State:
+    """What the command leaves is what counts."""
     stored = folder / "state.json"
     # With the config of all other runs, and no fragment: so ccache has nearly all
     # objects. Those of a smaller config are others, if only because of autoconf.h.
     command = [
-        *(sys.executable, "-m", "harness", "bisect", "--tree", str(tree)),
-        *("--kernel", options.kernel, "--results", str(folder), "--json", str(stored)),
-        *(trial.BASE, branch, "--", _JUMP),
-        *(f"--vm-config={options.vm_config}", f"--accel={options.accel}"),
-        f"--libvirt-uri={options.libvirt_uri}",
+        *(sys.executable, "-m", "harness", "bisect", "--tree", tree, *more),
+        *("--kernel", options.kernel, "--results", folder, "--json", stored),
+        *(trial.BASE, branch, "--", _JUMP, *machine_options(options)),
     ]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    run(command)
     return State.model_validate_json(stored.read_text())
 
 
@@ -79,6 +103,44 @@ def test_short_history(folder: Path, options: lab.Options) -> None:
     names = {path.name for path in left.iterdir()}
     assert {"report.html", "mail.eml", "bisect.log"} <= names
     assert "#regzbot introduced" in (left / "mail.eml").read_text()
+
+
+def test_a_fix_is_tried_where_it_does_not_build(folder: Path, options: lab.Options) -> None:
+    """The same history, with a patch for the commits that do not build: none is skipped."""
+    tree = history(short=True)
+    fix = folder / "fix.patch"
+    fix.write_text(_FIX)
+    state = run_bisection(tree, "witness", folder, options, "--fix", fix)
+    assert_found(state, tree, "witness")
+    assert [step.why for step in state.steps if step.word is Word.SKIP] == []
+    fixed = [build for build in state.builds if build.fix]
+    assert fixed
+    assert all(build.ok for build in state.builds)
+
+
+def test_a_step_of_git_bisect_run(folder: Path, options: lab.Options) -> None:
+    """Git itself drives, in a clone of a user; our command says what each commit is."""
+    # Always at one place: its mirror in the cache is found again.
+    tree = cache.home() / "scratch" / "git-bisect-run"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    subject = trial.regressions()["witness"]
+    try:
+        run(["git", "clone", "-q", "--branch", "witness", history(short=True), tree])
+        run(["git", "bisect", "start", "HEAD", f"origin/{trial.BASE}"], tree)
+        # Its results go to where it is run: not into the tree.
+        step: list[str | Path] = [sys.executable, "-m", "harness", "bisect-step"]
+        step += ["--tree", tree, "--kernel", options.kernel, "--", ROOT / _JUMP]
+        step += machine_options(options)
+        said = run(["git", "bisect", "run", "env", "-C", folder, *step], tree)
+        (folder / "git-bisect-run.log").write_text(said)
+        found = run(["git", "log", "-1", "--format=%s", "refs/bisect/bad"], tree).strip()
+        assert found == subject
+        assert "is the first bad commit" in said
+        assert "check witness.signal" in said
+        assert run(["git", "status", "--porcelain"], tree) == ""
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
 
 
 @pytest.mark.parametrize("branch", sorted(trial.regressions()))
