@@ -137,15 +137,15 @@ def build_module(name: str, *, objects: Path, build_hash: str, notify: Notify = 
         BuildError: It does not compile.
     """
     folder = GUEST / "modules"
-    source = folder / f"{name}.c"
-    key = cache.short(cache.digest(build_hash, source))
+    sources = [folder / f"{name}.c", folder / "Kbuild"]
+    key = cache.short(cache.digest(build_hash, *sources))
 
     def build(part: Path) -> None:
         notify(f"building the module {name}")
-        shutil.copy(source, part)
-        (part / "Kbuild").write_text(f"obj-m := {name}.o\n")
+        for source in sources:
+            shutil.copy(source, part)
         done = subprocess.run(
-            ["make", "-s", "-C", str(objects), f"M={part}", "modules"],
+            ["make", "-s", "-C", str(objects), f"M={part}", f"KSPAWN_MODULE={name}", "modules"],
             capture_output=True,
             text=True,
             check=False,

@@ -746,14 +746,28 @@ class Machine(Closing):
             raise StateError(f"the machine is {self.state}: it takes no file")
         self._shell.put(data, path, self.timeouts.deadline("command", f"writing {path}"))
 
+    def load_module(self, name: str, **parameters: str) -> None:
+        """Load a module of harness/guest/modules into the normal kernel.
+
+        Args:
+            name: Its name.
+            parameters: What it is given.
+
+        Raises:
+            BuildError: It does not build against this kernel.
+        """
+        path = f"/run/{name}.ko"
+        given = shlex.join(f"{key}={value}" for key, value in parameters.items())
+        self.put(self.kernels.module(name).read_bytes(), path)
+        self.run(f"insmod {path} {given}").check()
+
     def load_fault(self, mode: str) -> None:
         """Load the module whose device fails on purpose while it is suspended.
 
         Args:
-            mode: "none", "fail" or "panic"; see harness/guest/modules.
+            mode: "none", "fail" or "panic".
         """
-        self.put(self.kernels.module("kspawn_fault").read_bytes(), "/run/kspawn_fault.ko")
-        self.run(f"insmod /run/kspawn_fault.ko mode={mode}").check()
+        self.load_module("kspawn_fault", mode=mode)
 
     def prompt(self) -> Prompt:
         """The shell on the machine's console, for where there is no network."""

@@ -108,8 +108,12 @@ def test_jump_without_a_fault(machine: Machine) -> None:
     build="spawned",
 )
 def test_timer_that_failed_its_verification(machine: Machine) -> None:
-    """A busy host makes the APIC timer fail it; here, a TSC that is said to be slow."""
+    """A busy host makes the APIC timer fail it; here, a TSC that is said to be slow.
+
+    And the normal kernel has a timer that expires in the middle of each jump.
+    """
     machine.boot()
+    machine.load_module("kspawn_pending")
     try:
         machine.jump(stay=True, append="tsc_early_khz=100000 clocksource=hpet")
     except KernelError as exc:
