@@ -205,8 +205,10 @@ def build(settings: Settings, revision: str, *, slot: int) -> Build:
     with cache.lock("bisect", place.parent.name):
         check_out(source, place, revision)
         made = _make(settings, place, revision)
+        tried = []
         for fix in settings.fixes if not made.ok else ():
             if not _apply(place, Path(fix)):
+                tried.append(f"{Path(fix).name} does not apply")
                 continue
             again = _make(settings, place, revision)
             git(place, "checkout", "-q", "--force", "--detach", revision)
@@ -214,6 +216,9 @@ def build(settings: Settings, revision: str, *, slot: int) -> Build:
             if again.ok:
                 made = again.model_copy(update={"fix": fix})
                 break
+            tried.append(f"with {Path(fix).name}: {again.error}")
+        if not made.ok:
+            made.error = "; ".join([made.error, *tried])
     made.seconds = time.monotonic() - start
     if made.ok:
         note.parent.mkdir(parents=True, exist_ok=True)

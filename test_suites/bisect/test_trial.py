@@ -30,11 +30,10 @@ _ON_THE_WAY = {"warn": ["does not boot"], "witness": ["does not build"]}
 _FIX = """\
 --- a/kernel/notifier.c
 +++ b/kernel/notifier.c
-@@ -1,3 +1,4 @@
- // SPDX-License-Identifier: GPL-2.0-only
- #include <linux/kdebug.h>
- #include <linux/kprobes.h>
+@@ -16,2 +16,3 @@
+  */
 +static atomic_t notifier_calls = ATOMIC_INIT(0);
+ BLOCKING_NOTIFIER_HEAD(reboot_notifier_list);
 """
 _JUMP = "test_suites/plain_jump/test_one_jump.py"
 

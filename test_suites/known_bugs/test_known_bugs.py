@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import KernelError, RefusedError
+from harness.errors import HarnessError, KernelError, RefusedError
 from harness.machine import Machine, State
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
@@ -126,3 +126,20 @@ def test_timer_that_failed_its_verification(machine: Machine) -> None:
             machine.jump_again()
     except KernelError as exc:
         raise AssertionError(f"the kernel did not go on where it left: {exc}") from exc
+
+
+@pytest.mark.known_bug(
+    "a segment that is empty is taken for all of memory (since 816d334afa85)",
+    kernels=["linux-6.12"],
+    fixed_by="Do-not-take-all-of-memory",
+)
+def test_empty_segment_is_loaded(machine: Machine) -> None:
+    """The helper of kexec-tools is one: it is loaded, and no memory is searched for it."""
+    machine.boot()
+    limit = machine.timeouts.deadline("load", "an empty segment")
+    # -x: without it, the network is taken down.
+    done = machine.run("kexec --load-jump-back-helper --entry=0x1000000 -x", deadline=limit)
+    if done.exit_code and "Cannot allocate memory" not in done.err:
+        raise HarnessError(f"kexec does not say what is known, but {done.err.strip()!r}")
+    assert done.exit_code == 0, done.err
+    assert machine.run("cat /sys/kernel/kexec_loaded; kexec -u").check().strip() == "1"
