@@ -76,7 +76,7 @@ def with_types(kernel: BuiltKernel, *, notify: Notify = quiet) -> Path:
         with tempfile.TemporaryDirectory() as name:
             _merge(kernel.vmlinux, _types(Path(name), kernel.objects), part / "vmlinux")
 
-    return cache.entry("debug", f"{kernel.name}-{key}", build, notify=notify) / "vmlinux"
+    return cache.entry("debug", key, build, notify=notify) / "vmlinux"
 
 
 def _types(folder: Path, objects: Path) -> Path:

@@ -140,13 +140,13 @@ def build_kernel(
     tree = cache.home() / "trees" / recipe.key
 
     def build(part: Path) -> None:
-        cache.entry("trees", recipe.key, lambda new: _prepare(recipe, new), notify=recipe.notify)
-        with cache.lock("trees", recipe.key, notify=recipe.notify):
+        cache.entry("trees", recipe.key, lambda new: _prepare(recipe, new), notify=recipe.say)
+        with cache.lock("trees", recipe.key, notify=recipe.say):
             with _no_orphans(tree / recipe.build, recipe) as guard:
                 _compile(recipe, tree, embedded, guard)
             _collect(tree / recipe.build, part)
 
-    folder = cache.entry("kernels", key, build, notify=recipe.notify)
+    folder = cache.entry("kernels", key, build, notify=recipe.say)
     return BuiltKernel(folder=folder, name=spec.name, role=role, tree=tree)
 
 
@@ -305,6 +305,10 @@ class _Work:
 
     def notify(self, message: str) -> None:
         self.progress(0, 0, message)
+
+    def say(self, message: str) -> None:
+        """Pass on what somebody says who does not know which kernel it is about."""
+        self.notify(f"{self.label}: {message}")
 
 
 @dataclass(frozen=True, kw_only=True)

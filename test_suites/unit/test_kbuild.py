@@ -15,7 +15,7 @@ import pytest
 from harness import cache, debian, guestbuild, kbuild, kconfig
 from harness.errors import BuildError, PrerequisiteError, UsageError
 from harness.kconfig import Kconfig, conjuncts, holds
-from harness.specs import ROOT, KernelSpec, load_kernel
+from harness.specs import ROOT, KernelSpec, Role, load_kernel
 
 KCONFIG = """\
 mainmenu "Tiny"
@@ -288,6 +288,22 @@ def test_kinds_that_cannot_be_built_yet_say_so() -> None:
     data = spec.model_dump() | {"source": {"kind": "git", "path": "x", "revision": "HEAD"}}
     with pytest.raises(UsageError, match="'git' cannot be built yet"):
         kbuild.build_kernel(KernelSpec.model_validate(data), "normal")
+
+
+def test_key_of_a_tree_is_its_content_and_not_its_name(tmp_path: Path) -> None:
+    """linux-6.12-unfixed has the normal build of linux-6.12: it is built once."""
+    (tmp_path / "Kconfig").write_text("config A\n\tbool\n")
+    data = load_kernel("linux-6.12").model_dump()
+    data["source"] = {"kind": "directory", "path": str(tmp_path)}
+
+    def key(name: str, role: Role, **more: object) -> str:
+        spec = KernelSpec.model_validate(data | {"name": name} | more)
+        return kbuild._recipe(spec, role, [], None, kbuild.no_progress).key
+
+    assert key("one", "normal") == key("two", "normal")
+    assert key("one", "normal") != key("one", "spawned")
+    patches = data["patches"] | {"normal": ["linux-6.12-fixes/*.patch"]}
+    assert key("one", "normal") != key("one", "normal", patches=patches)
 
 
 def test_spawned_kernel_needs_an_init() -> None:
