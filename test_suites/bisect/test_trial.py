@@ -7,16 +7,16 @@ eight commits, and five kinds of regressions in 57 commits otherwise.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from harness import cache, lab
+from harness import cache, lab, processes
 from harness.bisect import trial
 from harness.bisect.outcome import Outcome
 from harness.bisect.repository import Range
@@ -32,7 +32,7 @@ _FIX = """\
 +++ b/kernel/notifier.c
 @@ -16,2 +16,3 @@
   */
-+static atomic_t notifier_calls = ATOMIC_INIT(0);
++static atomic_t notifier_calls = ATOMIC_INIT(0); /* {nonce} */
  BLOCKING_NOTIFIER_HEAD(reboot_notifier_list);
 """
 _JUMP = "test_suites/plain_jump/test_one_jump.py"
@@ -46,7 +46,7 @@ def history(*, short: bool) -> Path:
 
 def run(command: Sequence[str | Path], cwd: Path = ROOT) -> str:
     """Run a command as a user does, unattended."""
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    env = processes.git_environment() | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
@@ -108,7 +108,8 @@ def test_a_fix_is_tried_where_it_does_not_build(folder: Path, options: lab.Optio
     """The same history, with a patch for the commits that do not build: none is skipped."""
     tree = history(short=True)
     fix = folder / "fix.patch"
-    fix.write_text(_FIX)
+    # Not one that an earlier run has built: it is to be tried.
+    fix.write_text(_FIX.format(nonce=time.time_ns()))
     state = run_bisection(tree, "witness", folder, options, "--fix", fix)
     assert_found(state, tree, "witness")
     assert [step.why for step in state.steps if step.word is Word.SKIP] == []
@@ -121,25 +122,29 @@ def test_a_step_of_git_bisect_run(folder: Path, options: lab.Options) -> None:
     """Git itself drives, in a clone of a user; our command says what each commit is."""
     # Always at one place: its mirror in the cache is found again.
     tree = cache.home() / "scratch" / "git-bisect-run"
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.parent.mkdir(parents=True, exist_ok=True)
-    subject = trial.regressions()["witness"]
-    try:
-        run(["git", "clone", "-q", "--branch", "witness", history(short=True), tree])
-        run(["git", "bisect", "start", "HEAD", f"origin/{trial.BASE}"], tree)
-        # Its results go to where it is run: not into the tree.
-        step: list[str | Path] = [sys.executable, "-m", "harness", "bisect-step"]
-        step += ["--tree", tree, "--kernel", options.kernel, "--", ROOT / _JUMP]
-        step += machine_options(options)
-        said = run(["git", "bisect", "run", "env", "-C", folder, *step], tree)
-        (folder / "git-bisect-run.log").write_text(said)
-        found = run(["git", "log", "-1", "--format=%s", "refs/bisect/bad"], tree).strip()
-        assert found == subject
-        assert "is the first bad commit" in said
-        assert "check witness.signal" in said
-        assert run(["git", "status", "--porcelain"], tree) == ""
-    finally:
+    with cache.lock("scratch", tree.name):
         shutil.rmtree(tree, ignore_errors=True)
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            drive_git_bisect(tree, folder, options)
+        finally:
+            shutil.rmtree(tree, ignore_errors=True)
+
+
+def drive_git_bisect(tree: Path, folder: Path, options: lab.Options) -> None:
+    run(["git", "clone", "-q", "--branch", "witness", history(short=True), tree])
+    run(["git", "bisect", "start", "HEAD", f"origin/{trial.BASE}"], tree)
+    # Its results go to where it is run: not into the tree.
+    step: list[str | Path] = [sys.executable, "-m", "harness", "bisect-step"]
+    step += ["--tree", tree, "--kernel", options.kernel, "--", ROOT / _JUMP]
+    step += machine_options(options)
+    said = run(["git", "bisect", "run", "env", "-C", folder, *step], tree)
+    (folder / "git-bisect-run.log").write_text(said)
+    found = run(["git", "log", "-1", "--format=%s", "refs/bisect/bad"], tree).strip()
+    assert found == trial.regressions()["witness"]
+    assert "is the first bad commit" in said
+    assert "check witness.signal" in said
+    assert run(["git", "status", "--porcelain"], tree) == ""
 
 
 @pytest.mark.parametrize("branch", sorted(trial.regressions()))

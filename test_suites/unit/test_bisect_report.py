@@ -332,6 +332,25 @@ def test_a_fix_is_tried_where_it_does_not_build(
     assert (work.work_tree(chosen, 0) / "file").read_text() == "3\n", "and taken back"
 
 
+def test_fixes_that_do_not_help_are_told(
+    ended: tuple[State, Path, Range], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, span = ended
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+    useless, wrong = tmp_path / "useless.patch", tmp_path / "wrong.patch"
+    useless.write_text("--- a/file\n+++ b/file\n@@ -1 +1 @@\n-3\n+4\n")
+    wrong.write_text("--- a/file\n+++ b/file\n@@ -1 +1 @@\n-7\n+8\n")
+
+    def make(given: Settings, place: Path, revision: str) -> Build:
+        return Build(revision=revision, ok=False, error=(place / "file").read_text().strip())
+
+    monkeypatch.setattr(work, "_make", make)
+    chosen = settings(span.tree).model_copy(update={"fixes": [str(wrong), str(useless)]})
+    built = work.build(chosen, span.bad, slot=0)
+    assert not built.ok
+    assert built.error == "3; wrong.patch does not apply; with useless.patch: 4"
+
+
 def test_a_work_tree_that_is_in_use_is_not_cleaned_up(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
