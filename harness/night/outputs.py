@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from harness.night.store import Night, Store, StoredJob
 # What XML 1.0 cannot hold.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _EXCERPT = 16_000
+# What may be markup in some Markdown; a backslash makes text of each.
+_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 
 
 def write_all(store: Store, night: Night, folder: Path, *, origin: str) -> None:
@@ -65,6 +68,9 @@ def summary(history: History, night: Night) -> str:
     Args:
         history: The nights of the matrix.
         night: One of them.
+
+    Returns:
+        The text; what a guest said is in it as text.
     """
     jobs = list(history.jobs[night.id].values())
     counts = Counter(job.verdict for job in jobs)
@@ -86,7 +92,7 @@ def summary(history: History, night: Night) -> str:
 def _markdown(text: str) -> str:
     """Text that stays text in Markdown, on one line: it may be a guest's."""
     words = " ".join(_NO_XML.sub("", text).split())
-    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", words)
+    return _PUNCTUATION.sub(r"\\\g<0>", words)
 
 
 # --- JUnit XML ---------------------------------------------------------------
@@ -153,6 +159,9 @@ def ktap(history: History, night: Night) -> str:
     Args:
         history: The nights of the matrix.
         night: One of them.
+
+    Returns:
+        The text; what a guest said is in it as text.
     """
     jobs = list(history.jobs[night.id].values())
     lines = ["KTAP version 1", f"1..{len(jobs)}"]

@@ -30,7 +30,7 @@ from harness.night.store import Night, Store
 
 NIGHTS = 60
 BROKEN_SINCE, GREEN = 57, 54
-NASTY = "<script>alert(1)</script> & \x00 # ]]> 'quoted'"
+NASTY = "<script>alert(1)</script> & \x00 # ]]> 'quoted' ~~x~~ $y$"
 FLAKY, REGRESSED, NEW, KNOWN = "test_tcp", "test_clock", "test_gdt", "test_known"
 MACHINES = ("default", "smp2", "ram2g", "sata")
 WAYS = ("restricted", "snapshot")
@@ -439,7 +439,7 @@ def test_one_kernel_needs_no_table(history: History, latest: Night) -> None:
 def test_the_summary_is_markdown_and_nothing_in_it_is_markup(two_kernels: Store) -> None:
     history = History(two_kernels, "two")
     text = outputs.summary(history, history.latest)
-    page = read(MarkdownIt("commonmark").enable("table").render(text))
+    page = read(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
     said = " ".join(" ".join(page.words).split())
     # What the guest said, as it said it, but for what no text file holds.
     assert " ".join(NASTY.replace("\x00", "").split()) in said
