@@ -246,13 +246,8 @@ def test_jumps_there(upstream: Upstream) -> None:
     assert top <= BELOW_128_MIB
 
 
-@defect(
-    "the helper is one empty segment at 0 (load_jump_back_helper_image() in kexec/kexec.c): "
-    "since 816d334afa85 (6.8) the kernel takes that for all of memory, and does not load it; "
-    "before, the page of the entry, beyond the memory of the kernel that jumps, is not in "
-    "the identity mapping that the kernel makes for the jump"
-)
-def test_helper_jumps_back(upstream: Upstream) -> None:
+def assert_helper_loaded(upstream: Upstream) -> None:
+    """Jump to the other kernel, and load the helper there."""
     upstream.load(back="helper").check()
     upstream.jump()
     said = upstream.peer("helper")["detail"]
@@ -260,6 +255,26 @@ def test_helper_jumps_back(upstream: Upstream) -> None:
     if not loaded and "Cannot allocate memory" not in said:
         raise HarnessError(f"the helper was not loaded: {said}")
     assert loaded, said
+
+
+@pytest.mark.known_bug(
+    "a segment that is empty is taken for all of memory (since 816d334afa85)",
+    kernels=["linux-6.12"],
+    fixed_by="Do-not-take-all-of-memory",
+    build="spawned",
+)
+def test_helper_is_loaded(upstream: Upstream) -> None:
+    assert_helper_loaded(upstream)
+
+
+@defect(
+    "the helper is one empty segment at 0 (load_jump_back_helper_image() in kexec/kexec.c): "
+    "since 816d334afa85 (6.8) the kernel takes that for all of memory, and does not load it; "
+    "before, the page of the entry, beyond the memory of the kernel that jumps, is not in "
+    "the identity mapping that the kernel makes for the jump"
+)
+def test_helper_jumps_back(upstream: Upstream) -> None:
+    assert_helper_loaded(upstream)
     try:
         upstream.machine.come_back()
     except KernelError as exc:
