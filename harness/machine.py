@@ -755,6 +755,8 @@ class Machine(Closing):
 
         Raises:
             BuildError: It does not build against this kernel.
+            StateError: The normal kernel does not run.
+            HarnessError: It was not taken.
         """
         path = f"/run/{name}.ko"
         given = shlex.join(f"{key}={value}" for key, value in parameters.items())

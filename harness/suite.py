@@ -92,7 +92,15 @@ class Hibernated:
 
     @classmethod
     def from_boot(cls, machine: Machine) -> Hibernated:
-        """Boot a machine that is switched off, with a witness, and hibernate it."""
+        """Boot a machine that is switched off, with a witness, and hibernate it.
+
+        Args:
+            machine: The machine.
+
+        Raises:
+            RefusedError: It was not hibernated.
+            KernelError: A kernel crashed or hung.
+        """
         boot_id = str(machine.boot()["boot_id"])
         Witness.start(machine)
         machine.hibernate()
