@@ -11,6 +11,7 @@ from harness.ktap import Status, parse
 
 LOGS = Path(__file__).parent / "logs"
 
+# What the real ones below do not do: failures, skips, nesting, and a line in between.
 KUNIT = """\
 [    0.585403] Freeing SMP alternatives memory: 32K
 [    0.603221] KTAP version 1
@@ -78,6 +79,17 @@ def test_kunit_in_the_log_of_a_kernel() -> None:
     log = resource.subtests[1].log
     assert "resource_test_intersection: EXPECTATION FAILED at kernel/resource_kunit.c:77" in log
     assert "Expected a == b" in log
+
+
+@pytest.mark.parametrize("name", ["kunit-boot.txt", "kunit.ktap"])
+def test_a_suite_of_kunit_as_6_12_ran_it(name: str) -> None:
+    """In the log of the boot, and in debugfs: the same."""
+    passed = (Status.PASSED, "")
+    assert cases((LOGS / name).read_bytes().decode()) == {
+        "resource.resource_test_union": passed,
+        "resource.resource_test_intersection": passed,
+        "resource.resource_test_region_intersects": passed,
+    }
 
 
 def test_kselftest() -> None:
