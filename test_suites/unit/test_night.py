@@ -189,7 +189,11 @@ def test_the_sample_of_a_night_has_every_way_on_every_machine() -> None:
     cycles = {(job.kernel, job.way, job.vm_config) for job in jobs if job.suite == "restricted"}
     # q35-sata-smp2 stands for q35 as well.
     machines = set(specs.names(specs.VM_CONFIGS)) - {"q35"}
-    assert cycles == set(product(("linux-6.12", "linux-6.1"), cycle.RESUME_PATHS, machines))
+    kernels = ("linux-6.12", "linux-6.1")
+    assert cycles == set(product(kernels, cycle.RESUME_PATHS, machines))
+    others = ("no_image", "plain_jump", "baselines")
+    ran = {(job.suite, job.kernel, job.vm_config) for job in jobs if job.suite in others}
+    assert ran == set(product(others, kernels, machines))
 
 
 # --- What attempts come to ---------------------------------------------------------
