@@ -48,8 +48,16 @@ no_gdt = pytest.mark.known_bug(
     fixed_by="Read-the-re-entry-point",
 )
 def test_second_jump_into_one_image(machine: Machine) -> None:
-    """A peer that returns is entered again where it was entered before."""
+    """A peer that returns is entered again where it was entered before.
+
+    What follows the swap page decides where the bug jumps to: free memory is filled
+    with what is no address, or once in a while it is one that works.
+    """
     machine.boot()
+    limit = machine.timeouts.deadline("load", "filling memory")
+    # Until the tmpfs is full: half of the memory.
+    fill = "tr '\\0' '\\377' </dev/zero >/tmp/fill 2>/dev/null; rm /tmp/fill"
+    machine.run(fill, deadline=limit).check()
     run_payload(machine, "-g", rounds=2)
 
 
