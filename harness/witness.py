@@ -57,7 +57,7 @@ for p in /proc/[0-9]*; do
   echo "@@ $pid task"; cat $p/task/*/stat 2>/dev/null
 done
 """
-_READINGS = 4
+_READINGS = 12
 _SIGNALS = ("SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
 _IDENTITY = ("Name", "Umask", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Cpus_allowed")
 
