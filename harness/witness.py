@@ -57,7 +57,8 @@ for p in /proc/[0-9]*; do
   echo "@@ $pid task"; cat $p/task/*/stat 2>/dev/null
 done
 """
-_READINGS = 12
+# busybox's init blocks signals for a second (sleep1()) after each child that ended.
+_READINGS, _SETTLE_SECONDS = 4, 3.0
 _SIGNALS = ("SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
 _IDENTITY = ("Name", "Umask", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Cpus_allowed")
 
@@ -107,16 +108,19 @@ def _process(pid: int, files: Mapping[str, str]) -> Process | None:
 def processes(machine: Machine, *, like: Mapping[int, Process] | None = None) -> dict[int, Process]:
     """All processes of the userland but those of the connection that asks.
 
-    A process that works shows it: init blocks signals while it starts a child.
-    So /proc is read until two readings agree, or one agrees with `like`; what
-    was really lost or changed stays so.
+    A process that works shows it: init blocks signals while it starts a child, and
+    after one has ended. So /proc is read until two readings agree, or one agrees
+    with `like`; what was really lost or changed stays so.
 
     Args:
         machine: A running machine.
         like: The processes as they were before.
     """
+    settling = Deadline(seconds=_SETTLE_SECONDS, what="processes at rest")
     last = _read_processes(machine)
-    for _ in range(_READINGS):
+    readings = 0
+    while readings < _READINGS or not settling.expired:
+        readings += 1
         if like is not None and all(check.ok for check in compare(like, last)):
             break
         again = _read_processes(machine)
