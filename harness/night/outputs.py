@@ -159,9 +159,6 @@ def ktap(history: History, night: Night) -> str:
     Args:
         history: The nights of the matrix.
         night: One of them.
-
-    Returns:
-        The text; what a guest said is in it as text.
     """
     jobs = list(history.jobs[night.id].values())
     lines = ["KTAP version 1", f"1..{len(jobs)}"]
