@@ -24,8 +24,7 @@ _PART = ".part-"
 # runs that are under way here too: those are theirs to remove.
 KINDS = (
     *("bisect", "ccache", "counts", "debug", "guest", "kernels", "logs", "mirrors"),
-    "modules",
-    *("packages", "sources", "trees", "userland"),
+    *("modules", "packages", "sources", "trees", "userland"),
 )
 
 

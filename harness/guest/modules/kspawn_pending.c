@@ -4,7 +4,7 @@
  *
  * It lets a timer expire when interrupts are off already and the timer is not
  * stopped yet: what was registered last is suspended first. Otherwise that is a
- * matter of chance, of one jump in some ten on an idle machine.
+ * matter of chance.
  */
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
