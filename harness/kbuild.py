@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -424,6 +425,7 @@ def compile_in(
     role: Role,
     init: Path | None = None,
     progress: Progress = no_progress,
+    makes: Makes | None = None,
 ) -> None:
     """Bring the objects of a configured tree up to date, where they are.
 
@@ -435,17 +437,28 @@ def compile_in(
         role: Which of the two builds.
         init: The static program that a spawned kernel embeds as its init.
         progress: Told how far it is, as of `build_kernel`.
+        makes: Those of the builds that go on beside this one, if any.
 
     Raises:
-        BuildError: The kernel does not compile.
+        BuildError: The kernel does not compile, or the makes were ended.
         PrerequisiteError: A tool is missing.
     """
     _check_tools()
     work = _Work(name=name, role=role, key=f"{name}-{role}", progress=progress, build=build)
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
     with _no_orphans(tree / build, work) as guard:
-        _compile(work, tree, embedded, guard)
+        _compile(work, tree, embedded, guard, makes=makes)
     _collect(tree / build, target)
+
+
+def is_complete(tree: Path, build: str) -> bool:
+    """Whether objects were made to the end once: a build of them is an incremental one.
+
+    Args:
+        tree: The source.
+        build: The folder of the objects, in the source.
+    """
+    return (tree / build / ".complete").exists()
 
 
 def apply_patches(patches: Sequence[Path], tree: Path) -> None:
@@ -517,7 +530,44 @@ def _no_orphans(objects: Path, work: _Work) -> Iterator[int]:
         yield file.fileno()
 
 
-def _compile(work: _Work, tree: Path, embedded: bytes, guard: int) -> None:
+class Makes:
+    """The makes of builds side by side, which are ended together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = False
+
+    @contextmanager
+    def holding(self, process: subprocess.Popen[str]) -> Iterator[None]:
+        """Have a make ended with the others.
+
+        Args:
+            process: The make; it leads a session.
+        """
+        with self._lock:
+            self._running.add(process)
+            late = self._ended
+        try:
+            if late:
+                processes.end(process, signal.SIGTERM, seconds=_STOP_SECONDS)
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def end(self) -> None:
+        """End them, and those that are yet to begin."""
+        with self._lock:
+            self._ended = True
+            running = list(self._running)
+        for process in running:
+            processes.end(process, signal.SIGTERM, seconds=_STOP_SECONDS)
+
+
+def _compile(
+    work: _Work, tree: Path, embedded: bytes, guard: int, *, makes: Makes | None = None
+) -> None:
     """Bring the objects of a tree up to date. The caller holds its lock."""
     objects = tree / work.build
     config = objects / ".config"
@@ -533,7 +583,7 @@ def _compile(work: _Work, tree: Path, embedded: bytes, guard: int) -> None:
         _write_if_changed(objects / EMBEDDED, embedded)
     modules = kconfig.parse(config.read_text()).get("MODULES") == "y"
     goals = ["bzImage", *(["modules"] if modules else [])]
-    _make_with_progress(work, tree, goals, inherit=(guard,))
+    _make_with_progress(work, tree, goals, inherit=(guard,), makes=makes or Makes())
     complete.touch()
     unsure.unlink()
 
@@ -582,14 +632,18 @@ def _make(tree: Path, goals: Sequence[str], *, inherit: Sequence[int] = ()) -> N
 
 
 def _make_with_progress(
-    work: _Work, tree: Path, goals: Sequence[str], *, inherit: Sequence[int]
+    work: _Work, tree: Path, goals: Sequence[str], *, inherit: Sequence[int], makes: Makes
 ) -> None:
     log = cache.home() / "logs" / f"{work.key}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     steps = _Steps(work, tree / work.build)
     arguments = [f"O={work.build}", f"-j{os.cpu_count() or 1}", *goals]
     try:
-        with log.open("w") as file, _running(tree, arguments, inherit=inherit) as process:
+        with (
+            log.open("w") as file,
+            _running(tree, arguments, inherit=inherit) as process,
+            makes.holding(process),
+        ):
             assert process.stdout is not None
             for line in process.stdout:
                 file.write(line)

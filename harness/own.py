@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,10 +128,34 @@ class Own:
             needs.check(options, "normal", label=f"{mirror.name} normal")
             options = mirror.configure("spawned", progress=progress)
             needs.check(options, "spawned", label=f"{mirror.name} spawned")
-            normal = mirror.build(
-                "normal", fragments=self.fragments, config=self.config, progress=tell("normal")
+            normal = functools.partial(
+                mirror.build, "normal", fragments=self.fragments, config=self.config
             )
-            return normal, mirror.build("spawned", init=init, progress=tell("spawned"))
+            spawned = functools.partial(mirror.build, "spawned", init=init)
+            if mirror.was_built(
+                "normal", fragments=self.fragments, config=self.config
+            ) and mirror.was_built("spawned"):
+                return _side_by_side(normal, spawned, progress=tell("normal and spawned"))
+            return normal(progress=tell("normal")), spawned(progress=tell("spawned"))
+
+
+def _side_by_side(
+    first: Callable[..., BuiltKernel], second: Callable[..., BuiltKernel], *, progress: Progress
+) -> tuple[BuiltKernel, BuiltKernel]:
+    """Two incremental builds at once: what takes them long is links, each on one CPU.
+
+    The first that fails ends the other, and is what is said.
+    """
+    makes = kbuild.Makes()
+    with ThreadPoolExecutor(2) as pool:
+        builds = [pool.submit(build, progress=progress, makes=makes) for build in (first, second)]
+        try:
+            for build in as_completed(builds):
+                build.result()
+        except BaseException:
+            makes.end()
+            raise
+    return builds[0].result(), builds[1].result()
 
 
 def own_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -277,6 +277,7 @@ class Mirror:
         fragments: Sequence[Path] = (),
         config: Path | None = None,
         progress: Progress = no_progress,
+        makes: kbuild.Makes | None = None,
     ) -> BuiltKernel:
         """Build a kernel, as far as something changed since the last time.
 
@@ -286,6 +287,7 @@ class Mirror:
             fragments: Config fragments that are applied after those of the spec.
             config: A whole .config for the normal kernel, in place of the spec's.
             progress: Told how far it is, as of `kbuild.build_kernel`.
+            makes: Those of the builds that go on beside this one, if any.
 
         Returns:
             The kernel.
@@ -308,6 +310,7 @@ class Mirror:
                 role=role,
                 init=init,
                 progress=progress,
+                makes=makes,
             )
             files = sorted(path.name for path in made.iterdir())
             key = cache.short(
@@ -323,6 +326,18 @@ class Mirror:
         os.utime(folder)
         self._prune()
         return BuiltKernel(folder=folder, name=self.name, role=role, tree=self.source, build=build)
+
+    def was_built(
+        self, role: Role, *, fragments: Sequence[Path] = (), config: Path | None = None
+    ) -> bool:
+        """Whether a build is an incremental one.
+
+        Args:
+            role: Which of the two builds.
+            fragments: As of `build`.
+            config: As of `build`.
+        """
+        return kbuild.is_complete(self.source, _build_folder(role, fragments, config))
 
     def configure(
         self,

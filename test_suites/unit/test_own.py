@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import lzma
 import shutil
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import bzimage, cache, kconfig, needs
-from harness.errors import PrerequisiteError, UsageError
-from harness.own import Own
+from harness import bzimage, cache, kbuild, kconfig, needs
+from harness.errors import BuildError, PrerequisiteError, UsageError
+from harness.kbuild import Makes, Progress
+from harness.own import Own, _side_by_side
 
 NORMAL = """\
 CONFIG_X86_64=y
@@ -266,3 +268,38 @@ def test_options_go_on_to_pytest(tmp_path: Path) -> None:
         f"--config={tmp_path}",
         f"--bzimage={tmp_path},{tmp_path}",
     ]
+
+
+PAIR = """
+fails:
+\t@while [ ! -e begun ]; do sleep 0.02; done; echo 'x.c:3:1: error: no'; exit 1
+goes-on:
+\t@touch begun; exec sleep 600
+succeeds:
+\t@touch begun
+waits:
+\t@while [ ! -e begun ]; do sleep 0.02; done
+"""
+
+
+def side_by_side(tree: Path, first: str, second: str) -> object:
+    (tree / "Makefile").write_text(PAIR)
+
+    def build(goal: str, *, progress: Progress, makes: Makes) -> str:
+        (tree / goal).mkdir()
+        work = kbuild._Work(name=goal, role="normal", key=goal, progress=progress, build=goal)
+        kbuild._make_with_progress(work, tree, ["-B", goal], inherit=(), makes=makes)
+        return goal
+
+    builds = (functools.partial(build, goal) for goal in (first, second))
+    return _side_by_side(*builds, progress=kbuild.no_progress)  # type: ignore[arg-type]
+
+
+def test_two_builds_go_on_at_once(tmp_path: Path) -> None:
+    assert side_by_side(tmp_path, "waits", "succeeds") == ("waits", "succeeds")
+
+
+@pytest.mark.parametrize("pair", [("fails", "goes-on"), ("goes-on", "fails")])
+def test_the_build_that_fails_ends_the_one_beside(tmp_path: Path, pair: tuple[str, str]) -> None:
+    with pytest.raises(BuildError, match=r"fails normal kernel does not build: x\.c:3:1: error"):
+        side_by_side(tmp_path, *pair)
