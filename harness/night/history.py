@@ -10,7 +10,7 @@ from harness.night.flakes import Rate
 from harness.night.model import TestVerdict, Verdict, judge, judge_tests
 from harness.night.store import Night, Store, StoredJob
 
-# A pseudo test: what ended a job that no test of it explains.
+# A pseudo test: what ended a job besides its tests.
 WHOLE_JOB = "the job itself"
 # As many nights are looked at; older ones stay in the store.
 NIGHTS = 60
@@ -97,10 +97,9 @@ class History:
         for job in self.store.jobs(night.id, details=latest):
             verdict, code, reason = judge(job.attempts)
             tests = judge_tests(job.attempts)
-            if verdict in (Verdict.FAILED, Verdict.FLAKY) and not any(
-                test.verdict is verdict for test in tests
-            ):
-                tests.append(_whole(job, verdict, code, reason))
+            if broken := [attempt for attempt in job.attempts if attempt.broke]:
+                whole = Verdict.FAILED if job.attempts[-1].broke else Verdict.FLAKY
+                tests.append(_whole(job, whole, broken[-1].exit_code, broken[-1].reason))
             found[job.title] = JobNight(job, verdict, code, reason, tuple(tests))
             for test in tests:
                 history = self.tests.setdefault(
@@ -161,12 +160,11 @@ class History:
 
 
 def _whole(job: StoredJob, verdict: Verdict, code: int, reason: str) -> TestVerdict:
-    bad = sum(1 for attempt in job.attempts if attempt.exit_code and not attempt.bad)
     return TestVerdict(
         name=WHOLE_JOB,
         verdict=verdict,
         runs=len(job.attempts),
-        failures=bad,
+        failures=sum(attempt.broke for attempt in job.attempts),
         seconds=job.attempts[0].seconds,
         exit_code=code,
         message=reason,

@@ -90,6 +90,11 @@ class Attempt(_Model):
         """The tests that did not hold."""
         return [test for test in self.tests if test.outcome.bad]
 
+    @property
+    def broke(self) -> bool:
+        """Whether something besides its tests ended it: others may not have run."""
+        return bool(self.reason) or bool(self.exit_code and not self.bad)
+
 
 class TestVerdict(_Model):
     """A test, all attempts considered."""
@@ -110,6 +115,7 @@ def judge_tests(attempts: Sequence[Attempt]) -> list[TestVerdict]:
     """What each test of a job came to.
 
     A failure stands until a later attempt passes; then it is flaky, never passed.
+    A skip says nothing of it.
 
     Args:
         attempts: Those of one job, in order.
@@ -123,7 +129,7 @@ def judge_tests(attempts: Sequence[Attempt]) -> list[TestVerdict]:
 
 def _judge_test(name: str, runs: Sequence[TestRun]) -> TestVerdict:
     bad = [run for run in runs if run.outcome.bad]
-    last = runs[-1]
+    last = next((run for run in reversed(runs) if run.outcome is not Outcome.SKIPPED), runs[-1])
     verdict = Verdict.FAILED if last.outcome.bad else Verdict(last.outcome.value)
     if bad and not last.outcome.bad:
         verdict = Verdict.FLAKY
@@ -151,12 +157,11 @@ def judge(attempts: Sequence[Attempt]) -> tuple[Verdict, int, str]:
     tests = judge_tests(attempts)
     failed = [test for test in tests if test.verdict is Verdict.FAILED]
     last = attempts[-1]
-    if failed:
-        # The last attempt that failed knows best which kind of failure it was.
-        code = max([test.exit_code for test in failed] + [int(ExitCode.CHECK_FAILED)])
-        return Verdict.FAILED, code, _summary(failed)
-    if last.exit_code and not last.bad:
-        return Verdict.FAILED, last.exit_code, last.reason
+    if failed or last.broke:
+        codes = [test.exit_code for test in failed] + [last.exit_code] * last.broke
+        reasons = [last.reason] * last.broke + ([_summary(failed)] if failed else [])
+        code = max([*codes, int(ExitCode.CHECK_FAILED)])
+        return Verdict.FAILED, code, "; ".join(filter(None, reasons))
     flaky = [test for test in tests if test.verdict is Verdict.FLAKY]
     if flaky or len(attempts) > 1:
         reason = _summary(flaky) if flaky else attempts[0].reason
@@ -188,6 +193,9 @@ def to_repeat(attempts: Sequence[Attempt]) -> list[str] | None:
     verdict, code, _ = judge(attempts)
     if verdict is not Verdict.FAILED or code in _NOT_AGAIN:
         return None
+    if all(attempt.broke for attempt in attempts):
+        # The whole never came to its end: what it had left was not run at all.
+        return []
     failed = {test.name for test in judge_tests(attempts) if test.verdict is Verdict.FAILED}
     groups = [run.group for at in attempts for run in at.tests if run.name in failed]
     return list(dict.fromkeys(groups))

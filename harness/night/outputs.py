@@ -285,7 +285,7 @@ class _Submission:
         for attempt in job.attempts:
             for run in attempt.tests:
                 self.tests.append(self._test(job, build, attempt, run, verdicts[run.name]))
-            if attempt.exit_code and not attempt.bad:
+            if attempt.broke:
                 self.tests.append(self._whole(job, build, attempt))
 
     def _test(

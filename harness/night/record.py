@@ -18,6 +18,7 @@ from harness.night.model import Outcome, TestRun
 
 _MESSAGE = 400
 _DETAIL = 12_000
+_END = '{"end": true}'
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,6 +87,12 @@ class Recorder:
                 )
             )
 
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Mark the record as whole: pytest came to its end by itself."""
+        if exitstatus != pytest.ExitCode.INTERNAL_ERROR:
+            self._file.write(_END + "\n")
+            self._file.flush()
+
     def _write(self, run: TestRun) -> None:
         self._file.write(run.model_dump_json() + "\n")
         self._file.flush()
@@ -153,3 +160,12 @@ def read(path: Path) -> list[TestRun]:
         except ValueError:
             continue
     return runs
+
+
+def ended(path: Path) -> bool:
+    """Whether the run that wrote a record came to its end: all it had to run is in it.
+
+    Args:
+        path: The file.
+    """
+    return path.exists() and path.read_bytes().endswith(f"{_END}\n".encode())

@@ -89,6 +89,16 @@ BROKEN = {
     "import": ("import nonsense_that_is_not_there\n", 1, "No module named"),
     "empty": ("", 2, "no test was selected"),
     "exit": ("import os\n\ndef test_x():\n    os._exit(7)\n", 5, "pytest ended with 7"),
+    "exit late": (
+        "import os\n\ndef test_bad():\n    assert 0\n\ndef test_x():\n    os._exit(1)\n",
+        5,
+        "pytest ended with 1",
+    ),
+    "exit well": (
+        "import os\n\ndef test_x():\n    os._exit(0)\n\ndef test_y():\n    assert 0\n",
+        5,
+        "pytest ended with 0",
+    ),
     "kill": ("import os\n\ndef test_x():\n    os.kill(os.getpid(), 9)\n", 5, "SIGKILL"),
     "hang": ("import signal\n\ndef test_x():\n    signal.pause()\n", 5, "end within 5 s"),
 }

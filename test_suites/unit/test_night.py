@@ -254,6 +254,32 @@ def test_a_job_that_broke_without_a_failed_test() -> None:
     assert judge([*broken, attempt(1, a="passed")])[0] is Verdict.FLAKY
 
 
+def test_a_job_that_broke_after_a_failed_test_is_run_again_whole() -> None:
+    """What it had left to run was not run: that the failed test passes says nothing of that."""
+    first = attempt(0, 5, a="failed")
+    first.reason = "it did not end within 5 s"
+    verdict, code, reason = judge([first])
+    assert (verdict, code) == (Verdict.FAILED, 5)
+    assert first.reason in reason
+    assert "test_x.py::a: it broke" in reason
+    assert to_repeat([first]) == []
+    again = attempt(1, 4, a="passed", b="failed")
+    assert judge([first, again])[:2] == (Verdict.FAILED, 4)
+    # The whole was run now: what is left is a part.
+    assert to_repeat([first, again]) == ["test_x.py::b"]
+    assert judge([first, again, attempt(2, b="passed")])[0] is Verdict.FLAKY
+    hung = attempt(1, 5, a="passed")
+    assert judge([first, hung])[:2] == (Verdict.FAILED, 5)
+    assert to_repeat([first, hung]) == []
+
+
+def test_a_skip_after_a_failure_is_no_pass() -> None:
+    attempts = [attempt(0, 4, a="failed"), attempt(1, a="skipped")]
+    assert judge(attempts)[:2] == (Verdict.FAILED, 4)
+    assert to_repeat(attempts) == ["test_x.py::a"]
+    assert judge([*attempts, attempt(2, a="passed")])[0] is Verdict.FLAKY
+
+
 @pytest.mark.parametrize("code", [2, 3])
 def test_what_is_wrong_in_a_file_is_not_tried_again(code: int) -> None:
     assert to_repeat([attempt(0, code)]) is None

@@ -384,6 +384,24 @@ def test_a_folder_goes_through_an_archive_and_nothing_leaves_it(tmp_path: Path) 
     assert not (tmp_path / "outside").exists()
 
 
+def test_a_job_that_broke_is_told_beside_its_failed_tests(tmp_path: Path) -> None:
+    with Store(tmp_path / "night.sqlite") as store:
+        night = store.begin(name="broke", folder="broke", harness="c0ffee" * 5)
+        job = Job(kernel="linux-6.12", suite="x", path="x")
+        store.add_jobs(night, [("key", job, {"release": "1"})])
+        attempt = Attempt(job="key", number=0, exit_code=5, reason="it did not end within 5 s")
+        attempt.tests.append(TestRun(name="x.py::a", outcome=Outcome.FAILED, exit_code=1))
+        store.add_attempt(night, attempt)
+        store.finish(night, 5)
+        history = History(store, "broke")
+        root = ET.fromstring(outputs.junit(history, history.latest))
+        errors = root.findall("testsuite/testcase/error")
+        assert [error.get("message") for error in errors] == [attempt.reason]
+        data = outputs.kcidb(history, history.latest, store.jobs(night), origin="kspawn")
+        assert [test["status"] for test in data["tests"]] == ["FAIL", "ERROR"]
+        assert data["tests"][1]["comment"] == attempt.reason
+
+
 # --- By kernel ------------------------------------------------------------------------
 
 
