@@ -11,7 +11,7 @@ import functools
 from pathlib import Path
 
 from harness import cache, specs
-from harness.night.spec import Job
+from harness.night.spec import ALLOWANCES, Job
 
 _SUFFIXES = {".py", ".c", ".h", ".j2", ".txt"}
 
@@ -43,7 +43,7 @@ def job_key(job: Job, kernels: str) -> str:
         kernels: The content key of the kernels it boots.
     """
     machine = specs.find(job.vm_config, folder=specs.VM_CONFIGS, what="VM config")
-    fields = job.model_dump_json(exclude={"timeout", "memory", "cpus"})
+    fields = job.model_dump_json(exclude=set(ALLOWANCES))
     return cache.short(
         cache.digest(fields, kernels, machine, _suite_version(job.path), harness_version())
     )

@@ -33,6 +33,8 @@ AXES = ("kernel", "config", "vm-config", "way", "suite")
 _DEFAULTS = {"config": "default", "vm-config": "default", "way": "restricted"}
 # Between the words of a job's title.
 SEPARATOR = " · "
+# What a job may use; it is the same job with more or less of it.
+ALLOWANCES = ("timeout", "memory", "cpus")
 # What a job takes besides the RAM of its machine: QEMU, pytest, libvirt.
 OVERHEAD_MIB = 384
 _SUITES = ROOT / "test_suites"
@@ -222,7 +224,7 @@ def extended(
 
 
 def expand(matrix: Matrix) -> list[Job]:
-    """The jobs of a matrix, in order; those that are the same are one.
+    """The jobs of a matrix, in order; those that are the same are one, with the most of each.
 
     Args:
         matrix: A matrix that was read.
@@ -242,7 +244,38 @@ def expand(matrix: Matrix) -> list[Job]:
         jobs = [_job(matrix, found) for found in extended(left, include, list(axes))]
         if not jobs:
             raise SpecError("matrix: it has no job, all of them are excluded")
-    return list(dict.fromkeys(jobs))
+        merged = _merged(jobs)
+        _check_names(merged)
+    return merged
+
+
+def _merged(jobs: Sequence[Job]) -> list[Job]:
+    """Each job once: as long, as large and as demanding as any description of it."""
+    most = (*ALLOWANCES, "kvm")
+    same: dict[str, list[Job]] = {}
+    for job in jobs:
+        same.setdefault(job.model_dump_json(exclude=set(most)), []).append(job)
+    return [
+        found[0].model_copy(
+            update={name: max(getattr(job, name) for job in found) for name in most}
+        )
+        for found in same.values()
+    ]
+
+
+def _check_names(jobs: Sequence[Job]) -> None:
+    """Two jobs of one name would share a folder, and a line in the history."""
+    named: dict[str, Job] = {}
+    for job in jobs:
+        other = named.setdefault(job.slug, job)
+        if other is not job:
+            theirs, own = other.model_dump(), job.model_dump()
+            field = next(name for name in own if own[name] != theirs[name])
+            raise SpecError(
+                f"matrix: two jobs are called {job.title!r}: "
+                f"{field} is {theirs[field]!r} and {own[field]!r}",
+                hint="give one of them another name",
+            )
 
 
 _SPECIAL = ("exclude", "include")

@@ -113,6 +113,31 @@ def test_expansion(tmp_path: Path) -> None:
     assert len({job.title for job in jobs}) == len({job.slug for job in jobs}) == len(jobs)
 
 
+def test_a_job_that_is_described_twice_is_one_with_the_most_of_each(tmp_path: Path) -> None:
+    text = """\
+name: mine
+matrix:
+  kernel: [linux-6.12]
+  way: [restricted, snapshot]
+  suite: [endurance]
+  include:
+    - {way: snapshot, timeout: 4h}
+    - {way: restricted, memory: 4000, kvm: true}
+suites:
+  endurance: {ignores: [way]}
+"""
+    (job,) = load(tmp_path, text)
+    assert (job.timeout, job.memory, job.kvm) == (4 * 3600, 4000, True)
+
+
+def test_two_kernels_of_one_name_are_refused(tmp_path: Path) -> None:
+    own = tmp_path / "linux-6.12.yaml"
+    own.write_text((ROOT / "kernels" / "linux-6.12.yaml").read_text())
+    matrix = f"name: x\nmatrix:\n  kernel: [linux-6.12, {own}]\n  suite: [restricted]\n"
+    with pytest.raises(SpecError, match=r"two jobs are called 'linux-6.12 · .* kernel is 'linux-6"):
+        load(tmp_path, matrix)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
