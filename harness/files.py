@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import KspawnError, UsageError
@@ -70,6 +71,30 @@ def load(path: Path, model: type[_Stored]) -> _Stored:
     if stored.schema_version != known:
         raise UsageError(f"{path}: schema version {stored.schema_version}, this is for {known}")
     return stored
+
+
+@contextmanager
+def only_one(path: Path, *, what: str, hint: str = "") -> Iterator[None]:
+    """Keep a lock while the block runs; the kernel drops it if we are killed.
+
+    Args:
+        path: The file of the lock; its folder is made where it is not there.
+        what: On what no other is to be at work meanwhile.
+        hint: What to do if one is.
+
+    Raises:
+        UsageError: Another is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"another kspawn is at work on {what}", hint=hint) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def new_run(results: Path, name: str) -> Path:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from filelock import FileLock, Timeout
 from rich.markup import escape
 
 from harness.bisect import outcome, report, work
@@ -23,7 +21,7 @@ from harness.bisect.search import Search
 from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
 from harness.errors import ExitCode, KspawnError, UsageError
-from harness.files import new_run
+from harness.files import new_run, only_one
 from harness.night.local import Capacity
 from harness.specs import load_kernel
 from harness.terminal import err, out
@@ -182,7 +180,7 @@ def bisect_command(
         state = _begin(given, good, bad, arguments)
         folder = new_run(results.absolute(), "bisect")
         state.save(folder)
-    with _only_one(folder):
+    with only_one(folder / ".lock", what=str(folder)):
         answer = _go(state, folder, lambda text: err.print(f"kspawn: {escape(text)}"))
     if json_file is not None:
         json_file.write_text((folder / FILE).read_text())
@@ -246,19 +244,6 @@ def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str])
 def _default_jobs() -> int:
     host = Capacity.of_host()
     return max(1, min(host.cpus, host.memory // _JOB_MIB, _MOST_JOBS))
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Any:
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"another kspawn is at work on {folder}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _pool(settings: Settings) -> Pool:

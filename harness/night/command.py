@@ -17,7 +17,7 @@ from rich.table import Table
 
 from harness import accel, cache, lab, specs
 from harness.errors import BuildError, PrerequisiteError
-from harness.files import new_run
+from harness.files import new_run, only_one
 from harness.night import keys, local, outputs, site
 from harness.night.board import STYLES, Board
 from harness.night.model import Verdict, judge
@@ -166,8 +166,17 @@ def run(request: Request) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        UsageError: Another command runs this matrix with these results.
     """
-    with Store(request.results / NAME) as store:
+    name = request.matrix.name
+    lock = request.results / f".{name}.lock"
+    what = f"the matrix {name!r} in {request.results}"
+    with (
+        only_one(lock, what=what, hint="wait for it, or use another --results"),
+        Store(request.results / NAME) as store,
+    ):
         if request.scheduler is None:
             plan = _plan(request, store, _build(request.jobs))
             with Board(plan, err) as board:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from io import StringIO
 from itertools import product
 from pathlib import Path
@@ -12,9 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from harness import cycle, specs
-from harness.errors import HarnessError, SpecError
+from harness.errors import HarnessError, PrerequisiteError, SpecError, UsageError
+from harness.files import only_one
 from harness.night import spec
 from harness.night.board import Board
+from harness.night.command import Request, run
 from harness.night.flakes import Rate
 from harness.night.local import Capacity
 from harness.night.model import (
@@ -373,6 +376,29 @@ def test_a_finished_night_is_not_taken_up_again(tmp_path: Path) -> None:
         assert store.unfinished("other") is None
         store.finish(number, 0)
         assert store.unfinished("n") is None
+
+
+def test_a_second_command_leaves_a_night_that_runs_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MATRIX)
+    matrix = spec.load(path)
+    request = Request(
+        matrix=matrix,
+        jobs=[],
+        results=tmp_path / "results",
+        retries=0,
+        # There is no such protocol: what gets past the lock ends with another error.
+        scheduler="none://here",
+    )
+    with only_one(tmp_path / "results" / ".mine.lock", what="it"):
+        with pytest.raises(UsageError, match="at work on the matrix 'mine' in ") as caught:
+            run(request)
+        assert "--results" in (caught.value.hint or "")
+        other = matrix.model_copy(update={"name": "other"})
+        with pytest.raises(PrerequisiteError, match="no Dask scheduler"):
+            run(dataclasses.replace(request, matrix=other))
+    with pytest.raises(PrerequisiteError, match="no Dask scheduler"):
+        run(request)
 
 
 def test_capacity() -> None:
