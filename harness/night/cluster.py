@@ -9,17 +9,20 @@ none counts twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker, wait
 
 from harness import archive
 from harness.bundle import Bundle
 from harness.closing import Closing
-from harness.errors import ExitCode, PrerequisiteError, UsageError
-from harness.night import shelf
+from harness.errors import ExitCode, HarnessError, PrerequisiteError, UsageError
+from harness.night import runner, shelf
 from harness.night.board import Board
 from harness.night.model import Attempt
 from harness.night.plan import Kernels, Plan
@@ -29,9 +32,12 @@ from harness.night.spec import Job
 _CONNECT_SECONDS = 10
 _WORKER_SECONDS = 60
 _BUILD_MEMORY = 1024
+# So often is looked whether there still are workers for what waits.
+_CHECK_SECONDS = 5
 
 What = tuple[str, tuple[str, ...]]
 Say = Callable[[str], None]
+_For = TypeVar("_For", What, Order)
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,39 @@ class _Built:
     address: str
 
 
+@dataclass(eq=False)
+class _Task:
+    """Something that a worker does.
+
+    Args:
+        function: What; its first argument is the version of our code.
+        args: Its other arguments.
+        needs: The resources that it takes, by name.
+    """
+
+    function: Callable[..., dict[str, Any]]
+    args: tuple[Any, ...]
+    needs: dict[str, int]
+    future: Future[Any] | None = None
+    stranded: float | None = None
+
+
 class Cluster(Closing):
     """A connection to a Dask scheduler.
 
     Args:
         address: Such as "tcp://10.0.0.1:8786".
+        patience: Seconds that work waits for a worker that could take it.
 
     Raises:
         PrerequisiteError: It does not answer, or has no worker.
         UsageError: A worker has other code than this one.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, patience: float = _WORKER_SECONDS) -> None:
+        self.version = shelf.describe()["harness"]
+        self._patience = patience
+        self._tick = min(patience, _CHECK_SECONDS)
         try:
             self.client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as exc:
@@ -65,7 +92,7 @@ class Cluster(Closing):
             self.client.close()
             raise
         self._built: dict[What, _Built] = {}
-        self._builds = 0
+        self._submitted = 0
 
     def _prepare(self, address: str) -> None:
         try:
@@ -75,11 +102,10 @@ class Cluster(Closing):
                 f"the scheduler at {address} has no worker",
                 hint=f"start some: ./kspawn worker {address}",
             ) from None
-        own = shelf.describe()["harness"]
         for worker, found in self.client.run(shelf.describe).items():
-            if found["harness"] != own:
+            if found["harness"] != self.version:
                 raise UsageError(
-                    f"the worker {worker} runs other code of kspawn ({found['root']})",
+                    shelf.other_code(worker, found["root"]),
                     hint="all need the same checkout; start the worker again after an update",
                 )
         self.client.register_plugin(shelf.Shelf(), name=shelf.NAME)
@@ -87,6 +113,81 @@ class Cluster(Closing):
     def _resources(self) -> list[dict[str, float]]:
         info = self.client.scheduler_info(n_workers=-1)
         return [dict(worker["resources"]) for worker in info["workers"].values()]
+
+    # -- work --------------------------------------------------------------
+
+    def _results(
+        self, tasks: dict[_For, _Task], say: Say
+    ) -> Iterator[tuple[_For, dict[str, Any] | Exception]]:
+        """What each task comes to, as it does: what it returned, or its error.
+
+        Args:
+            tasks: By what they are for; more may be added meanwhile.
+            say: Told of workers that are refused.
+
+        Raises:
+            HarnessError: The scheduler is gone.
+        """
+        while tasks:
+            futures = [task.future or self._submit(task) for task in tasks.values()]
+            try:
+                with suppress(TimeoutError), self.client.as_current():
+                    wait(futures, timeout=self._tick, return_when="FIRST_COMPLETED")
+                workers = self._resources()
+            except (CancelledError, OSError) as exc:
+                raise _gone() from exc
+            for what, task in list(tasks.items()):
+                found = self._result(task, say) or self._stranded(task, workers)
+                if found is not None:
+                    del tasks[what]
+                    yield what, found
+
+    def _submit(self, task: _Task) -> Future[Any]:
+        # A number in the key: Dask would remember what a worker that is gone has made.
+        self._submitted += 1
+        task.future = self.client.submit(
+            task.function,
+            self.version,
+            *task.args,
+            key=f"kspawn-{task.function.__name__}-{id(self)}-{self._submitted}",
+            resources=task.needs,
+            pure=False,
+        )
+        return task.future
+
+    def _result(self, task: _Task, say: Say) -> dict[str, Any] | Exception | None:
+        """What came of a task, if that says something of it; else it is done again."""
+        if task.future is None or not task.future.done():
+            return None
+        if task.future.cancelled():
+            raise _gone()
+        try:
+            made: dict[str, Any] = task.future.result()
+        except shelf.OtherCodeError as exc:
+            say(f"{exc}: it is sent away")
+            self.client.retire_workers([exc.address])
+        except runner.StoppedError:
+            pass
+        except Exception as exc:
+            return exc
+        else:
+            return made
+        task.future = None
+        return None
+
+    def _stranded(self, task: _Task, workers: Sequence[dict[str, float]]) -> Exception | None:
+        """An error if no worker could take a task for long: one may be on its way."""
+        now = time.monotonic()
+        if any(all(has.get(name, 0) >= n for name, n in task.needs.items()) for has in workers):
+            task.stranded = None
+        elif task.stranded is None:
+            task.stranded = now
+        elif now - task.stranded > self._patience:
+            if task.future is not None:
+                task.future.cancel()
+            words = ", ".join(f"{name}={amount}" for name, amount in task.needs.items())
+            return PrerequisiteError(f"no worker has {words}")
+        return None
 
     # -- kernels -----------------------------------------------------------
 
@@ -100,27 +201,24 @@ class Cluster(Closing):
         Returns:
             The kernels, by their name and fragments.
         """
-        wanted = list(dict.fromkeys((job.kernel, job.fragments) for job in jobs))
-        futures = {what: self._submit_build(what) for what in wanted}
-        found = {what: self._take_build(what, future) for what, future in futures.items()}
-        for kernels in found.values():
+        builders = any("BUILD" in resources for resources in self._resources())
+        needs = {"BUILD": 1} if builders else {"MEMORY": _BUILD_MEMORY}
+        wanted: dict[What, _Task] = {
+            (job.kernel, job.fragments): _Task(shelf.build, (job.kernel, job.fragments), needs)
+            for job in jobs
+        }
+        found = {}
+        for what, made in self._results(wanted, say):
+            found[what] = kernels = self._take_build(what, made)
             if kernels.problem:
                 say(kernels.problem)
         return found
 
-    def _submit_build(self, what: What) -> Future[Any]:
-        self._builds += 1
-        builders = any("BUILD" in resources for resources in self._resources())
-        resources = {"BUILD": 1} if builders else {"MEMORY": _BUILD_MEMORY}
-        # A number in the key: Dask would remember what a worker that is gone has made.
-        key = f"kspawn-build-{what[0]}-{id(self)}-{self._builds}"
-        return self.client.submit(shelf.build, *what, key=key, resources=resources, pure=False)
-
-    def _take_build(self, what: What, future: Future[Any]) -> Kernels:
-        try:
-            made = future.result()
-        except KilledWorker as exc:
-            return Kernels({}, f"{what[0]}: the workers that built it were lost: {exc}")
+    def _take_build(self, what: What, made: dict[str, Any] | Exception) -> Kernels:
+        if isinstance(made, KilledWorker):
+            return Kernels({}, f"{what[0]}: the workers that built it were lost: {made}")
+        if isinstance(made, Exception):
+            return Kernels({}, f"{what[0]}: {made}")
         if "problem" in made:
             return Kernels({}, str(made["problem"]))
         self._built[what] = _Built(made["bundle"], made["address"])
@@ -143,87 +241,48 @@ class Cluster(Closing):
             self._drain(plan, board, orders)
 
     def _drain(self, plan: Plan, board: Board, orders: Sequence[Order]) -> None:
-        waiting: dict[str, Order] = {}
-        queue = as_completed(loop=self.client.loop)
+        tasks = {order: self._task(order) for order in orders}
         for order in orders:
-            if problem := self._impossible(order):
-                self._note(plan, board, order, _broken(order, problem, ExitCode.PREREQUISITE))
-                continue
             board.begin(order)
-            future = self._submit(plan, order)
-            waiting[str(future.key)] = order
-            queue.add(future)
-        for future in queue:
-            order = waiting.pop(str(future.key))
-            again = self._take(plan, board, order, future)
-            if again is not None:
-                waiting[str(again.key)] = order
-                queue.add(again)
+        for order, made in self._results(tasks, board.say):
+            lost = isinstance(made, shelf.ArtefactLostError)
+            problem = self._rebuild(order, board) if lost else ""
+            if lost and not problem:
+                tasks[order] = self._task(order)
+                continue
+            result = PrerequisiteError(problem) if problem else made
+            attempt = self._attempt(plan, order, result)
+            plan.add(attempt)
+            board.end(order, attempt)
 
-    def _impossible(self, order: Order) -> str:
-        """Why no worker that is there could ever take an order."""
-        needed = _needs(order)
-        if any(
-            all(resources.get(name, 0) >= amount for name, amount in needed.items())
-            for resources in self._resources()
-        ):
-            return ""
-        words = ", ".join(f"{name}={amount}" for name, amount in needed.items())
-        return f"no worker has {words}"
+    def _rebuild(self, order: Order, board: Board) -> str:
+        """Build the kernels of an order once more; says why that did not work."""
+        board.say(f"the kernels of {order.job.title} went with a worker: building them again")
+        return self.build([order.job], say=board.say)[_kernel(order)].problem
 
-    def _submit(self, plan: Plan, order: Order) -> Future[Any]:
-        built = self._built[order.job.kernel, order.job.fragments]
-        key = f"kspawn-{plan.store.path.name}-{plan.night}-{order.key}-{order.number}-{id(built)}"
-        return self.client.submit(
-            shelf.run_job,
-            order,
-            built.bundle,
-            built.address,
-            key,
-            key=key,
-            resources=_needs(order),
-            pure=False,
-        )
+    def _task(self, order: Order) -> _Task:
+        built = self._built[_kernel(order)]
+        needs = {"MEMORY": order.job.memory} | ({"KVM": 1} if order.job.kvm else {})
+        return _Task(shelf.run_job, (order, built.bundle, built.address), needs)
 
-    def _take(
-        self, plan: Plan, board: Board, order: Order, future: Future[Any]
-    ) -> Future[Any] | None:
-        """Take what came of an order, or order it again."""
-        try:
-            made: dict[str, Any] = future.result()
-        except shelf.ArtefactLostError:
-            what = (order.job.kernel, order.job.fragments)
-            board.say(f"the kernels of {order.job.title} went with a worker: building them again")
-            kernels = self._take_build(what, self._submit_build(what))
-            if kernels.problem:
-                broken = _broken(order, kernels.problem, ExitCode.PREREQUISITE)
-                self._note(plan, board, order, broken)
-                return None
-            return self._submit(plan, order)
-        except KilledWorker as exc:
-            self._note(plan, board, order, _broken(order, f"its workers were lost: {exc}"))
-            return None
-        attempt = Attempt.model_validate_json(made["attempt"])
+    def _attempt(self, plan: Plan, order: Order, made: dict[str, Any] | Exception) -> Attempt:
+        if isinstance(made, PrerequisiteError):
+            return runner.broken(order, str(made), ExitCode.PREREQUISITE)
+        if isinstance(made, KilledWorker):
+            return runner.broken(order, f"its workers were lost: {made}")
+        if isinstance(made, Exception):
+            return runner.broken(order, made)
         archive.unpack(made["files"], plan.place(order))
-        self._note(plan, board, order, attempt)
-        future.release()
-        return None
-
-    def _note(self, plan: Plan, board: Board, order: Order, attempt: Attempt) -> None:
-        plan.add(attempt)
-        board.end(order, attempt)
+        return Attempt.model_validate_json(made["attempt"])
 
     def close(self) -> None:
         """Close the connection; what still runs for it is given up."""
         self.client.close()
 
 
-def _needs(order: Order) -> dict[str, int]:
-    needed = {"MEMORY": order.job.memory}
-    if order.job.kvm:
-        needed["KVM"] = 1
-    return needed
+def _gone() -> HarnessError:
+    return HarnessError("the scheduler is gone", hint="the same command goes on where it was")
 
 
-def _broken(order: Order, reason: str, code: ExitCode = ExitCode.HARNESS) -> Attempt:
-    return Attempt(job=order.key, number=order.number, exit_code=int(code), reason=reason)
+def _kernel(order: Order) -> What:
+    return order.job.kernel, order.job.fragments

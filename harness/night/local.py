@@ -97,7 +97,7 @@ class _Scheduler:
             done, _ = futures.wait(running, _TICK, futures.FIRST_COMPLETED)
             for job in done:
                 order = running.pop(job)
-                attempt = job.result()
+                attempt = _attempt(order, job)
                 self.plan.add(attempt)
                 self.board.end(order, attempt)
             self.board.tick()
@@ -108,3 +108,13 @@ class _Scheduler:
             if self.capacity.fits(order, [*running, *chosen]):
                 chosen.append(order)
         return chosen
+
+
+def _attempt(order: Order, job: futures.Future[Attempt]) -> Attempt:
+    """What a job came to; that one breaks (the disk is full) does not end the others."""
+    try:
+        return job.result()
+    except runner.StoppedError:
+        raise
+    except Exception as exc:
+        return runner.broken(order, exc)

@@ -76,6 +76,19 @@ class StoppedError(Exception):
     """The attempt was ended from outside: it says nothing, and is to be made again."""
 
 
+def broken(order: Order, why: str | Exception, code: ExitCode = ExitCode.HARNESS) -> Attempt:
+    """An attempt that came to nothing.
+
+    Args:
+        order: What was to run.
+        why: What went wrong.
+        code: Whose fault it is.
+    """
+    if isinstance(why, Exception):
+        why = f"{type(why).__name__}: {' '.join(str(why).split())}"
+    return Attempt(job=order.key, number=order.number, exit_code=int(code), reason=why)
+
+
 def run(order: Order, folder: Path, *, stop: Stop) -> Attempt:
     """Make an attempt.
 

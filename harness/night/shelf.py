@@ -38,6 +38,24 @@ class ArtefactLostError(Exception):
     """No worker that is left has an artefact: it has to be built again."""
 
 
+class OtherCodeError(Exception):
+    """A worker runs other code than the command that it works for.
+
+    Args:
+        address: Of the worker.
+        root: Its checkout.
+    """
+
+    def __init__(self, address: str, root: str) -> None:
+        # All of it in `args`: so it can be pickled.
+        super().__init__(address, root)
+        self.address = address
+        self.root = root
+
+    def __str__(self) -> str:
+        return other_code(self.address, self.root)
+
+
 class Gate:
     """Jobs pass together; one that is to run in isolation passes alone."""
 
@@ -148,16 +166,33 @@ def describe() -> dict[str, str]:
     return {"harness": keys.harness_version(), "root": str(specs.ROOT)}
 
 
-def build(kernel: str, fragments: tuple[str, ...]) -> dict[str, str]:
+def other_code(worker: str, root: str) -> str:
+    """What is said of a worker that is not like the others."""
+    return f"the worker {worker} runs other code of kspawn ({root})"
+
+
+def _check(version: str) -> None:
+    """A worker may have come after the others were looked at."""
+    own = describe()
+    if own["harness"] != version:
+        raise OtherCodeError(get_worker().address, own["root"])
+
+
+def build(version: str, kernel: str, fragments: tuple[str, ...]) -> dict[str, str]:
     """Build a kernel on this worker.
 
     Args:
+        version: That of our code.
         kernel: The name of its spec.
         fragments: Config fragments for the normal kernel.
 
     Returns:
         The bundle as JSON and the address of this worker, or the problem.
+
+    Raises:
+        OtherCodeError: This worker has other code.
     """
+    _check(version)
     try:
         kernels = lab.build_kernels(
             specs.load_kernel(kernel), own=Own(fragments=tuple(Path(name) for name in fragments))
@@ -169,22 +204,26 @@ def build(kernel: str, fragments: tuple[str, ...]) -> dict[str, str]:
     return {"bundle": made.model_dump_json(), "address": get_worker().address}
 
 
-def run_job(order: Order, bundle: str, builder: str, task: str) -> dict[str, Any]:
+def run_job(version: str, order: Order, bundle: str, builder: str) -> dict[str, Any]:
     """Make an attempt on this worker.
 
     Args:
+        version: That of our code.
         order: What.
         bundle: The kernels, as JSON.
         builder: The address of the worker that built them.
-        task: The key of the Dask task.
 
     Returns:
         The attempt as JSON, and its folder as a compressed archive.
 
     Raises:
         ArtefactLostError: The kernels are nowhere any more.
+        OtherCodeError: This worker has other code.
+        StoppedError: The worker closes, or nobody waits for it any more.
     """
+    _check(version)
     own = shelf()
+    task = str(get_worker().get_current_task())
     needed = Bundle.model_validate_json(bundle)
     bundles.install(needed, lambda sha256: own.fetch(sha256, builder))
     own.keep(needed)

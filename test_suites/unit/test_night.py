@@ -15,7 +15,7 @@ from rich.text import Text
 from harness import cycle, specs
 from harness.errors import HarnessError, PrerequisiteError, SpecError, UsageError
 from harness.files import only_one
-from harness.night import spec
+from harness.night import local, spec
 from harness.night.board import Board
 from harness.night.command import Request, run
 from harness.night.flakes import Rate
@@ -30,7 +30,7 @@ from harness.night.model import (
     night_exit_code,
     to_repeat,
 )
-from harness.night.runner import Order
+from harness.night.runner import Order, Stop
 from harness.night.spec import Job
 from harness.night.store import Store
 from test_suites.unit.nights import make_plan, small_job
@@ -399,6 +399,23 @@ def test_a_second_command_leaves_a_night_that_runs_alone(tmp_path: Path) -> None
             run(dataclasses.replace(request, matrix=other))
     with pytest.raises(PrerequisiteError, match="no Dask scheduler"):
         run(request)
+
+
+def test_a_job_that_cannot_begin_does_not_end_the_night(tmp_path: Path) -> None:
+    """Its folder cannot be made, as where the disk is full."""
+    for name in ("a", "b"):
+        (tmp_path / f"test_{name}.py").write_text("def test_it():\n    pass\n")
+    with Store(tmp_path / "n.sqlite") as store:
+        jobs = [small_job(tmp_path / f"test_{name}.py") for name in ("a", "b")]
+        plan = make_plan(store, tmp_path / "night", jobs, retries=0)
+        (tmp_path / "night").mkdir()
+        (tmp_path / "night" / jobs[0].slug).touch()
+        board = Board(plan, Console(quiet=True))
+        local.run(plan, Capacity(memory=1000, cpus=2), board, Stop())
+        (broken, fine) = (judge(planned.attempts) for planned in plan.jobs)
+    assert broken[:2] == (Verdict.FAILED, 5)
+    assert "NotADirectoryError" in broken[2]
+    assert fine[0] is Verdict.PASSED
 
 
 def test_capacity() -> None:
