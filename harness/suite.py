@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What suites share: one cycle, each check of it a test; readings of what may leak."""
+"""What suites share: one cycle, each check of it a test; a hibernated machine."""
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,6 @@ from harness.witness import Witness
 
 NewCycle = Callable[..., Cycle]
 """What the fixture `new_cycle` gives: takes what else `Cycle` takes."""
-
-# Per-CPU lists, slabs and the page cache breathe; a leak of the image would be
-# 16 MiB a jump, one of a page of it 25 pages.
-SLACK_KB = 4096
 
 # Baselines that a kernel is known to fail.
 BASELINE_BUGS = {
@@ -114,39 +109,3 @@ class Hibernated:
             self.machine.unplug()
         shutil.copy(self.good, self.machine.disk)
         return self.machine
-
-
-@dataclass
-class Reading:
-    """What could leak, and the clocks; seconds."""
-
-    available_kb: int
-    slab_kb: int
-    files: int
-    monotonic: float
-    boottime: float
-    realtime: float
-    host: float
-
-
-def read(machine: Machine) -> Reading:
-    """Read what could leak in a running machine, after its caches were dropped.
-
-    Args:
-        machine: A running machine.
-    """
-    text = machine.run(
-        "sync; echo 3 > /proc/sys/vm/drop_caches; sleep 0.2;"
-        "grep -E 'MemAvailable|^Slab' /proc/meminfo; cut -f1 /proc/sys/fs/file-nr; kspawn clocks"
-    ).check()
-    words = text.split()
-    clocks = [float(word) for word in words[-3:]]
-    return Reading(
-        available_kb=int(words[words.index("MemAvailable:") + 1]),
-        slab_kb=int(words[words.index("Slab:") + 1]),
-        files=int(words[-4]),
-        monotonic=clocks[0],
-        boottime=clocks[1],
-        realtime=clocks[2],
-        host=time.monotonic(),
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -22,7 +22,8 @@ from harness.baselines import BASELINES, image_info
 from harness.errors import RefusedError
 from harness.image import Image
 from harness.machine import Machine
-from harness.suite import BASELINE_BUGS, SLACK_KB, Reading, read
+from harness.readings import SLACK_KB, Reading, leak_checks, read
+from harness.suite import BASELINE_BUGS
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
@@ -101,18 +102,9 @@ def test_ten_in_a_row(machine: Machine, way: str) -> None:
     assert [splat.title for splat in machine.splats] == []
     off = way not in BASELINES or BASELINES[way].back
     assert len(set(machine.lives)) == (ROUNDS + 1 if off else 1)
-    # One reading breathes by as much as a small leak: three at each end.
-    early, late = rounds[:3], rounds[-3:]
-    lost = _middle(early, "available_kb") - _middle(late, "available_kb")
-    assert lost < SLACK_KB, [one.reading.available_kb for one in rounds]
-    assert _middle(late, "slab_kb") - _middle(early, "slab_kb") < SLACK_KB
-    assert _middle(late, "files") <= _middle(early, "files") + 8
-    grown = median(one.image for one in late) - median(one.image for one in early)
+    verdict.require(leak_checks([one.reading for one in rounds]))
+    grown = median(one.image for one in rounds[-3:]) - median(one.image for one in rounds[:3])
     assert grown < SLACK_KB << 10, [one.image for one in rounds]
-
-
-def _middle(rounds: Sequence[Round], name: str) -> float:
-    return median(float(getattr(one.reading, name)) for one in rounds)
 
 
 @pytest.mark.parametrize("path", cycle.RESUME_PATHS)
