@@ -75,14 +75,14 @@ def core_of(kept: Kept, *, image: bool = False, notify: Notify = quiet) -> Path:
     target = kept.path("image.vmcore" if image else "memory.vmcore")
     if target.exists():
         return target
-    core = vmcore.Core.of(kept.path(name))
+    core = kept.core(name)
     if not core.vmcoreinfo:
         raise HarnessError(f"{name} has no VMCOREINFO: the normal kernel had not come up")
     if not image and kept.state in _IN_PLACE:
         # All is at its place, and the note was found when it was written.
         return kept.path(name)
     notify("writing the core")
-    pages = vmcore.exchanged_pages(core, kept.kernel("normal").folder / "System.map")
+    pages = vmcore.exchanged_pages(core, kept.kernel("normal").symbols)
     vmcore.write(core, target, pages=pages)
     return target
 

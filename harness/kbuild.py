@@ -72,6 +72,11 @@ class BuiltKernel:
         return self.folder / "vmlinux"
 
     @property
+    def symbols(self) -> Path:
+        """Its System.map; one that the user brought may have none."""
+        return self.folder / "System.map"
+
+    @property
     def config_file(self) -> Path:
         """The .config it was built with."""
         return self.folder / "config"

@@ -84,6 +84,14 @@ class Kept(BaseModel):
         """The kernel of a role."""
         return self.kernels[role].built
 
+    def core(self, name: str) -> vmcore.Core:
+        """The memory of the normal kernel in a file that was kept, as it was found.
+
+        Raises:
+            UsageError: It is no core.
+        """
+        return vmcore.Core.of(self.path(name), symbols=self.kernel("normal").symbols)
+
 
 def parse_size(text: str) -> int:
     """A size in bytes, from what a person writes.
@@ -168,7 +176,8 @@ def _keep_memory(machine: Machine, target: Path) -> None:
                 part.unlink()
                 pieces.append(vmcore.Piece(phys, size, at))
                 at += size
-        vmcore.write(vmcore.Core(raw, pieces, vmcore.prstatus(registers)), target)
+        symbols = machine.kernels.normal.symbols
+        vmcore.write(vmcore.Core(raw, pieces, vmcore.prstatus(registers), symbols), target)
     finally:
         raw.unlink(missing_ok=True)
 

@@ -18,6 +18,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,11 +69,14 @@ class Core:
         path: The file.
         pieces: What of the memory it has.
         notes: The ELF notes that go with it.
+        symbols: System.map of the kernel whose memory it is. A spawned kernel
+            has a VMCOREINFO too: without them, the first that is found is taken.
     """
 
     path: Path
     pieces: list[Piece]
     notes: bytes = b""
+    symbols: Path | None = None
     vmcoreinfo: bytes = field(init=False)
     _map: mmap.mmap = field(init=False)
 
@@ -82,11 +86,12 @@ class Core:
         self.vmcoreinfo = self._find_vmcoreinfo()
 
     @classmethod
-    def of(cls, path: Path) -> Core:
+    def of(cls, path: Path, *, symbols: Path | None = None) -> Core:
         """The memory in an ELF core, such as a hibernation image.
 
         Args:
             path: The core.
+            symbols: System.map of the kernel whose memory it is.
 
         Raises:
             UsageError: It is none.
@@ -104,17 +109,22 @@ class Core:
                         )
         except (OSError, ELFError, struct.error) as exc:
             raise UsageError(f"{path} is no core: {exc}") from None
-        return cls(path, pieces, notes)
+        return cls(path, pieces, notes, symbols)
 
     def _find_vmcoreinfo(self) -> bytes:
         """The text of the note: among the notes, or where the kernel has it in memory."""
-        for found in (*_NOTE.finditer(self.notes), *_NOTE.finditer(self._map)):
+        wanted = None
+        if self.symbols is not None and self.symbols.is_file():
+            wanted = _symbol(self.symbols, "init_top_pgt")
+        for found in chain(_NOTE.finditer(self.notes), _NOTE.finditer(self._map)):
             (size,) = struct.unpack("<I", found[1])
             source = self.notes if found.string is self.notes else self._map
             text = bytes(source[found.start(2) : found.start(2) + size]).rstrip(b"\0")
             # There are copies on their way; the kernel's own is whole.
             if size < 1 << 16 and b"SYMBOL(swapper_pg_dir)=" in text:
-                return text
+                table = _number(text, "SYMBOL(swapper_pg_dir)") - _number(text, "KERNELOFFSET")
+                if wanted in (None, table):
+                    return text
         return b""
 
     def read(self, phys: int, size: int) -> bytes:
@@ -144,11 +154,15 @@ class Core:
             key: Such as "SYMBOL(swapper_pg_dir)".
             default: What it is where it is not there.
         """
-        found = re.search(rf"^{re.escape(key)}=(-?\w+)$".encode(), self.vmcoreinfo, re.MULTILINE)
-        if not found:
-            return default
-        decimal = key.startswith(("NUMBER", "LENGTH", "SIZE", "OFFSET"))
-        return int(found[1], 10 if decimal else 16)
+        return _number(self.vmcoreinfo, key, default)
+
+
+def _number(text: bytes, key: str, default: int = 0) -> int:
+    found = re.search(rf"^{re.escape(key)}=(-?\w+)$".encode(), text, re.MULTILINE)
+    if not found:
+        return default
+    decimal = key.startswith(("NUMBER", "LENGTH", "SIZE", "OFFSET"))
+    return int(found[1], 10 if decimal else 16)
 
 
 def exchanged_pages(core: Core, symbols: Path) -> dict[int, int]:

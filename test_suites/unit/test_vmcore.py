@@ -23,7 +23,10 @@ INFO = (
 DIRECT = 0xFFFF888000000000
 # At physical 20 MiB, where phys_base says that symbols are.
 IMAGE = 0xFFFFFFFF80000000 + 20 * MIB - 4194304
-MAP = f"{IMAGE:016x} B kexec_image\n{IMAGE + 8:016x} D page_offset_base\n"
+MAP = (
+    "ffffffff81a0a000 D init_top_pgt\n"
+    f"{IMAGE:016x} B kexec_image\n{IMAGE + 8:016x} D page_offset_base\n"
+)
 REGISTERS = """\
 CPU#0
 RAX=00000000000000aa RBX=0000000000000001 RCX=0000000000000000 RDX=00000000000bdbd6
@@ -45,13 +48,17 @@ def content(phys: int) -> bytes:
     return struct.pack("<Q", phys) * (PAGE // 8)
 
 
+def put_note(data: bytearray, at: int, text: bytes) -> None:
+    note = struct.pack("<III", 11, len(text), 0) + b"VMCOREINFO\0\0" + text
+    data[at : at + len(note)] = note
+
+
 def memory(*, exchanged: bool) -> bytearray:
     """24 MiB of a machine; the first MiB of the normal kernel is at 17 MiB, or at its place."""
     data = bytearray(SIZE)
     for page in range(0, SIZE, PAGE):
         data[page : page + PAGE] = content(page)
-    note = struct.pack("<III", 11, len(INFO), 0) + b"VMCOREINFO\0\0" + INFO
-    data[19 * MIB : 19 * MIB + len(note)] = note
+    put_note(data, 19 * MIB, INFO)
     kimage, tail = 18 * MIB, 18 * MIB + PAGE
     struct.pack_into("<QQ", data, 20 * MIB, DIRECT + kimage, DIRECT)
     # The head leads to a page; this one to another, by its last word.
@@ -79,11 +86,11 @@ def symbols(tmp_path: Path) -> Path:
     return path
 
 
-def core(tmp_path: Path, data: bytes | bytearray) -> Core:
+def core(tmp_path: Path, data: bytes | bytearray, symbols: Path | None = None) -> Core:
     raw = tmp_path / "raw"
     raw.write_bytes(data)
     pieces = [Piece(0, 2 * MIB, 0), Piece(2 * MIB, len(data) - 2 * MIB, 2 * MIB)]
-    return Core(raw, pieces)
+    return Core(raw, pieces, symbols=symbols)
 
 
 def loads(path: Path) -> dict[int, bytes]:
@@ -100,6 +107,20 @@ def test_vmcoreinfo_is_found_in_memory(tmp_path: Path) -> None:
     assert found.info("SYMBOL(swapper_pg_dir)") == 0xFFFFFFFF81C0A000
     assert found.info("KERNELOFFSET") == 0x200000
     assert found.info("SYMBOL(nosuch)", 7) == 7
+
+
+def test_the_note_of_a_spawned_kernel_is_passed_over(tmp_path: Path, symbols: Path) -> None:
+    """It lies lower in memory, and is as whole as that of the normal kernel."""
+    data = memory(exchanged=True)
+    put_note(data, MIB, INFO.replace(b"=ffffffff81c0a000", b"=ffffffff8057a000"))
+    assert core(tmp_path, data, symbols).vmcoreinfo == INFO
+    data[19 * MIB : 20 * MIB] = bytes(MIB)
+    assert core(tmp_path, data, symbols).vmcoreinfo == b""
+
+
+def test_a_kernel_without_symbols_has_the_first_note(tmp_path: Path) -> None:
+    found = core(tmp_path, memory(exchanged=False), tmp_path / "nosuch")
+    assert found.vmcoreinfo == INFO
 
 
 def test_half_a_note_is_passed_over(tmp_path: Path) -> None:
