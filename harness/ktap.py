@@ -19,8 +19,12 @@ _SUBTEST = re.compile(r"^# Subtest: (.*)$")
 _PLAN = re.compile(r"^1\.\.(\d+)(?:\s+#\s*SKIP\b\s*(.*))?$", re.IGNORECASE)
 _RESULT = re.compile(
     r"^(?P<status>not ok|ok)(?:\s+(?P<number>\d+))?(?:\s+-)?(?:\s+(?P<name>.*?))?"
-    r"(?:\s*#\s*(?P<directive>SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b:?\s*(?P<reason>.*))?$"
+    r"(?:\s*#\s*(?:(?P<directive>SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b:?\s*(?P<reason>.*)"
+    # kselftest's, of what failed: no part of the name, which is to be the same each time.
+    r"|(?P<code>exit=\d+)))?$"
 )
+# Before the path of a case that is a property of a test of ours.
+_PROPERTY = "ktap: "
 _BAIL = re.compile(r"^Bail out!\s*(.*)$", re.IGNORECASE)
 
 
@@ -72,6 +76,30 @@ class Test:
             yield from test.cases(f"{path}.")
         if self.subtests and not self.good and all(test.good for test in self.subtests):
             yield path, self
+
+
+def to_property(path: str, case: Test) -> tuple[str, str]:
+    """A case as a property of the pytest test that ran it: name and value.
+
+    Args:
+        path: Its path.
+        case: The case.
+    """
+    why = case.reason or ("" if case.good else " ".join(case.log[-1:]))
+    return f"{_PROPERTY}{path}", f"{case.status}: {why}" if why else str(case.status)
+
+
+def from_property(name: str, value: object) -> tuple[str, Status, str] | None:
+    """What `to_property` made of a case: path, status and reason; None of other properties.
+
+    Args:
+        name: Of the property.
+        value: Of it.
+    """
+    if not name.startswith(_PROPERTY):
+        return None
+    status, _, reason = str(value).partition(": ")
+    return name.removeprefix(_PROPERTY), Status(status), reason
 
 
 @dataclass
@@ -208,7 +236,8 @@ def _status(found: re.Match[str]) -> tuple[Status, str]:
             return (Status.PASSED if good else Status.EXPECTED), reason
         case "TIMEOUT" | "ERROR":
             return Status.ERROR, reason or found["directive"].lower()
-    return (Status.PASSED if found["status"] == "ok" else Status.FAILED), reason
+    status = Status.PASSED if found["status"] == "ok" else Status.FAILED
+    return status, reason or found["code"] or ""
 
 
 def _close(level: _Level) -> list[Test]:

@@ -55,7 +55,7 @@ class TestRun(_Model):
 
     __test__ = False  # pytest: this is no test
 
-    name: str = Field(description="the node ID")
+    name: str = Field(description="the node ID, and below it the path of a KTAP case")
     outcome: Outcome
     seconds: float = 0.0
     exit_code: int = 0
@@ -64,7 +64,7 @@ class TestRun(_Model):
 
     @property
     def group(self) -> str:
-        """What is run again with it: tests of a class share their cycle."""
+        """What is run again with it: tests of a class share their cycle, cases their test."""
         head, sep, _ = self.name.rpartition("::")
         return head if sep and "::" in head else self.name
 
@@ -197,8 +197,9 @@ def to_repeat(attempts: Sequence[Attempt]) -> list[str] | None:
         # The whole never came to its end: what it had left was not run at all.
         return []
     failed = {test.name for test in judge_tests(attempts) if test.verdict is Verdict.FAILED}
-    groups = [run.group for at in attempts for run in at.tests if run.name in failed]
-    return list(dict.fromkeys(groups))
+    groups = {run.group: None for at in attempts for run in at.tests if run.name in failed}
+    # A case of a test is run with it, and that with its class.
+    return [one for one in groups if not any(one.startswith(f"{each}::") for each in groups)]
 
 
 def night_exit_code(codes: Sequence[int]) -> int:

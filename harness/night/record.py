@@ -6,13 +6,13 @@ pytest's own JUnit XML is written at the end only, and does not keep node IDs.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import processes
+from harness import ktap, processes
 from harness.errors import KspawnError
 from harness.night.model import Outcome, TestRun
 
@@ -72,6 +72,8 @@ class Recorder:
             run = summarise(phases, code=self._codes.pop(report.nodeid, 0))
             run.name = self._names.pop(report.nodeid, run.name)
             self._write(run)
+            for case in cases(run.name, report.user_properties):
+                self._write(case)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that cannot be imported is an error like another."""
@@ -128,6 +130,35 @@ def summarise(phases: list[pytest.TestReport], *, code: int = 0) -> TestRun:
             reason = str(skipped.longrepr[2])
         run.message = (reason or "")[:_MESSAGE]
     return run
+
+
+_OUTCOMES = {
+    ktap.Status.PASSED: Outcome.PASSED,
+    ktap.Status.FAILED: Outcome.FAILED,
+    ktap.Status.SKIPPED: Outcome.SKIPPED,
+    ktap.Status.EXPECTED: Outcome.XFAILED,
+    ktap.Status.ERROR: Outcome.ERROR,
+}
+
+
+def cases(name: str, properties: Sequence[tuple[str, object]]) -> list[TestRun]:
+    """The KTAP cases that a test noted, each a run below that of the test.
+
+    Args:
+        name: That of the test.
+        properties: Those of its report.
+    """
+    runs: dict[str, TestRun] = {}
+    for found in (ktap.from_property(*each) for each in properties):
+        if found is None:
+            continue
+        path, status, reason = found
+        run = TestRun(name=f"{name}::{path.replace('::', ':')}", outcome=_OUTCOMES[status])
+        run.exit_code, run.message = int(run.outcome.bad), reason[:_MESSAGE]
+        # Of two that have one name, the one that is worse.
+        if run.name not in runs or run.outcome.bad:
+            runs[run.name] = run
+    return list(runs.values())
 
 
 def _message(report: pytest.TestReport) -> str:

@@ -97,7 +97,7 @@ def test_kselftest() -> None:
         "selftests: x: nested.one": (Status.PASSED, ""),
         "selftests: x: nested.two": (Status.EXPECTED, "not yet"),
         "selftests: x: slow": (Status.ERROR, "45 seconds"),
-        "selftests: x: bad # exit=1": (Status.FAILED, ""),
+        "selftests: x: bad": (Status.FAILED, "exit=1"),
     }
 
 
@@ -114,7 +114,8 @@ def test_the_selftests_of_kexec_as_6_12_ran_them() -> None:
 def test_a_selftest_of_kexec_that_failed() -> None:
     """The same with a file of zeros as /boot/vmlinuz."""
     failed, _ = parse((LOGS / "kselftest-failed.ktap").read_text())
-    assert failed.name == "selftests: kexec: test_kexec_load.sh # exit=1"
+    assert failed.name == "selftests: kexec: test_kexec_load.sh"
+    assert failed.reason == "exit=1"
     assert failed.status is Status.FAILED
     assert "kexec_load failed [FAIL]" in failed.log
 

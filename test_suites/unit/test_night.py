@@ -15,7 +15,7 @@ from rich.text import Text
 from harness import cycle, specs
 from harness.errors import HarnessError, PrerequisiteError, SpecError, UsageError
 from harness.files import only_one
-from harness.night import local, spec
+from harness.night import local, record, runner, spec
 from harness.night.board import Board
 from harness.night.command import Request, run
 from harness.night.flakes import Rate
@@ -214,6 +214,9 @@ def test_matrices_of_the_checkout_expand(path: Path) -> None:
 def test_the_sample_of_a_night_has_every_way_on_every_machine() -> None:
     """A way or a machine that is new is not to be missing from it."""
     jobs = spec.expand(spec.load(ROOT / "docs" / "ci" / "nightly.matrix.yaml"))
+    assert {job.kernel for job in jobs if job.suite == "kernel_selftests"} == {
+        *("linux-6.12", "linux-6.1")
+    }
     cycles = {(job.kernel, job.way, job.vm_config) for job in jobs if job.suite == "restricted"}
     # q35-sata-smp2 stands for q35 as well.
     machines = set(specs.names(specs.VM_CONFIGS)) - {"q35"}
@@ -273,6 +276,56 @@ def test_tests_of_a_class_are_run_again_together() -> None:
         for name in ("d/test_x.py::TestCycle::test_a", "d/test_x.py::TestCycle::test_b[x::y]")
     ]
     assert to_repeat([found])[:1] == ["d/test_x.py::TestCycle"]  # type: ignore[index]
+
+
+KTAP = """\
+from harness import ktap
+
+TEXT = \'\'\'KTAP version 1
+1..4
+ok 1 good
+# expected 1, is 2
+not ok 2 bad # exit=1
+ok 3 left # SKIP no root
+not ok 4 known # XFAIL old
+\'\'\'
+
+def test_kernel(record_property):
+    record_property("other", "is no case")
+    cases = [case for test in ktap.parse(TEXT) for case in test.cases("suite.")]
+    for path, case in cases:
+        record_property(*ktap.to_property(path, case))
+    assert all(case.good for _, case in cases)
+"""
+
+
+def test_a_case_of_ktap_is_a_test_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "test_kernel.py").write_text(KTAP)
+    order = Order(job=small_job(tmp_path / "test_kernel.py"), key="k")
+    found = runner.run(order, tmp_path / "run", stop=Stop())
+    node = f"{tmp_path}/test_kernel.py::test_kernel"
+    assert [(test.name, test.outcome, test.message) for test in found.tests[1:]] == [
+        (f"{node}::suite.good", Outcome.PASSED, ""),
+        (f"{node}::suite.bad", Outcome.FAILED, "exit=1"),
+        (f"{node}::suite.left", Outcome.SKIPPED, "no root"),
+        (f"{node}::suite.known", Outcome.XFAILED, "old"),
+    ]
+    assert (found.tests[0].name, found.tests[0].outcome) == (node, Outcome.FAILED)
+    # It is run again once, by the test that has it.
+    assert to_repeat([found]) == [node]
+
+
+def test_a_case_is_run_again_with_the_class_of_its_test() -> None:
+    found = attempt(0, 1)
+    names = ("x.py::TestA::test_k::suite.bad", "x.py::TestA::test_k", "x.py::test_b")
+    found.tests = [TestRun(name=name, outcome=Outcome.FAILED, exit_code=1) for name in names]
+    assert to_repeat([found]) == ["x.py::TestA", "x.py::test_b"]
+
+
+def test_of_two_cases_of_one_name_the_worse_counts() -> None:
+    properties = [("ktap: a", text) for text in ("passed", "failed: no", "passed")]
+    (found,) = record.cases("x.py::t", properties)
+    assert (found.outcome, found.message) == (Outcome.FAILED, "no")
 
 
 def test_a_job_that_broke_without_a_failed_test() -> None:

@@ -46,7 +46,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalClus
         n_workers=1,
         threads_per_worker=2,
         processes=False,
-        dashboard_address=None,
+        dashboard_address=":0",
         resources={"MEMORY": MEMORY},
         local_directory=str(tmp_path / "dask"),
     ) as nodes:

@@ -402,6 +402,32 @@ def test_a_job_that_broke_is_told_beside_its_failed_tests(tmp_path: Path) -> Non
         assert data["tests"][1]["comment"] == attempt.reason
 
 
+def test_cases_of_ktap_are_in_all_that_a_night_leaves(tmp_path: Path) -> None:
+    names = ("k.py::test_kunit", "k.py::test_kunit::resource.test_union")
+    with Store(tmp_path / "night.sqlite") as store:
+        night = store.begin(name="cases", folder="cases", harness="c0ffee" * 5)
+        job = Job(kernel="linux-6.12", suite="kernel_selftests", path="k.py")
+        store.add_jobs(night, [("key", job, {"release": "1"})])
+        tests = [TestRun(name=name, outcome=Outcome.FAILED, exit_code=1) for name in names]
+        store.add_attempt(night, Attempt(job="key", number=0, exit_code=1, tests=tests))
+        store.finish(night, 1)
+        history = History(store, "cases")
+        root = ET.fromstring(outputs.junit(history, history.latest))
+        found = [case.get("name") for case in root.findall("testsuite/testcase")]
+        assert found == [name.partition("::")[2] for name in names]
+        (below,) = [
+            lines for _, _, lines in read_ktap(outputs.ktap(history, history.latest)).values()
+        ]
+        assert list(below) == list(names)
+        data = outputs.kcidb(history, history.latest, store.jobs(night), origin="kspawn")
+        assert [test["path"] for test in data["tests"]] == [
+            "kspawn.kernel_selftests.test_kunit",
+            "kspawn.kernel_selftests.test_kunit.resource_test_union",
+        ]
+        site.write(store, tmp_path / "site", runs=tmp_path)
+        assert names[1] in (tmp_path / "site" / "index.html").read_text()
+
+
 # --- By kernel ------------------------------------------------------------------------
 
 
