@@ -29,7 +29,7 @@ from harness import (
 )
 from harness.bisect.command import bisect_command, step_command
 from harness.debug import drgn_command
-from harness.errors import ExitCode, KspawnError
+from harness.errors import STOP, ExitCode, KspawnError
 from harness.files import run_folder
 from harness.night.command import matrix_command, worker_command
 from harness.options import vm_options
@@ -321,17 +321,29 @@ _stopped_by: list[int] = []
 def main() -> None:
     """Run a command, and end in one clear line and a documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    stop = STOP if sys.argv[1:2] == [step_command.name] else 0
     try:
-        code = cli.main(prog_name="kspawn", standalone_mode=False)
-        sys.exit(int(code or 0))
+        code = _run(stop)
+    except SystemExit:
+        # rich does this, with 1, where nobody reads its output any more.
+        if not stop:
+            raise
+        code = stop + ExitCode.HARNESS
+    sys.exit(code)
+
+
+def _run(stop: int) -> int:
+    """Run a command; returns its exit code, for errors with `stop` added."""
+    try:
+        return int(cli.main(prog_name="kspawn", standalone_mode=False) or 0)
     except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
+        return exc.exit_code
     except click.ClickException as exc:
         exc.show()
-        sys.exit(int(ExitCode.USAGE))
+        return stop + ExitCode.USAGE
     except KspawnError as exc:
         err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
-        sys.exit(int(exc.exit_code))
+        return stop + exc.exit_code
     except (KeyboardInterrupt, click.Abort):
         err.print("[bold red]kspawn[/]: interrupted; all machines are stopped")
-        sys.exit(128 + (_stopped_by[0] if _stopped_by else signal.SIGINT))
+        return 128 + (_stopped_by[0] if _stopped_by else signal.SIGINT)

@@ -25,6 +25,12 @@ class ExitCode(IntEnum):
     FLAKY = 6
 
 
+# Added to what `bisect-step` ends with where it has no verdict. `git bisect run`
+# takes each code up to 127 but 0 and 125 for "bad", and stops at 128 and above;
+# 128 and a small number would look like a signal.
+STOP = 200
+
+
 class KspawnError(Exception):
     """Base of all errors that end in one clear line.
 

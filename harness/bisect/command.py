@@ -20,15 +20,12 @@ from harness.bisect.repository import Bisect, Range, git, resolve
 from harness.bisect.search import Search
 from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
-from harness.errors import ExitCode, KspawnError, UsageError
+from harness.errors import STOP, ExitCode, UsageError
 from harness.files import new_run, only_one
 from harness.night.local import Capacity
 from harness.specs import load_kernel
 from harness.terminal import err, out
 
-# `git bisect run` stops at 128 and above; 126 and 127 are the shell's, and 128
-# and a small number would look like a signal.
-STOP = 200
 SKIP = 125
 # What a run takes of the host, about, and how many at a time are of use: a
 # revision is seldom run more often than that.
@@ -217,11 +214,7 @@ def step_command(
     bisection is to stop (202 usage, 203 something is missing, 205 the
     harness broke).
     """
-    try:
-        return _step(arguments, signature, rate, given)
-    except KspawnError as exc:
-        err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
-        return STOP + int(exc.exit_code)
+    return _step(arguments, signature, rate, given)
 
 
 def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str]) -> State:
@@ -296,8 +289,8 @@ def _step(
     given: dict[str, Any],
 ) -> int:
     tree = (given["tree"] or Path.cwd()).expanduser().absolute()
-    tree = Path(git(tree, "rev-parse", "--show-toplevel").stdout.strip())
     revision = resolve(tree, "HEAD")
+    tree = Path(git(tree, "rev-parse", "--show-toplevel").stdout.strip())
     settings = _settings(
         tree=tree, good=[], bad=revision, named={}, arguments=arguments, given=given
     )

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from harness.bisect.work import Done, Task
 from harness.cli import cli
 from harness.errors import BuildError, HarnessError, PrerequisiteError
 from harness.result import BY_HAND, Result
+from harness.specs import ROOT
 
 SCRIPT = """#!/usr/bin/perl
 print "Alice Maintainer <alice\\@example.org> (maintainer:KEXEC (32-BIT AND 64-BIT))\\n";
@@ -266,6 +268,47 @@ def test_step_exit_codes(
         cli, ["bisect-step", "--tree", str(tree), *words, "--", "x"], standalone_mode=False
     )
     assert (run.return_value, run.exception) == (code, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "code", "said"),
+    [
+        (["--confidence", "2"], {}, 202, "--confidence"),
+        (["--tree", "/nowhere"], {}, 202, "/nowhere is no git tree"),
+        ([], {"KSPAWN_HOME": "/dev/null/full"}, 205, "NotADirectoryError"),
+        ([], {"PYTHONPATH": "BROKEN"}, 205, "half installed"),
+    ],
+)
+def test_a_step_that_breaks_blames_no_commit(
+    tree: Path, tmp_path: Path, words: list[str], env: dict[str, str], code: int, said: str
+) -> None:
+    """What git sees: an error is no verdict on the commit."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "click.py").write_text("raise RuntimeError('half installed')\n")
+    path = f"{tmp_path / 'broken'}:{ROOT}" if "PYTHONPATH" in env else str(ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "bisect-step", *words, "--", "x"],
+        cwd=tree,
+        env=os.environ | env | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+def test_a_step_whose_output_nobody_reads_blames_no_commit(tree: Path, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "bisect-step", "--tree", "/nowhere", "--", "x"],
+            cwd=tree,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=nobody,
+            check=False,
+        )
+    assert done.returncode >= 200
 
 
 def test_step_that_does_not_build_is_skipped(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

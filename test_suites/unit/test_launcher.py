@@ -201,6 +201,16 @@ def test_no_install_prints_what_is_missing(checkout: Checkout) -> None:
     assert not checkout.home.exists()
 
 
+def test_a_launcher_that_cannot_go_on_blames_no_commit(checkout: Checkout) -> None:
+    """1 to 127 would say to git bisect run that the commit is bad."""
+    checkout.install([])
+    done = checkout.run("bisect-step", env=checkout.environment(KSPAWN_NO_INSTALL="1"))
+    assert done.returncode == 203
+    shutil.rmtree(checkout.root / "harness")
+    assert checkout.run("bisect-step").returncode == 203
+    assert checkout.run("bisect").returncode < 128
+
+
 def test_a_package_that_was_removed_is_missing(checkout: Checkout) -> None:
     checkout.fake("dpkg-query", "echo flex config-files\necho bison installed\n")
     done = checkout.run(env=checkout.environment(KSPAWN_NO_INSTALL="1"))
