@@ -22,7 +22,7 @@ from pathlib import Path
 
 from harness.bisect.outcome import Outcome
 from harness.bisect.repository import git
-from harness.bisect.state import Answer, Run, State
+from harness.bisect.state import Answer, Ending, Run, State
 
 _TRACKER = "regressions@lists.linux.dev"
 _SCRIPT = "scripts/get_maintainer.pl"
@@ -106,13 +106,17 @@ def draft(state: State, answer: Answer, tree: Path, log: str) -> EmailMessage:
         tree: The repository.
         log: That of git bisect.
     """
-    commit = answer.commits[0]
-    subject = git(tree, "log", "-1", "--format=%s", commit).stdout.strip()
-    who = people(tree, commit)
+    subject = "a test of kexec fails"
+    if answer.ending is Ending.FOUND:
+        subject = git(tree, "log", "-1", "--format=%s", answer.commits[0]).stdout.strip()
+    asked = [people(tree, commit) for commit in answer.commits]
+    to = _unique([entry for who in asked for entry in who.to])
+    known = {_address(entry) for entry in to}
+    cc = [entry for who in asked for entry in who.cc if _address(entry) not in known]
     mail = EmailMessage(policy=EmailPolicy(utf8=True, max_line_length=998))
     mail["From"] = _sender(tree)
-    mail["To"] = _addresses(who.to)
-    mail["Cc"] = _addresses(who.cc)
+    mail["To"] = _addresses(to)
+    mail["Cc"] = _addresses(_unique(cc))
     symptom = state.sought[0] if state.sought else "it fails"
     short = textwrap.shorten(symptom, 60, placeholder="...")
     mail["Subject"] = f"[REGRESSION] {subject}: {short}"
@@ -134,8 +138,12 @@ def _addresses(entries: tuple[str, ...]) -> list[Address]:
 
 def body(state: State, answer: Answer, tree: Path, log: str) -> str:
     """The text of the mail."""
-    settings, commit = state.settings, answer.commits[0]
-    name = git(tree, "log", "-1", "--abbrev=12", '--format=%h ("%s")', commit).stdout.strip()
+    settings = state.settings
+    names = [
+        git(tree, "log", "-1", "--abbrev=12", '--format=%h ("%s")', commit).stdout.strip()
+        for commit in answer.commits
+    ]
+    listed = "\n".join(f"  {name}" for name in names)
     good = ", ".join(settings.named.get(rev, rev[:12]) for rev in settings.good)
     bad = settings.named.get(settings.bad, settings.bad[:12])
     what = "; ".join(state.sought) or "it fails"
@@ -147,17 +155,15 @@ def body(state: State, answer: Answer, tree: Path, log: str) -> str:
         )
         + f"\n\n{textwrap.indent(_fill(what), '  ')}",
     ]
-    if len(answer.commits) == 1:
-        parts.append(f"Bisection ends at this commit:\n\n  {name}")
-    else:
-        lines = "\n".join(
-            "  " + git(tree, "log", "-1", "--abbrev=12", '--format=%h ("%s")', rev).stdout.strip()
-            for rev in answer.commits
-        )
+    if answer.ending is Ending.FOUND:
+        parts.append(f"Bisection ends at this commit:\n\n{listed}")
+    elif answer.ending is Ending.RANGE:
         parts.append(
             _fill("Bisection cannot tell which of these it is; the others could not be tested:")
-            + f"\n\n{lines}"
+            + f"\n\n{listed}"
         )
+    else:
+        parts.append(f"Bisection is not sure; this is what is likeliest:\n\n{listed}")
     parts.append(
         _fill(
             f"The probability that this is right, given all runs, is {answer.probability:.4f} "
@@ -169,11 +175,12 @@ def body(state: State, answer: Answer, tree: Path, log: str) -> str:
     command = f"./kspawn bisect --tree linux {good} {bad} -- {' '.join(settings.arguments)}"
     parts.append(f"To reproduce, with kspawn:\n\n  {command}")
     parts.append("The log of git bisect:\n\n" + textwrap.indent(log.strip(), "  "))
-    introduced = commit[:12]
-    if len(answer.commits) > 1:
-        introduced = f"{answer.parents[0][:12]}..{answer.commits[0][:12]}"
-    parts.append(f"#regzbot introduced: {introduced}")
-    parts.append(f"A fix can carry this tag:\n\nFixes: {name}")
+    if answer.ending is Ending.FOUND:
+        parts.append(f"#regzbot introduced: {answer.commits[0][:12]}")
+        parts.append(f"A fix can carry this tag:\n\nFixes: {names[0]}")
+    elif answer.ending is Ending.RANGE:
+        # The newest has all the others in its history, and a good one none of them.
+        parts.append(f"#regzbot introduced: {answer.parents[-1][:12]}..{answer.commits[0][:12]}")
     return "\n\n".join(parts) + "\n"
 
 

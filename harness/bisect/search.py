@@ -210,7 +210,9 @@ class Search:
                     "good end, and not broken on the way to the bad one",
                 )
             if found.commits:
-                answer = self._settle(list(found.commits))
+                # git lists those of a range in no order.
+                known = set(found.commits)
+                answer = self._settle([rev for rev in self.span.candidates if rev in known])
                 if answer is not None:
                     return answer
                 continue
@@ -403,12 +405,13 @@ class Search:
         )
 
     def _unsure(self, commits: list[str], goods: list[str], sure: float) -> Answer:
+        if len(commits) == 1:
+            text = f"{self._long(commits[0])} is the likeliest first bad commit: {sure:.2f}"
+        else:
+            names = ", ".join(name[:12] for name in commits)
+            text = f"the first bad commit is likely to be one of {names}: {sure:.2f}"
         return Answer(
-            ending=Ending.UNSURE,
-            commits=commits,
-            parents=goods,
-            probability=sure,
-            text=f"{self._long(commits[0])} is the likeliest first bad commit: {sure:.2f}",
+            ending=Ending.UNSURE, commits=commits, parents=goods, probability=sure, text=text
         )
 
     def _long(self, revision: str) -> str:

@@ -91,7 +91,7 @@ class Answer(_Model):
     """How it ended."""
 
     ending: Ending
-    commits: list[str] = Field(default_factory=list, description="one, or a range")
+    commits: list[str] = Field(default_factory=list, description="one, or a range, newest first")
     parents: list[str] = Field(default_factory=list)
     probability: float = 0.0
     text: str = Field(default="", description="the same in one line")

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.bisect import outcome, repository
+from harness.bisect import outcome, report, repository
 from harness.bisect.outcome import Outcome, Report
 from harness.bisect.pool import Local, Pool
 from harness.bisect.posterior import (
@@ -382,6 +382,17 @@ def test_skipped_neighbours_make_a_range(straight: History, tmp_path: Path) -> N
     assert trial.answer.ending is Ending.RANGE
     assert trial.found == ["c21", "c22", "c23"]
     assert "one of 3" in trial.answer.text
+    # git lists them in another order.
+    commits = [straight.hashes[name] for name in ("c23", "c22", "c21")]
+    assert trial.answer.commits == commits
+    settings = trial.state.settings
+    span = Range(straight.path, settings.good, settings.bad)
+    report.write(trial.state, trial.folder, span)
+    letter = (trial.folder / "mail.eml").read_text()
+    assert f"#regzbot introduced: {straight.hashes['c20'][:12]}..{commits[0][:12]}\n" in letter
+    assert "cannot tell which" in letter
+    assert "Fixes:" not in letter
+    assert not any(f"[REGRESSION] c{n}" in letter for n in range(60))
 
 
 def test_not_booting_can_be_what_is_sought(straight: History, tmp_path: Path) -> None:

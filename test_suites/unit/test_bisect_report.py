@@ -176,15 +176,17 @@ def test_mail_is_ready_to_send(ended: tuple[State, Path, Range]) -> None:
     assert "git bisect start" in body
 
 
-def test_mail_of_a_range(ended: tuple[State, Path, Range], tree: Path) -> None:
-    state, _, span = ended
+def test_mail_of_an_answer_that_is_not_sure(ended: tuple[State, Path, Range]) -> None:
+    """It blames no commit, and tells the tracker nothing."""
+    state, folder, span = ended
     answer = state.answer
     assert answer is not None
-    answer.commits = [span.bad, *answer.commits]
-    answer.ending = Ending.RANGE
-    text = mail.body(state, answer, tree, "")
-    assert f"#regzbot introduced: {answer.parents[0][:12]}..{span.bad[:12]}" in text
-    assert "cannot tell which" in text
+    answer.ending = Ending.UNSURE
+    report.write(state, folder, span)
+    letter = (folder / "mail.eml").read_text()
+    assert "Bisection is not sure" in letter
+    for wrong in ("Bisection ends at", "#regzbot", "Fixes:", "[REGRESSION] kexec: Change 2"):
+        assert wrong not in letter
 
 
 def test_without_get_maintainer_the_author_is_asked(
