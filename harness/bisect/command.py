@@ -23,7 +23,7 @@ from harness.bisect.work import Task
 from harness.errors import STOP, ExitCode, UsageError
 from harness.files import new_run, only_one
 from harness.night.local import Capacity
-from harness.specs import load_kernel
+from harness.specs import ROOT, load_kernel
 from harness.terminal import err, out
 
 SKIP = 125
@@ -199,11 +199,18 @@ def bisect_command(
     type=click.FloatRange(0.0, 1.0, min_open=True),
     help="At which a bad kernel fails, where that is known.",
 )
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=ROOT / "results",
+    help="Where the logs go.  [default: results/ of the checkout of kspawn]",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def step_command(
     arguments: tuple[str, ...],
     signature: tuple[str, ...],
     rate: float | None,
+    results: Path,
     **given: Any,
 ) -> int:
     """Say of the commit that is checked out whether it is bad, for `git bisect run`.
@@ -214,7 +221,7 @@ def step_command(
     bisection is to stop (202 usage, 203 something is missing, 205 the
     harness broke).
     """
-    return _step(arguments, signature, rate, given)
+    return _step(arguments, signature, rate, results.absolute() / "bisect-step", given)
 
 
 def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str]) -> State:
@@ -286,6 +293,7 @@ def _step(
     arguments: Sequence[str],
     signature: Sequence[str],
     rate: float | None,
+    results: Path,
     given: dict[str, Any],
 ) -> int:
     tree = (given["tree"] or Path.cwd()).expanduser().absolute()
@@ -301,10 +309,8 @@ def _step(
     failed = passed = useless = broken = 0
     while True:
         number = failed + passed + useless + broken
-        folder = Path("results") / "bisect-step" / f"{revision[:12]}-{os.getpid()}-{number}"
-        done = work.perform(
-            Task(settings, revision, 0, str(folder.absolute()), kernel=build.folder)
-        )
+        folder = results / f"{revision[:12]}-{os.getpid()}-{number}"
+        done = work.perform(Task(settings, revision, 0, str(folder), kernel=build.folder))
         assert done.report is not None
         seen = outcome.judge(done.report, signature)
         if not signature and done.report.no_boot:
@@ -314,7 +320,7 @@ def _step(
         broken += seen is Outcome.BROKEN
         useless += seen in (Outcome.OTHER, Outcome.NO_BOOT)
         marks = "; ".join(done.report.marks) or done.report.broken
-        out.print(f"{revision[:12]} {seen}{': ' if marks else ''}{escape(marks)}")
+        out.print(f"{revision[:12]} {seen}{': ' if marks else ''}{escape(marks)}; logs: {folder}")
         if broken >= 3:
             return STOP + int(ExitCode.HARNESS)
         if useless >= 2 and useless > failed + passed:

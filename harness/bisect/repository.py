@@ -85,7 +85,8 @@ def make_work_tree(tree: Path, place: Path, revision: str, *, checkout: bool = T
     shutil.rmtree(place, ignore_errors=True)
     place.parent.mkdir(parents=True, exist_ok=True)
     option = [] if checkout else ["--no-checkout"]
-    git(tree, "worktree", "prune")
+    # -f takes the place of an entry whose folder is gone. `prune` would drop those of
+    # the user as well, whose disk may only not be mounted.
     git(tree, "worktree", "add", "-f", *option, "--detach", str(place), revision)
     return True
 

@@ -134,11 +134,10 @@ def test_a_step_of_git_bisect_run(folder: Path, options: lab.Options) -> None:
 def drive_git_bisect(tree: Path, folder: Path, options: lab.Options) -> None:
     run(["git", "clone", "-q", "--branch", "witness", history(short=True), tree])
     run(["git", "bisect", "start", "HEAD", f"origin/{trial.BASE}"], tree)
-    # Its results go to where it is run: not into the tree.
     step: list[str | Path] = [sys.executable, "-m", "harness", "bisect-step"]
-    step += ["--tree", tree, "--kernel", options.kernel, "--", ROOT / _JUMP]
+    step += ["--kernel", options.kernel, "--results", folder, "--", ROOT / _JUMP]
     step += machine_options(options)
-    said = run(["git", "bisect", "run", "env", "-C", folder, *step], tree)
+    said = run(["git", "bisect", "run", *step], tree)
     (folder / "git-bisect-run.log").write_text(said)
     found = run(["git", "log", "-1", "--format=%s", "refs/bisect/bad"], tree).strip()
     assert found == trial.regressions()["witness"]

@@ -494,6 +494,21 @@ def test_the_tree_is_left_as_it_was(whole: Whole) -> None:
     assert whole.after == whole.before
 
 
+def test_a_work_tree_that_is_not_mounted_is_left_alone(straight: History, tmp_path: Path) -> None:
+    tree = Path(shutil.copytree(straight.path, tmp_path / "linux"))
+    disk, ours = tmp_path / "disk", tmp_path / "ours"
+    repository.git(tree, "worktree", "add", "--detach", str(disk / "of-the-user"))
+    assert repository.make_work_tree(tree, ours, "HEAD")
+    before = look(tree)
+    for gone in (disk, ours):
+        shutil.rmtree(gone)
+    assert repository.make_work_tree(tree, ours, "HEAD")
+    assert look(tree)[2] == before[2]
+    listed = repository.git(tree, "worktree", "list", "--porcelain").stdout
+    assert listed.count(f"worktree {disk / 'of-the-user'}\n") == 1
+    assert listed.count(f"worktree {ours}\n") == 1
+
+
 # --- several at a time -------------------------------------------------------------
 
 

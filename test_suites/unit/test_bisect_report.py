@@ -255,8 +255,10 @@ def test_step_exit_codes(
 ) -> None:
     """Git bisect run: 0 good, 1 bad, 125 skip, 128 and more stop."""
     left = list(reports)
+    results = tmp_path / "results"
 
     def perform(task: Task) -> Done:
+        assert Path(task.folder).parent == results / "bisect-step"
         return Done(task, report=left.pop(0) if len(left) > 1 else left[0])
 
     def build(settings: Settings, revision: str, *, slot: int) -> Build:
@@ -264,11 +266,9 @@ def test_step_exit_codes(
 
     monkeypatch.setattr(work, "perform", perform)
     monkeypatch.setattr(work, "build", build)
-    monkeypatch.chdir(tmp_path)
-    words = [f"--signature={mark}" for mark in signature]
-    run = CliRunner().invoke(
-        cli, ["bisect-step", "--tree", str(tree), *words, "--", "x"], standalone_mode=False
-    )
+    monkeypatch.chdir(tree)
+    words = [f"--results={results}", *(f"--signature={mark}" for mark in signature)]
+    run = CliRunner().invoke(cli, ["bisect-step", *words, "--", "x"], standalone_mode=False)
     assert (run.return_value, run.exception) == (code, None)
 
 
@@ -311,6 +311,26 @@ def test_a_step_whose_output_nobody_reads_blames_no_commit(tree: Path, tmp_path:
             check=False,
         )
     assert done.returncode >= 200
+
+
+def test_a_step_writes_nothing_into_the_tree(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no other place is given, the logs go to the checkout of kspawn."""
+    folders = []
+
+    def perform(task: Task) -> Done:
+        folders.append(Path(task.folder))
+        return Done(task, report=Report(passed=True))
+
+    def build(settings: Settings, revision: str, *, slot: int) -> Build:
+        return Build(revision=revision, ok=True, folder="kernel")
+
+    monkeypatch.setattr(work, "perform", perform)
+    monkeypatch.setattr(work, "build", build)
+    monkeypatch.chdir(tree)
+    run = CliRunner().invoke(cli, ["bisect-step", "--", "x"], standalone_mode=False)
+    assert run.return_value == 0
+    assert [folder.parent for folder in folders] == [ROOT / "results" / "bisect-step"]
+    assert "bisect-step" in run.output
 
 
 def test_step_that_does_not_build_is_skipped(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
