@@ -61,18 +61,39 @@ class Report(BaseModel):
     tests: int = 0
 
 
-def judge(report: Report, sought: Collection[str]) -> Outcome:
+def alike(marks: Collection[str], sought: Collection[str], usual: float | None = None) -> bool:
+    """Whether a failure is the one that is sought.
+
+    What the kernel itself showed (a splat, a hang) is enough where it is the same.
+    Of checks and tests it has to be more than half of what such a failure breaks: two
+    bugs may have one check in common, and a bug does not break the same ones each
+    time. To take another bug for the one that is sought blames the wrong commit; the
+    other mistake skips one.
+
+    Args:
+        marks: Of the failure.
+        sought: Those of the failures that are sought.
+        usual: How many of them one such failure has; by default all.
+    """
+    shared = set(marks) & set(sought)
+    if any(not mark.startswith(("check ", "test ")) for mark in shared):
+        return True
+    return 2 * len(shared) > (len(sought) if usual is None else usual)
+
+
+def judge(report: Report, sought: Collection[str], usual: float | None = None) -> Outcome:
     """What a run says, given the marks of the failure that is sought.
 
     Args:
         report: What the run came to.
         sought: The marks; without any, each failure is the one that is sought.
+        usual: See `alike`.
     """
     if report.broken:
         return Outcome.BROKEN
     if report.passed:
         return Outcome.GOOD
-    if sought and set(report.marks) & set(sought):
+    if sought and alike(report.marks, sought, usual):
         return Outcome.BAD
     if report.no_boot:
         return Outcome.NO_BOOT

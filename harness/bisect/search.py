@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.bisect import repository
-from harness.bisect.outcome import Outcome, judge
+from harness.bisect.outcome import Outcome, alike, judge
 from harness.bisect.pool import Pool
 from harness.bisect.posterior import BAD_RATE, Posterior, Tally, runs_without_failure
 from harness.bisect.repository import Bisect, Range
@@ -131,17 +131,25 @@ class Search:
 
     def _learn(self) -> None:
         """Take as the failure that is sought what most failures of the bad end share."""
-        failed = [
-            run
-            for run in self.state.of(self.span.bad)
-            if run.outcome not in (Outcome.GOOD, Outcome.BROKEN)
-        ]
+        failed = self._failures()
         counts = Counter(mark for run in failed for mark in set(run.marks))
         most = max(counts.values(), default=0)
         self.state.sought = sorted(mark for mark, count in counts.items() if 2 * count > most)
+        usual = self._usual()
         for run in failed:
-            shared = set(run.marks) & set(self.state.sought)
-            run.outcome = Outcome.BAD if shared else Outcome.OTHER
+            same = alike(run.marks, self.state.sought, usual)
+            run.outcome = Outcome.BAD if same else Outcome.OTHER
+
+    def _failures(self) -> list[Run]:
+        """How the bad end fails, whether or not that is what is sought."""
+        skipped = (Outcome.GOOD, Outcome.BROKEN)
+        return [run for run in self.state.of(self.span.bad) if run.outcome not in skipped]
+
+    def _usual(self) -> float:
+        """How many of the marks that are sought a failure of the bad end has."""
+        sought = set(self.state.sought)
+        counts = [len(shared) for run in self._failures() if (shared := sought & set(run.marks))]
+        return sum(counts) / max(1, len(counts))
 
     def _check_good_end(self, end: str) -> None:
         """A good end passes, or fails in another way than the bad one."""
@@ -515,7 +523,7 @@ class Search:
             self.state.builds.append(done.build)
         if done.report is not None:
             revision = done.task.revision
-            outcome = judge(done.report, self.state.sought)
+            outcome = judge(done.report, self.state.sought, self._usual())
             if revision == self.span.bad and outcome not in (Outcome.BROKEN, Outcome.GOOD):
                 # What it fails with is what is sought: see _learn().
                 outcome = Outcome.BAD

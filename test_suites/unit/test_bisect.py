@@ -625,6 +625,51 @@ def test_judge(report: Report, expected: Outcome) -> None:
     assert outcome.judge(report, [MARK]) is expected
 
 
+@pytest.mark.parametrize(
+    ("marks", "sought", "usual", "expected"),
+    [
+        # An older bug that breaks one check of those that are sought.
+        (["check b"], ["check a", "check b"], None, Outcome.OTHER),
+        (["check b"], ["check a", "check b", "hang x"], 3, Outcome.OTHER),
+        (["check a", "check b", "check z"], ["check a", "check b"], None, Outcome.BAD),
+        # One that does not break the same ones each time.
+        (["check a", "check b"], ["check a", "check b", "check c"], 2.3, Outcome.BAD),
+        (["check c"], ["check a", "check b", "check c"], 1, Outcome.BAD),
+        (["hang x"], ["check a", "check b", "hang x"], 3, Outcome.BAD),
+        (["check a"], ["check a"], None, Outcome.BAD),
+    ],
+)
+def test_one_check_of_several_is_another_failure(
+    marks: list[str], sought: list[str], usual: float | None, expected: Outcome
+) -> None:
+    assert outcome.judge(Report(marks=marks), sought, usual) is expected
+
+
+def test_an_older_bug_that_breaks_one_of_the_checks_is_not_blamed(
+    straight: History, tmp_path: Path
+) -> None:
+    """From c10 to c16; what is sought came with c22, and breaks another check as well."""
+    older = Report(marks=["check b"], reason="the older bug", tests=1)
+    newer = Report(marks=["check a", "check b"], reason="the newer bug", tests=1)
+    special = {f"c{n}": older for n in range(10, 17)} | {f"c{n}": newer for n in range(22, 33)}
+    trial = bisect(Truth(straight, "c22", special=special), tmp_path / "run", bad="c32")
+    assert trial.found == ["c22"]
+    words = {straight.names()[step.revision]: step for step in trial.state.steps}
+    assert (words["c16"].word, "in another way" in words["c16"].why) == (Word.SKIP, True)
+
+
+def test_a_bug_that_breaks_another_check_each_time_is_found(
+    straight: History, tmp_path: Path
+) -> None:
+    class Wild(Truth):
+        def perform(self, task: Task) -> Done:
+            self.fails_as = f"check {'abc'[self.runs % 3]}"
+            return super().perform(task)
+
+    trial = bisect(Wild(straight, "c22"), tmp_path / "run", bad="c32")
+    assert trial.found == ["c22"]
+
+
 def test_merge_takes_the_splat_before_what_it_broke() -> None:
     lines: list[dict[str, object]] = [
         {"event": "failure", "report": Report(marks=["test a"]).model_dump()},
