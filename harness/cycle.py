@@ -150,11 +150,7 @@ class Cycle:
             resume = RESUMES[self.resume_path]
             self.seen.back = resume(self.machine, append=self.resuming_append)
         with self.timeline.phase("check", boot=self.machine.boot_number, kernel="normal"):
-            # /proc first: a check of the witness may well move something.
-            checks = witness.compare(
-                before.processes, witness.processes(self.machine, like=before.processes)
-            )
-            self.result.checks += [*self.witness.check(), *checks]
+            self.result.checks += verdict.userland_checks(self.machine, self.witness, before)
             if baseline:
                 self.result.checks += baselines.checks(self.machine, before, baseline)
             elif self.hibernate:

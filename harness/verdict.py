@@ -12,7 +12,7 @@ from harness.errors import CheckFailedError
 from harness.image import MAX_SEGMENTS, PAGE, Image
 from harness.machine import SPAWNED_END, Machine
 from harness.result import Check
-from harness.witness import Process
+from harness.witness import Process, Witness
 
 MACHINE_CHECKS = (
     "kernel.boot-id",
@@ -164,6 +164,19 @@ def _restore_way(machine: Machine, resuming: dict[str, Any] | None, resume_path:
         detail += f", {restored[-1].get('calls')} calls; /dev/mem was {resuming.get('dev_mem')}"
         detail += " and still there" if there else " and then removed"
     return _check(name, ok, detail)
+
+
+def userland_checks(machine: Machine, holder: Witness, before: Before) -> list[Check]:
+    """All that ran goes on: the witness, and each process by /proc.
+
+    Args:
+        machine: A running machine.
+        holder: The witness in it.
+        before: What was seen before.
+    """
+    # /proc first: a check of the witness may well move something.
+    after = witness.processes(machine, like=before.processes)
+    return [*holder.check(), *witness.compare(before.processes, after)]
 
 
 def kernel_checks(machine: Machine, before: Before) -> list[Check]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from harness import initramfs
+from harness import initramfs, verdict
 from harness.errors import HarnessError, KernelError
 from harness.lab import Lab
 from harness.machine import Machine
@@ -284,11 +284,16 @@ def test_helper_jumps_back(upstream: Upstream) -> None:
 @pytest.mark.ci
 def test_our_loader_jumps_back(upstream: Upstream) -> None:
     """The control: all of it but the helper works; ours loads the entry's page."""
-    witness = Witness.start(upstream.machine)
+    machine = upstream.machine
+    holder = Witness.start(machine)
+    before = verdict.observe(machine)
     upstream.load(back="ours").check()
     upstream.jump()
-    upstream.machine.come_back()
-    assert [check for check in witness.check() if not check.ok] == []
+    machine.come_back()
+    checks = verdict.userland_checks(machine, holder, before)
+    checks += verdict.kernel_checks(machine, before)
+    machine.close()
+    verdict.require([*checks, verdict.log_check(machine)])
 
 
 @defect(

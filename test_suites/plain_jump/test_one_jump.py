@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness import verdict, witness
+from harness import verdict
 from harness.machine import Machine
 from harness.witness import Witness
 
@@ -18,14 +18,10 @@ pytestmark = [pytest.mark.vm]
 
 def test_one_jump(machine: Machine) -> None:
     machine.boot()
-    seen = Witness.start(machine)
+    holder = Witness.start(machine)
     before = verdict.observe(machine)
     assert machine.jump()["outcome"] == "plain"
-    after = witness.processes(machine, like=before.processes)
-    checks = [
-        *seen.check(),
-        *witness.compare(before.processes, after),
-        *verdict.kernel_checks(machine, before),
-    ]
+    checks = verdict.userland_checks(machine, holder, before)
+    checks += verdict.kernel_checks(machine, before)
     machine.close()
     verdict.require([*checks, verdict.log_check(machine)])

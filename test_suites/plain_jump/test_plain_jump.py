@@ -4,7 +4,8 @@
 No power off, no image: 25 jumps in one life of the normal kernel, by two entries
 in turn. One is the start of a kernel that was just loaded; the other is where that
 kernel left, when it jumped back with its own context kept: then it goes on, and
-is not started again. Nothing may leak, and the clocks must behave.
+is not started again. Nothing may leak, the clocks must behave, and what ran before
+goes on, as after one jump.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from harness.errors import StateError
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.readings import SLACK_KB, Reading, read
+from harness.result import Check
 from harness.timeline import Timeline
 from harness.witness import Witness
 
@@ -32,10 +34,10 @@ SPAWNED_KB = 16384
 
 @dataclass
 class Jumped:
-    """A machine after its jumps."""
+    """A machine after its jumps; it is off."""
 
     machine: Machine
-    witness: Witness
+    checks: list[Check]
     first: Reading
     readings: list[Reading]
     last: Reading
@@ -43,10 +45,12 @@ class Jumped:
 
 @pytest.fixture(scope="module")
 def jumped(lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]) -> Iterator[Jumped]:
-    count = int(os.environ.get("KSPAWN_JUMPS", JUMPS))
+    # More can be asked for, and no fewer.
+    count = max(JUMPS, int(os.environ.get("KSPAWN_JUMPS", JUMPS)))
     with lab.machine(run_folder / "plain-jump", timeline=new_timeline()) as machine:
         machine.boot()
-        witness = Witness.start(machine)
+        holder = Witness.start(machine)
+        before = verdict.observe(machine)
         first = read(machine)
         # The first ones warm up what stays, such as slabs.
         machine.jump(stay=True)
@@ -57,7 +61,12 @@ def jumped(lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]) -> 
             assert back["outcome"] == "plain"
             taken.append(read(machine))
         machine.release()
-        yield Jumped(machine, witness, first, taken, read(machine))
+        last = read(machine)
+        checks = verdict.userland_checks(machine, holder, before)
+        checks += verdict.kernel_checks(machine, before)
+        machine.close()
+        checks.append(verdict.log_check(machine))
+        yield Jumped(machine, checks, first, taken, last)
 
 
 def entered(machine: Machine) -> list[tuple[str, str]]:
@@ -69,8 +78,9 @@ def entered(machine: Machine) -> list[tuple[str, str]]:
     ]
 
 
-def test_witness_is_whole(jumped: Jumped) -> None:
-    assert [check for check in jumped.witness.check() if not check.ok] == []
+def test_all_goes_on(jumped: Jumped) -> None:
+    """The witness, every process by /proc, the kernel, and its logs."""
+    verdict.require(jumped.checks)
 
 
 def test_one_life(jumped: Jumped) -> None:
@@ -79,7 +89,7 @@ def test_one_life(jumped: Jumped) -> None:
 
 def test_entries_alternate(jumped: Jumped) -> None:
     seen = entered(jumped.machine)
-    assert len(seen) == len(jumped.readings) + 1
+    assert len(seen) == len(jumped.readings) + 1 >= JUMPS + 2
     starts = [boot_id for event, boot_id in seen if event == "init"]
     assert len(set(starts)) == len(starts), "each start is a kernel anew"
     for (event, boot_id), (earlier, earlier_id) in zip(seen[1:], seen, strict=False):
@@ -107,25 +117,35 @@ def test_clocks(jumped: Jumped) -> None:
 @pytest.mark.ci
 def test_one_kernel_is_entered_again_and_again(machine: Machine) -> None:
     machine.boot()
-    witness = Witness.start(machine)
+    holder = Witness.start(machine)
+    machine.run("sleep 100000 </dev/null >/dev/null 2>&1 &").check()
+    before = verdict.observe(machine)
     machine.jump(stay=True)
     for _ in range(5):
         assert machine.jump_again()["outcome"] == "plain"
     lines = [line for line in machine.status_lines if line["event"] == "again"]
     assert [line["times"] for line in lines] == [1, 2, 3, 4, 5]
     assert len({boot_id for _, boot_id in entered(machine)}) == 1
-    assert [check for check in witness.check() if not check.ok] == []
+    verdict.require(verdict.userland_checks(machine, holder, before))
+    # The mutation: what is lost is seen, and alone.
+    machine.run("killall sleep").check()
+    holder.damage("tcp")
+    checks = verdict.userland_checks(machine, holder, before)
+    failed = [check.name for check in checks if not check.ok]
+    assert failed == ["witness.tcp", "proc.processes"]
 
 
 def test_hibernation_after_a_kept_kernel(machine: Machine) -> None:
     """What was kept is given up, and a kernel is loaded that saves the image."""
     machine.boot()
-    witness = Witness.start(machine)
+    holder = Witness.start(machine)
+    before = verdict.observe(machine)
     machine.jump(stay=True)
     machine.jump_again()
     machine.hibernate()
     assert machine.resume()["outcome"] == "image"
-    assert [check for check in witness.check() if not check.ok] == []
+    checks = verdict.userland_checks(machine, holder, before)
+    verdict.require([*checks, *verdict.kernel_checks(machine, before)])
 
 
 def test_nothing_to_enter_again(machine: Machine) -> None:
