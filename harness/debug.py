@@ -46,8 +46,6 @@ _VARIABLES = {
     "vmalloc_base": "unsigned long",
     "vmemmap_base": "unsigned long",
 }
-# The states of a machine in which the normal kernel has its memory at its place.
-_IN_PLACE = ("running", "off")
 
 
 def core_of(kept: Kept, *, image: bool = False, notify: Notify = quiet) -> Path:
@@ -63,6 +61,8 @@ def core_of(kept: Kept, *, image: bool = False, notify: Notify = quiet) -> Path:
 
     Raises:
         UsageError: That was not kept.
+        HarnessError: The normal kernel had not come up, or its memory was just
+            being exchanged.
     """
     name = kept.image if image else kept.memory
     if name is None:
@@ -72,15 +72,23 @@ def core_of(kept: Kept, *, image: bool = False, notify: Notify = quiet) -> Path:
             f"the run kept no {what}{f': {kept.not_kept}' if kept.not_kept else ''}",
             hint=f"try {other}" if other else "",
         )
-    target = kept.path("image.vmcore" if image else "memory.vmcore")
-    if target.exists():
-        return target
     core = kept.core(name)
     if not core.vmcoreinfo:
         raise HarnessError(f"{name} has no VMCOREINFO: the normal kernel had not come up")
-    if not image and kept.state in _IN_PLACE:
-        # All is at its place, and the note was found when it was written.
-        return kept.path(name)
+    if not image:
+        role = kept.running
+        if role == "normal":
+            # All is at its place, and the note was found when it was written.
+            return kept.path(name)
+        if role is None:
+            raise HarnessError(
+                f"{name} is of a machine amid a jump: it cannot be told which of the first "
+                "16 MiB were exchanged already",
+                hint="try --image" if kept.image else "",
+            )
+    target = kept.path("image.vmcore" if image else "memory.vmcore")
+    if target.exists():
+        return target
     notify("writing the core")
     pages = vmcore.exchanged_pages(core, kept.kernel("normal").symbols)
     vmcore.write(core, target, pages=pages)

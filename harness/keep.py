@@ -92,6 +92,13 @@ class Kept(BaseModel):
         """
         return vmcore.Core.of(self.path(name), symbols=self.kernel("normal").symbols)
 
+    @property
+    def running(self) -> Role | None:
+        """The kernel that the machine stood in; None amid a jump, or if that was not kept."""
+        if self.memory is None:
+            return None
+        return vmcore.running(self.core(self.memory), self.path("registers.txt").read_text())
+
 
 def parse_size(text: str) -> int:
     """A size in bytes, from what a person writes.

@@ -26,6 +26,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from harness.errors import HarnessError, UsageError
+from harness.specs import Role
 
 PAGE = 4096
 LOW_END = 16 << 20
@@ -44,6 +45,10 @@ _REGISTERS = (
     *("ds", "es", "fs", "gs"),
 )
 _REGISTER = re.compile(r"\b(R[A-Z0-9]{2}|R[89]) ?=([0-9a-f]{8,16})")
+_CPU = re.compile(r"\b[RE]IP=([0-9a-f]+).*?\bCR3=([0-9a-f]+)", re.DOTALL)
+# Of CR3 and of an entry of a page table: the rest are flags.
+_FRAME = 0x000FFFFFFFFFF000
+_LAST_ENTRY = 511 * 8
 _SEGMENT = re.compile(r"^([CDEFGS]S) =([0-9a-f]{4}) ([0-9a-f]{16})", re.MULTILINE)
 
 
@@ -163,6 +168,49 @@ def _number(text: bytes, key: str, default: int = 0) -> int:
         return default
     decimal = key.startswith(("NUMBER", "LENGTH", "SIZE", "OFFSET"))
     return int(found[1], 10 if decimal else 16)
+
+
+def running(core: Core, registers: str) -> Role | None:
+    """Which kernel a machine stood in.
+
+    What the harness knows of it is too coarse: it takes a machine for hibernating
+    while the normal kernel suspends its devices, and for resuming until that has
+    resumed them. The page table tells. That of the normal kernel, whichever process
+    it is of, has the same entry for the kernel's image as init_top_pgt
+    (pgd_ctor() of arch/x86/mm/pgtable.c); what is in 0-16 MiB has its own there.
+
+    Args:
+        core: The memory, as it was found.
+        registers: As QEMU's `info registers -a` prints them. The first CPU counts:
+            the others are parked while a spawned kernel runs.
+
+    Returns:
+        The role; None on the way between the two, in the code that exchanges
+        the first 16 MiB, which has a page table of its own.
+
+    Raises:
+        HarnessError: The registers are none.
+    """
+    first = _CPU.search(registers)
+    if first is None:
+        raise HarnessError("the registers of the machine are not whole")
+    at, table = int(first[1], 16), int(first[2], 16) & _FRAME
+    if core.vmcoreinfo:
+        image = _image_entry(core, _phys(core, core.info("SYMBOL(swapper_pg_dir)")))
+        # With page table isolation, that of user space is the page after the kernel's.
+        if image in (_image_entry(core, table), _image_entry(core, table & ~PAGE)):
+            return "normal"
+    if table < LOW_END:
+        return "spawned"
+    if not core.vmcoreinfo:
+        return "normal"
+    # The exchange ends with a jump into what it has put there.
+    return "spawned" if at < LOW_END else None
+
+
+def _image_entry(core: Core, table: int) -> int:
+    """The entry for the kernel's image in the top level of a page table, without flags."""
+    return core.number(table + _LAST_ENTRY) & _FRAME
 
 
 def exchanged_pages(core: Core, symbols: Path) -> dict[int, int]:

@@ -10,23 +10,27 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
-from harness import keep, vmcore
+from harness import debug, keep, vmcore
 from harness.errors import HarnessError, UsageError
 from harness.vmcore import PAGE, Core, Piece
 
 MIB = 1 << 20
 SIZE = 24 * MIB
 INFO = (
-    b"OSRELEASE=6.12.1\nSYMBOL(swapper_pg_dir)=ffffffff81c0a000\nNUMBER(phys_base)=4194304\n"
+    b"OSRELEASE=6.12.1\nSYMBOL(swapper_pg_dir)=ffffffff81200000\nNUMBER(phys_base)=4194304\n"
     b"NUMBER(pgtable_l5_enabled)=0\nKERNELOFFSET=200000\n"
 )
 DIRECT = 0xFFFF888000000000
 # At physical 20 MiB, where phys_base says that symbols are.
 IMAGE = 0xFFFFFFFF80000000 + 20 * MIB - 4194304
 MAP = (
-    "ffffffff81a0a000 D init_top_pgt\n"
+    "ffffffff81000000 D init_top_pgt\n"
     f"{IMAGE:016x} B kexec_image\n{IMAGE + 8:016x} D page_offset_base\n"
 )
+# Of the normal kernel, where phys_base puts it; a process has its own with the same last entry.
+SWAPPER, PROCESS, USER = 22 * MIB, 23 * MIB, 23 * MIB + PAGE
+# Of the exchange, and of a spawned kernel.
+IDENTITY, SPAWNED = 21 * MIB, 3 * MIB
 REGISTERS = """\
 CPU#0
 RAX=00000000000000aa RBX=0000000000000001 RCX=0000000000000000 RDX=00000000000bdbd6
@@ -104,7 +108,7 @@ def test_vmcoreinfo_is_found_in_memory(tmp_path: Path) -> None:
     found = core(tmp_path, memory(exchanged=False))
     assert found.vmcoreinfo == INFO
     assert found.info("NUMBER(phys_base)") == 4194304
-    assert found.info("SYMBOL(swapper_pg_dir)") == 0xFFFFFFFF81C0A000
+    assert found.info("SYMBOL(swapper_pg_dir)") == 0xFFFFFFFF81200000
     assert found.info("KERNELOFFSET") == 0x200000
     assert found.info("SYMBOL(nosuch)", 7) == 7
 
@@ -112,7 +116,7 @@ def test_vmcoreinfo_is_found_in_memory(tmp_path: Path) -> None:
 def test_the_note_of_a_spawned_kernel_is_passed_over(tmp_path: Path, symbols: Path) -> None:
     """It lies lower in memory, and is as whole as that of the normal kernel."""
     data = memory(exchanged=True)
-    put_note(data, MIB, INFO.replace(b"=ffffffff81c0a000", b"=ffffffff8057a000"))
+    put_note(data, MIB, INFO.replace(b"=ffffffff81200000", b"=ffffffff8057a000"))
     assert core(tmp_path, data, symbols).vmcoreinfo == INFO
     data[19 * MIB : 20 * MIB] = bytes(MIB)
     assert core(tmp_path, data, symbols).vmcoreinfo == b""
@@ -121,6 +125,99 @@ def test_the_note_of_a_spawned_kernel_is_passed_over(tmp_path: Path, symbols: Pa
 def test_a_kernel_without_symbols_has_the_first_note(tmp_path: Path) -> None:
     found = core(tmp_path, memory(exchanged=False), tmp_path / "nosuch")
     assert found.vmcoreinfo == INFO
+
+
+def registers(table: int, rip: int = 0xFFFFFFFF81000000, *, name: str = "RIP") -> str:
+    """Those of two CPUs; the second one is parked in the normal kernel."""
+    cpus = [(rip, table), (0xFFFFFFFF81000000, SWAPPER)]
+    return "".join(
+        f"CPU#{number}\n{name}={at:016x} RFL=00000246\nCR0=80050033 CR2=0 CR3={cr3:016x} CR4=0\n"
+        for number, (at, cr3) in enumerate(cpus)
+    )
+
+
+def with_tables(data: bytearray) -> bytearray:
+    """The page tables of all that runs on the first CPU in turn."""
+    for at, entry in [
+        (SWAPPER, 22 * MIB + PAGE | 0x67),
+        # The flag "accessed" is the only difference.
+        (PROCESS, 22 * MIB + PAGE | 0x47),
+        (USER, 22 * MIB + 3 * PAGE | 0x67),
+        (SPAWNED, 3 * MIB + PAGE | 0x67),
+        (IDENTITY, 21 * MIB + PAGE | 0x67),
+    ]:
+        struct.pack_into("<Q", data, at + 511 * 8, entry)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("table", "rip", "role"),
+    [
+        (SWAPPER, 0xFFFFFFFF81000000, "normal"),
+        (PROCESS | 0x123, 0x401000, "normal"),
+        (USER | 0x123, 0x401000, "normal"),
+        (SPAWNED, 0xFFFFFFFF80200000, "spawned"),
+        (IDENTITY, 0x3000, "spawned"),
+        (IDENTITY, 18 * MIB, None),
+    ],
+)
+def test_which_kernel_runs(
+    tmp_path: Path, symbols: Path, table: int, rip: int, role: str | None
+) -> None:
+    data = with_tables(memory(exchanged=role == "spawned"))
+    found = core(tmp_path, data, symbols)
+    assert vmcore.running(found, registers(table, rip)) == role
+
+
+@pytest.mark.parametrize(
+    ("table", "rip", "name", "role"),
+    [
+        (22 * MIB, 0, "RIP", "normal"),
+        (SPAWNED, 0, "RIP", "spawned"),
+        (0, 0xF0000, "EIP", "spawned"),
+    ],
+)
+def test_which_kernel_runs_before_the_normal_one_has_come_up(
+    tmp_path: Path, symbols: Path, table: int, rip: int, name: str, role: str
+) -> None:
+    found = core(tmp_path, bytes(SIZE), symbols)
+    assert vmcore.running(found, registers(table, rip, name=name)) == role
+
+
+def kept_run(folder: Path, data: bytearray, said: str) -> keep.Kept:
+    """What a run kept that was taken for hibernating."""
+    kept = keep.Kept(state="hibernating", reason="x", memory="memory.elf", image="image.raw")
+    (folder / "kept").mkdir()
+    symbols = folder / "System.map"
+    symbols.write_text(MAP)
+    kept.kernels["normal"] = keep.KeptKernel(
+        folder=folder, name="x", role="normal", tree=folder, build=""
+    )
+    vmcore.write(core(folder, data, symbols), folder / "kept" / "memory.elf")
+    (folder / "kept" / "registers.txt").write_text(said)
+    (folder / "kept" / "kept.json").write_text(kept.model_dump_json())
+    return keep.load(folder)
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_pages_are_put_back_only_where_they_were_exchanged(tmp_path: Path, exchanged: bool) -> None:
+    data = with_tables(memory(exchanged=exchanged))
+    kept = kept_run(tmp_path, data, registers(SPAWNED if exchanged else PROCESS))
+    assert Core.of(debug.core_of(kept)).read(5 * PAGE, PAGE) == content(5 * PAGE)
+
+
+def test_amid_the_exchange_there_is_no_core(tmp_path: Path) -> None:
+    data = with_tables(memory(exchanged=False))
+    kept = kept_run(tmp_path, data, registers(IDENTITY, 18 * MIB))
+    with pytest.raises(HarnessError, match="amid a jump") as caught:
+        debug.core_of(kept)
+    assert caught.value.hint == "try --image"
+    assert not kept.path("memory.vmcore").exists()
+
+
+def test_registers_that_are_not_whole(tmp_path: Path, symbols: Path) -> None:
+    with pytest.raises(HarnessError, match="not whole"):
+        vmcore.running(core(tmp_path, memory(exchanged=False), symbols), REGISTERS)
 
 
 def test_half_a_note_is_passed_over(tmp_path: Path) -> None:
