@@ -767,7 +767,7 @@ class Machine(Closing):
         """Load the module whose device fails on purpose while it is suspended.
 
         Args:
-            mode: "none", "fail" or "panic".
+            mode: "none", "fail", "panic", or "panic-back": when it is resumed.
         """
         self.load_module("kspawn_fault", mode=mode)
 

@@ -274,9 +274,11 @@ def run_again(made: Lab, folder: Path, kept: keep.Kept, *, gdb: bool) -> int:
     with made.machine(folder, config=kept.config, kernels=kernels) as machine:
         machine.revive(kept)
         alive = kept.state == State.RUNNING
-        click.echo(f"the machine was {kept.state}: {kept.reason}", err=True)
+        role = kept.running
+        where = f"in its {role} kernel" if role else "amid a jump"
+        click.echo(f"the machine was {kept.state}, {where}: {kept.reason}", err=True)
         if gdb or not alive:
-            kernel = kernels.normal if alive else kernels.spawned
+            kernel = kernels.spawned if role == "spawned" else kernels.normal
             click.echo(gdb_line(machine, kernel), err=True)
         if alive:
             return in_normal(machine)

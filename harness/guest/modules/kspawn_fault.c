@@ -2,7 +2,8 @@
 /*
  * A device that fails on purpose while it is suspended for a jump.
  *
- * mode=fail: its freeze callback returns -EIO; mode=panic: it panics. The
+ * mode=fail: its freeze callback returns -EIO; mode=panic: it panics;
+ * mode=panic-back: it panics when it is to go on after the jump back. The
  * device counts the callbacks that it has seen, so that a test can tell
  * whether it was left suspended.
  */
@@ -13,7 +14,7 @@
 
 static char *mode = "none";
 module_param(mode, charp, 0600);
-MODULE_PARM_DESC(mode, "none, fail or panic");
+MODULE_PARM_DESC(mode, "none, fail, panic or panic-back");
 
 static int freezes, thaws;
 module_param(freezes, int, 0400);
@@ -37,10 +38,17 @@ static int fault_thaw(struct device *dev)
 	return 0;
 }
 
+static int fault_restore(struct device *dev)
+{
+	if (!strcmp(mode, "panic-back"))
+		panic("kspawn_fault: panic in the restore callback");
+	return fault_thaw(dev);
+}
+
 static const struct dev_pm_ops fault_pm_ops = {
 	.freeze = fault_freeze,
 	.thaw = fault_thaw,
-	.restore = fault_thaw,
+	.restore = fault_restore,
 };
 
 static struct platform_driver fault_driver = {
