@@ -25,13 +25,17 @@ from harness.witness import Witness
 pytestmark = pytest.mark.vm
 
 LIMIT = 1 << 30
+_PS = "for p in /proc/[0-9]*; do echo ${p#/proc/} $(cat $p/comm); done"
 # What comes and goes by itself between two looks.
 _TRANSIENT = re.compile(r"kworker/|dropbear|sh$|ps$|kspawn$")
 
 
 def seen_by_ps(machine: Machine) -> dict[int, str]:
     """The tasks, as the kernel's own /proc has them."""
-    out = machine.run("for p in /proc/[0-9]*; do echo ${p#/proc/} $(cat $p/comm); done").check()
+    return tasks_in(machine.run(_PS).check())
+
+
+def tasks_in(out: str) -> dict[int, str]:
     pairs = (line.split(" ", 1) for line in out.splitlines() if " " in line)
     # /proc has the whole name of a kernel thread, its task the first 15 bytes.
     return {int(pid): name[:15] for pid, name in pairs}
@@ -53,11 +57,8 @@ def seen_by_drgn(run: Path, *, image: bool = False) -> dict[int, str]:
     return {int(pid): name for pid, _, name in lines}
 
 
-@pytest.mark.ci
-def test_memory_and_image_open_in_drgn(
-    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
-) -> None:
-    """A check fails after the resume: the running kernel and its image are kept."""
+def fail_a_check(lab: Lab, folder: Path, timeline: Timeline) -> dict[int, str]:
+    """A check fails after the resume: returns the tasks of the kernel that is kept."""
     before: dict[int, str] = {}
 
     def damage(cycle: Cycle) -> None:
@@ -65,11 +66,20 @@ def test_memory_and_image_open_in_drgn(
         cycle.machine.keep_bytes = LIMIT
         cycle.witness.damage("pipe")
 
-    result = Cycle(lab=lab, folder=folder, timeline=new_timeline(), mutate_running=damage).run()
+    result = Cycle(lab=lab, folder=folder, timeline=timeline, mutate_running=damage).run()
     assert result.verdict is Verdict.FAILED
     assert any(event.name == "memory kept" for event in result.events)
     wanted = lasting(before)
     assert len(wanted) > 15
+    return wanted
+
+
+@pytest.mark.ci
+def test_memory_and_image_open_in_drgn(
+    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
+) -> None:
+    """The running kernel and its image are kept."""
+    wanted = fail_a_check(lab, folder, new_timeline())
     for image in (False, True):
         found = seen_by_drgn(folder, image=image)
         assert {pid: found.get(pid) for pid in wanted} == wanted
@@ -140,6 +150,19 @@ def kspawn_shell(folder: Path, lab: Lab, role: str, script: str, *more: str) -> 
 def test_a_shell_in_the_normal_kernel(lab: Lab, folder: Path) -> None:
     out, _ = kspawn_shell(folder, lab, "normal", "uname -r; echo $((6 * 7))\n")
     assert out.splitlines() == [lab.kernels.normal.release, "42"]
+
+
+def test_a_shell_in_the_machine_of_a_failed_check(
+    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
+) -> None:
+    """The same processes, after the machine and its QEMU are gone."""
+    wanted = fail_a_check(lab, folder, new_timeline())
+    out, err = kspawn_shell(folder, lab, "normal", f"uname -r; {_PS}\n", f"--from={folder}")
+    release, tasks = out.split("\n", 1)
+    assert release == lab.kernels.normal.release
+    found = tasks_in(tasks)
+    assert {pid: found.get(pid) for pid in wanted} == wanted
+    assert "the machine was running, in its normal kernel: failed checks: " in err
 
 
 @pytest.mark.parametrize("role", ["hibernating", "resuming"])
