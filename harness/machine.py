@@ -232,6 +232,8 @@ class Machine(Closing):
         self.status_lines: list[dict[str, Any]] = []
         self.lives: list[tuple[int, int]] = []
         self.jump_command = ""
+        # More of the command line of the last kernel that was to save.
+        self.saved_with = ""
         self._hypervisor = hypervisor
         self._domain: Domain | None = None
         self._status: StatusPort | None = None
@@ -849,6 +851,7 @@ class Machine(Closing):
             KernelError: A kernel crashed or hung.
         """
         with self._transition(State.RUNNING, to=State.HIBERNATED):
+            self.saved_with = append
             with self._refusable(self._after_refusal):
                 saved = self._jump_and_save(append, visit)
             with self.timeline.phase("power off", boot=self.boot_number, kernel="hibernating"):

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,7 @@ class Before:
     boot_id: str
     release: str
     uptime: float
+    cmdline: str
     lives: int = 0
 
 
@@ -81,6 +83,7 @@ def observe(machine: Machine) -> Before:
         boot_id=_boot_id(machine),
         release=machine.run("uname -r").check().strip(),
         uptime=_uptime(machine),
+        cmdline=machine.run("cat /proc/cmdline").check(),
         lives=len(machine.lives),
     )
 
@@ -284,26 +287,50 @@ def _image_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
             image.info.boot_id == before.boot_id and image.info.release == before.release,
             f"of {image.info.release}, boot_id {image.info.boot_id}",
         ),
-        _free_pages(machine, image),
+        _free_pages(machine, before, image),
     ]
 
 
-def _free_pages(machine: Machine, image: Image) -> Check:
+def free_content_counts(cmdline: str, config: Mapping[str, str]) -> bool:
+    """Whether a kernel was told to count on what its free pages hold.
+
+    Args:
+        cmdline: Its command line.
+        config: Its options that are set, without CONFIG_.
+    """
+    said = dict(word.split("=", 1) for word in cmdline.split() if "=" in word)
+    # As kstrtobool() of the kernel takes them.
+    on = {name: bool(re.match("[1yYtT]|on", said[name], re.IGNORECASE)) for name in said}
+    default = config.get("INIT_ON_FREE_DEFAULT_ON") == "y"
+    return on.get("init_on_free", default) or on.get("page_poison", False)
+
+
+def _free_pages(machine: Machine, before: Before, image: Image) -> Check:
     name = "image.free-pages"
     lines = [line for line in machine.status_lines if line.get("event") == "filtered"]
     if not lines:
         return _check(name, False, "the hibernating kernel did not look for free pages")
+    config = machine.kernels.normal.config
     ok, detail = free_pages(
         lines[-1],
         left_out=image.info.free_bytes // PAGE,
         memfree=image.info.memfree_pages,
         segments=len(image.segments),
+        asked=[
+            *(["off"] if "kspawn.filter=0" in machine.saved_with.split() else []),
+            *(["content"] if free_content_counts(before.cmdline, config) else []),
+        ],
     )
     return _check(name, ok, detail)
 
 
 def free_pages(
-    line: Mapping[str, Any], *, left_out: int, memfree: int, segments: int = 0
+    line: Mapping[str, Any],
+    *,
+    left_out: int,
+    memfree: int,
+    segments: int = 0,
+    asked: Collection[str] = (),
 ) -> tuple[bool, str]:
     """Whether the image leaves out what the normal kernel counts as free.
 
@@ -313,13 +340,17 @@ def free_pages(
         memfree: The normal kernel's MemFree right before the jump, in pages.
         segments: Segments of the image; at the most that it can have, it
             stores free pages rather than begin another one.
+        asked: What the run gave it for reasons to keep all pages: "off",
+            "content".
 
     Returns:
         Whether it does, and what was seen.
     """
     if line.get("status") == "kept":
         why = f"all pages kept: {line.get('detail')}"
-        return line.get("reason") != "failed" and not left_out, why
+        if line.get("reason") not in asked:
+            return False, f"{why}; the run gave no reason for that"
+        return not left_out, why
     if not memfree:
         return False, "MemFree is not known"
     found, listed = int(line["free_pages"]), int(line["listed_pages"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.verdict import free_pages
+from harness.verdict import free_content_counts, free_pages
 
 MEMFREE = 100_000
 # As the hibernating kernel says it: 150 pages moved into the free lists since.
@@ -58,14 +58,41 @@ def test_the_lists_of_the_cpus_may_be_drained(found: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "left_out", "holds"),
-    [("off", 0, True), ("content", 0, True), ("failed", 0, False), ("content", 8, False)],
+    ("reason", "asked", "left_out", "holds"),
+    [
+        ("off", ["off"], 0, True),
+        ("content", ["content"], 0, True),
+        ("content", ["content"], 8, False),
+        ("failed", ["off", "content"], 0, False),
+        # Nobody wanted that: a log that wrapped, a config that was not known.
+        ("content", [], 0, False),
+        ("content", ["off"], 0, False),
+        ("off", ["content"], 0, False),
+    ],
 )
-def test_all_pages_kept(reason: str, left_out: int, holds: bool) -> None:
+def test_all_pages_kept(reason: str, asked: list[str], left_out: int, holds: bool) -> None:
     line = {"status": "kept", "reason": reason, "detail": "init_on_free=1"}
-    ok, detail = free_pages(line, left_out=left_out, memfree=MEMFREE)
+    ok, detail = free_pages(line, left_out=left_out, memfree=MEMFREE, asked=asked)
     assert ok is holds
     assert "init_on_free=1" in detail
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "default", "counts"),
+    [
+        ("console=ttyS0 panic=-1", "n", False),
+        ("console=ttyS0 panic=-1", "y", True),
+        ("init_on_free=1", "n", True),
+        ("init_on_free=on\n", "n", True),
+        ("init_on_free=1 init_on_free=0", "y", False),
+        ("page_poison=1", "n", True),
+        ("page_poison=off", "n", False),
+        ("init_on_free=0 page_poison=Y", "y", True),
+        ("xinit_on_free=1 init_on_alloc=1", "n", False),
+    ],
+)
+def test_what_gives_a_kernel_reason_to_keep_all(cmdline: str, default: str, counts: bool) -> None:
+    assert free_content_counts(cmdline, {"INIT_ON_FREE_DEFAULT_ON": default}) is counts
 
 
 def test_no_room_for_more_segments() -> None:

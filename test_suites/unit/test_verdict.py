@@ -42,8 +42,11 @@ class Recorded:
     image_error: str = ""
     image_boot_id: str = str(READY["boot_id"])
     free_pages: int = 0
+    cmdline: str = "console=ttyS0,115200 panic=-1\n"
+    saved_with: str = ""
     resume_path: str = "restricted"
 
+    kernels = SimpleNamespace(normal=SimpleNamespace(config={"KEXEC_JUMP": "y"}))
     config = load_vm_config("default")
 
     def run(self, command: str) -> Done:
@@ -77,6 +80,7 @@ class Recorded:
             boot_id=str(READY["boot_id"]),
             release=str(READY["release"]),
             uptime=20.0,
+            cmdline=self.cmdline,
             lives=1,
         )
         checks = verdict.machine_checks(
@@ -170,6 +174,13 @@ def pages_missing(r: Recorded) -> None:
     r.free_pages = 500
 
 
+def all_kept(r: Recorded, reason: str = "content") -> None:
+    """As the hibernating kernel says it; the image leaves nothing out then."""
+    line = r.line("hibernating", "filtered")
+    r.free_pages = line["below_pages"] - line["free_pages"]
+    line.update(status="kept", reason=reason, detail="its log says of init_on_free: unknown")
+
+
 @pytest.mark.parametrize(
     ("mutation", "name"),
     [
@@ -187,6 +198,7 @@ def pages_missing(r: Recorded) -> None:
         (no_file, "image.outside-ram"),
         (other_kernel, "image.normal-kernel"),
         (pages_missing, "image.free-pages"),
+        (all_kept, "image.free-pages"),
     ],
 )
 def test_mutation_fails_its_check_alone(
@@ -194,6 +206,19 @@ def test_mutation_fails_its_check_alone(
 ) -> None:
     mutation(recorded)
     assert recorded.failed() == [name]
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "saved_with", "reason"),
+    [("init_on_free=1", "", "content"), ("", "kspawn.filter=0", "off")],
+)
+def test_all_pages_are_kept_where_that_was_asked_for(
+    recorded: Recorded, cmdline: str, saved_with: str, reason: str
+) -> None:
+    all_kept(recorded, reason)
+    assert recorded.failed() == ["image.free-pages"]
+    recorded.cmdline, recorded.saved_with = cmdline, saved_with
+    assert recorded.failed() == []
 
 
 @pytest.mark.parametrize(
