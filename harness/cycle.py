@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import baselines, needs, report, verdict, witness
+from harness import baselines, needs, processes, report, verdict, witness
 from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError, RefusedError
 from harness.image import Image, ImageError
 from harness.lab import Lab
@@ -194,9 +194,11 @@ class Cycle:
             try:
                 self.seen.image = Image(self.machine.disk)
                 self.result.image = self.seen.image.summary()
+                self.seen.written_bytes = self.seen.image.written_bytes()
                 self.seen.image.verify()
             except ImageError as exc:
                 self.seen.image_error = str(exc)
+            self.seen.qemu_runs = processes.runs(*self.machine.lives[-1])
 
     def _judge(self) -> None:
         if bad := [check.name for check in self.result.checks if not check.ok]:

@@ -7,6 +7,7 @@ writes it.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -170,6 +171,16 @@ class Image:
                     return
                 left -= len(data)
                 yield data
+
+    def written_bytes(self) -> int:
+        """How much of the stored data the file has, up to a hole in it; holes read as zero."""
+        begin = self.info.data_offset
+        with self.path.open("rb") as file:
+            try:
+                end = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
+            except OSError:
+                return 0  # it ends before
+        return min(end - begin, self.info.stored_bytes)
 
     def sums(self) -> list[int]:
         """The checksum of each chunk, as stored."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 
 def bound(number: signal.Signals) -> list[str]:
@@ -52,6 +53,20 @@ def end(
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=seconds)
+
+
+def runs(pid: int, start_time: int) -> bool:
+    """Whether a process is there, and has memory: a zombie has none.
+
+    Args:
+        pid: Its PID.
+        start_time: When it began, as proc_pid_stat(5) has it: a PID is used again.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(fields[19]) == start_time and fields[0] not in "ZX"
 
 
 def git_environment() -> dict[str, str]:

@@ -69,6 +69,9 @@ class Seen:
 
     image: Image | None = None
     image_error: str = ""
+    # While the power was off: bytes of its data in the file, and what had the RAM.
+    written_bytes: int = 0
+    qemu_runs: bool = True
     back: dict[str, Any] = field(default_factory=dict)
 
 
@@ -277,11 +280,7 @@ def _image_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
             not seen.image_error,
             seen.image_error or f"{image.info.chunks} chunks, all checksums right",
         ),
-        _check(
-            "image.outside-ram",
-            image.path.is_file() and image.path.stat().st_size > image.info.data_offset,
-            f"a file of {image.path.stat().st_size >> 20} MiB on the host",
-        ),
+        _outside_ram(image, seen, reset=machine.config.after == "reset"),
         _check(
             "image.normal-kernel",
             image.info.boot_id == before.boot_id and image.info.release == before.release,
@@ -289,6 +288,19 @@ def _image_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:
         ),
         _free_pages(machine, before, image),
     ]
+
+
+def _outside_ram(image: Image, seen: Seen, *, reset: bool) -> Check:
+    """All of its data was in a file when the RAM was gone; a reset leaves the RAM."""
+    stored = image.info.stored_bytes
+    ram = f"QEMU and its RAM were {'still there' if seen.qemu_runs else 'gone'}"
+    if reset:
+        ram = "the RAM lived on, and was filled with a pattern before the restore"
+    return _check(
+        "image.outside-ram",
+        0 < stored <= seen.written_bytes and (reset or not seen.qemu_runs),
+        f"{seen.written_bytes} of {stored} bytes in a file on the host; {ram}",
+    )
 
 
 def free_content_counts(cmdline: str, config: Mapping[str, str]) -> bool:

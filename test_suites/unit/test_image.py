@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -137,6 +138,18 @@ def test_truncated_image_is_found(image: Image) -> None:
         file.truncate(DATA + CHUNK)
     with pytest.raises(ImageError):
         Image(image.path).verify()
+
+
+def test_data_that_is_not_in_the_file_is_told(image: Image) -> None:
+    """What a disk has of it, and what reads as zero for there is nothing."""
+    assert image.written_bytes() == image.info.stored_bytes == 73 * PAGE
+    data = image.path.read_bytes()
+    with image.path.open("wb") as file:
+        file.write(data[: DATA + 8 * PAGE])
+        file.truncate(len(data) + (64 << 20))
+    assert image.written_bytes() == 8 * PAGE
+    os.truncate(image.path, DATA)
+    assert image.written_bytes() == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", bytes(1 << 20), b"USED" + bytes(8192)])

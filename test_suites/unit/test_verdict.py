@@ -27,13 +27,13 @@ from harness.verdict import Before, Seen
 LOG = Path(__file__).parent / "logs" / "cycle-status.jsonl"
 LINES: list[dict[str, Any]] = [json.loads(line) for line in LOG.read_text().splitlines()]
 READY = LINES[0]
+STORED = next(line["stored_bytes"] for line in LINES if line["event"] == "saved")
 
 
 @dataclass
 class Recorded:
     """What a machine showed at the end of a cycle."""
 
-    image_path: Path
     boot_id: str = str(READY["boot_id"])
     uptime: float = 30.0
     lives: list[tuple[int, int]] = field(default_factory=lambda: [(100, 7), (200, 9)])
@@ -41,6 +41,8 @@ class Recorded:
     outcome: str = "image"
     image_error: str = ""
     image_boot_id: str = str(READY["boot_id"])
+    written_bytes: int = STORED
+    qemu_runs: bool = False
     free_pages: int = 0
     cmdline: str = "console=ttyS0,115200 panic=-1\n"
     saved_with: str = ""
@@ -64,16 +66,20 @@ class Recorded:
         """The checks that fail."""
         filtered = next(one for one in LINES if one["event"] == "filtered")
         info = SimpleNamespace(
-            data_offset=2 << 20,
+            stored_bytes=STORED,
             chunks=450,
             boot_id=self.image_boot_id,
             release=READY["release"],
             free_bytes=(filtered["free_pages"] - filtered["below_pages"] + self.free_pages) * 4096,
             memfree_pages=filtered["memfree_pages"],
         )
-        image = SimpleNamespace(info=info, path=self.image_path, segments=[None] * 90)
+        image = SimpleNamespace(info=info, segments=[None] * 90)
         seen = Seen(
-            image=cast(Any, image), image_error=self.image_error, back={"outcome": self.outcome}
+            image=cast(Any, image),
+            image_error=self.image_error,
+            written_bytes=self.written_bytes,
+            qemu_runs=self.qemu_runs,
+            back={"outcome": self.outcome},
         )
         before = Before(
             processes={},
@@ -91,11 +97,8 @@ class Recorded:
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Recorded:
-    path = tmp_path / "image.raw"
-    with path.open("wb") as file:
-        file.truncate(3 << 20)
-    return Recorded(image_path=path)
+def recorded() -> Recorded:
+    return Recorded()
 
 
 def test_real_cycle_passes(recorded: Recorded) -> None:
@@ -162,8 +165,12 @@ def bad_checksum(r: Recorded) -> None:
     r.image_error = "checksums wrong"
 
 
-def no_file(r: Recorded) -> None:
-    r.image_path.write_bytes(b"")
+def hole_in_the_file(r: Recorded) -> None:
+    r.written_bytes -= 4096
+
+
+def memory_lives_on(r: Recorded) -> None:
+    r.qemu_runs = True
 
 
 def other_kernel(r: Recorded) -> None:
@@ -195,7 +202,8 @@ def all_kept(r: Recorded, reason: str = "content") -> None:
         (one_life, "power.off-in-between"),
         (no_power_off, "power.off-in-between"),
         (bad_checksum, "image.whole"),
-        (no_file, "image.outside-ram"),
+        (hole_in_the_file, "image.outside-ram"),
+        (memory_lives_on, "image.outside-ram"),
         (other_kernel, "image.normal-kernel"),
         (pages_missing, "image.free-pages"),
         (all_kept, "image.free-pages"),
@@ -257,3 +265,11 @@ def test_every_check_was_seen_to_fail() -> None:
 def test_splats_fail_the_log_check(splats: list[Splat], position: int, ok: bool) -> None:
     machine = SimpleNamespace(splats=splats, logs=[SimpleNamespace(position=position)])
     assert verdict.log_check(cast(Machine, machine)).ok is ok
+
+
+def test_a_reset_leaves_the_memory(recorded: Recorded) -> None:
+    recorded.config = load_vm_config("reset")
+    recorded.lives, recorded.qemu_runs = [(100, 7), (100, 7)], True
+    assert recorded.failed() == []
+    recorded.written_bytes = 0
+    assert recorded.failed() == ["image.outside-ram"]

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is a process that runs told from one that has ended, and from another of its PID?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from harness.processes import runs
+
+
+def test_a_process_runs_until_it_has_ended() -> None:
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    began = int(stat.rpartition(")")[2].split()[19])
+    assert runs(process.pid, began)
+    assert not runs(process.pid, began - 1)
+    assert process.stdin is not None
+    process.stdin.close()
+    # A zombie: it has ended, and nobody has waited for it.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert not runs(process.pid, began)
+    process.wait()
+    assert not runs(process.pid, began)
