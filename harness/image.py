@@ -41,6 +41,7 @@ _NUMBERS = (
     "handoff",
     "memfree_pages",
 )
+_ZERO_BYTES_AT = 32
 _RANGES = 32
 _RANGES_SIZE = 8 + _RANGES * 16
 _NHDR = struct.Struct("<III")
@@ -212,6 +213,10 @@ class Image:
                 f"segments of {size} bytes and {self.info.free_bytes} free bytes "
                 f"do not make the {ram} bytes of RAM"
             )
+        if size - stored != self.info.zero_bytes:
+            raise ImageError(
+                f"segments with {size - stored} bytes of zero pages, and not {self.info.zero_bytes}"
+            )
         self._check_places()
 
     def _check_places(self) -> None:
@@ -307,11 +312,14 @@ class Image:
             file.seek(self._notes[NT_SEAL][0])
             file.write(struct.pack("<I", seal))
 
-    def patch_info(self, *, version: int | None = None, firmware_delta: int = 0) -> None:
-        """Turn it into an image of another format, or of another machine.
+    def patch_info(
+        self, *, version: int | None = None, zero_delta: int = 0, firmware_delta: int = 0
+    ) -> None:
+        """Turn it into an image of another format or machine, or one that miscounts.
 
         Args:
             version: The format version to claim.
+            zero_delta: Bytes of zero pages to claim besides.
             firmware_delta: Bytes to add to the end of the last range of RAM.
         """
         offset, _ = self._notes[NT_INFO]
@@ -319,6 +327,9 @@ class Image:
             if version is not None:
                 file.seek(offset)
                 file.write(struct.pack("<I", version))
+            if zero_delta:
+                file.seek(offset + _ZERO_BYTES_AT)
+                file.write(struct.pack("<Q", self.info.zero_bytes + zero_delta))
             if firmware_delta:
                 at = offset + (_INFO_HEAD.size + 7) // 8 * 8 + _RANGES_SIZE
                 end_at = at + 8 + (len(self.info.firmware) - 1) * 16 + 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ PER_CPU_MIB = 8
 # Used again for other things before the jump: 16 MiB of it is the backup area.
 REUSED_MIB = 32
 CYCLES = 4
+# Pages that are in use, and zero; a few more or less are for other things.
+ZEROS_MIB, OTHERS_MIB = 64, 4
+# As of harness/guest/kspawn_image.c: fewer between stored pages are stored.
+MIN_ZERO_RUN = 8
 # Half of it are holes of a page: some more than an image has segments.
 HOLES_MIB = 320
 
@@ -57,6 +61,16 @@ def marked_mib(image: Image) -> int:
         for at in range(0, len(chunk), PAGE):
             pages += MARK * 16 in chunk[at : at + PAGE]
     return pages * PAGE >> 20
+
+
+def longest_zero_run(chunks: Iterable[bytes]) -> int:
+    """The most zero pages in a row of the stored data."""
+    longest = run = 0
+    for chunk in chunks:
+        for at in range(0, len(chunk), PAGE):
+            run = 0 if any(chunk[at : at + PAGE]) else run + 1
+            longest = max(longest, run)
+    return longest
 
 
 def filtered(machine: Machine) -> dict[str, Any]:
@@ -143,6 +157,27 @@ def hibernated(machine: Machine) -> tuple[dict[str, Any], Image]:
     image = Image(machine.disk)
     image.verify()
     return filtered(machine), image
+
+
+def test_zero_pages_are_marked_and_not_stored(machine: Machine) -> None:
+    """The control is the same file with a pattern in it."""
+    assert longest_zero_run([MARK * PAGE, bytes(5 * PAGE), bytes(3 * PAGE) + MARK]) == 8
+    machine.boot()
+    machine.run(
+        f"yes '{MARK.decode().strip()}' | dd of=/tmp/held bs=1M count={ZEROS_MIB} iflag=fullblock"
+    ).check()
+    pattern = hibernated(machine)[1].info
+    assert machine.resume()["outcome"] == "image"
+    machine.run(f"dd if=/dev/zero of=/tmp/held bs=1M count={ZEROS_MIB} conv=notrunc").check()
+    _, image = hibernated(machine)
+    least = ZEROS_MIB - OTHERS_MIB << 20
+    assert image.info.zero_bytes - pattern.zero_bytes >= least
+    assert pattern.stored_bytes - image.info.stored_bytes >= least
+    assert longest_zero_run(image.chunks()) < MIN_ZERO_RUN
+    # The RAM was filled with a pattern before the restore.
+    assert machine.resume()["outcome"] == "image"
+    assert int(machine.run("tr -d '\\0' < /tmp/held | wc -c").check()) == 0
+    assert machine.splats == []
 
 
 def test_init_on_free_keeps_all(machine: Machine) -> None:

@@ -177,6 +177,15 @@ def test_segment_out_of_place_is_found(image: Image, address: int) -> None:
         Image(image.path).verify()
 
 
+@pytest.mark.parametrize("pages", [-15, 1])
+def test_zero_pages_are_counted(image: Image, pages: int) -> None:
+    image.patch_info(zero_delta=pages * PAGE)
+    again = Image(image.path)
+    assert again.info.zero_bytes == (15 + pages) * PAGE
+    with pytest.raises(ImageError, match="zero pages"):
+        again.verify()
+
+
 def test_other_format_and_machine(image: Image) -> None:
     image.patch_info(version=9, firmware_delta=4096)
     again = Image(image.path)
