@@ -276,6 +276,15 @@ class Image:
             file.seek(offset)
             return file.read(size)
 
+    def word(self, phys: int) -> int:
+        """Eight bytes of that memory, as a number; in a zero page too."""
+        for segment in self.segments:
+            if segment.phys <= phys < segment.phys + segment.stored:
+                return int(struct.unpack("<Q", self.read(phys, 8))[0])
+            if segment.phys <= phys < segment.phys + segment.size:
+                return 0
+        raise ImageError(f"{phys:#x} is in no segment")
+
     def flip_bit(self, phys: int, *, bit: int = 0, mend: bool) -> None:
         """Damage the image on purpose.
 

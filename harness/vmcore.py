@@ -16,7 +16,7 @@ import contextlib
 import mmap
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -37,7 +37,7 @@ _PT_LOAD, _PT_NOTE = 1, 4
 _ET_CORE, _EM_X86_64 = 4, 62
 # include/linux/kexec.h
 _DESTINATION, _INDIRECTION, _DONE, _SOURCE = 1, 2, 4, 8
-_KERNEL_MAP = 0xFFFFFFFF80000000
+KERNEL_MAP = 0xFFFFFFFF80000000
 _CHUNK = 1 << 20
 _REGISTERS = (
     *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx"),
@@ -229,13 +229,27 @@ def exchanged_pages(core: Core, symbols: Path) -> dict[int, int]:
     image = core.number(_phys(core, _symbol(symbols, "kexec_image")))
     if not image:
         raise HarnessError("the normal kernel has no image loaded: nothing was exchanged")
-    base = _page_offset(core, symbols)
-    at = image - base
+    # struct kimage begins with its head, the first entry of the list.
+    return page_list(core.number, image - _page_offset(core, symbols))
+
+
+def page_list(word: Callable[[int], int], at: int) -> dict[int, int]:
+    """Where the pages are that a list of kexec names.
+
+    Args:
+        word: Gives the eight bytes at a physical address.
+        at: The physical address of the first entry.
+
+    Returns:
+        For each page by its physical address the one that holds its content.
+
+    Raises:
+        HarnessError: The list makes no sense.
+    """
     destination = 0
     pages: dict[int, int] = {}
-    # struct kimage begins with its head, the first entry of the list.
     for _ in range(1 << 20):
-        entry = core.number(at)
+        entry = word(at)
         at += 8
         page = entry & ~(PAGE - 1)
         if entry & _DONE:
@@ -262,7 +276,7 @@ def _symbol(symbols: Path, name: str) -> int:
 def _phys(core: Core, address: int) -> int:
     """The physical address of a symbol of the kernel."""
     # Both move it: KASLR in the virtual, phys_base in the physical addresses.
-    return address - _KERNEL_MAP + core.info("NUMBER(phys_base)")
+    return address - KERNEL_MAP + core.info("NUMBER(phys_base)")
 
 
 def _page_offset(core: Core, symbols: Path) -> int:

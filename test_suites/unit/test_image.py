@@ -111,6 +111,13 @@ def test_memory_is_found_by_its_address(image: Image) -> None:
         assert image.offset_of(missing) is None
 
 
+def test_words_of_zero_pages_are_zero(image: Image) -> None:
+    assert image.word((16 << 20) + 101 * PAGE) == 0x4848484848484848
+    assert image.word((16 << 20) + 75 * PAGE) == 0
+    with pytest.raises(ImageError, match="no segment"):
+        image.word((16 << 20) + 99 * PAGE)
+
+
 def test_flipped_bit_is_found(image: Image) -> None:
     image.flip_bit(16 << 20, mend=False)
     with pytest.raises(ImageError, match="chunks"):

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the kernel in an image counts as free: the counters of its zones, at the jump.
+
+VMCOREINFO says where they are; addresses are translated by the kernel's own
+page tables. What lies in the lists of the CPUs is not in the counters, and is
+not marked as free in the struct pages either. They may be off by what a CPU has
+not added yet (vm_stat_diff of struct per_cpu_zonestat): 125 pages a zone and CPU
+at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from harness.errors import HarnessError
+from harness.image import PAGE, Image
+from harness.vmcore import KERNEL_MAP, LOW_END, page_list
+
+# Where relocate_kernel_64.S keeps the list of what the jump exchanged, in the
+# page of the jump back entry (CP_PA_BACKUP_PAGES_MAP), from v2.6.27 to 6.13.
+_PAGES_MAP = 2048 + 0x30
+# arch/x86/include/asm/pgtable_types.h
+_PRESENT, _LARGE, _PHYS = 0x1, 0x80, 0x000FFFFFFFFFF000
+_WORD = (1 << 64) - 1
+
+
+@dataclass
+class Kernel:
+    """A kernel whose memory is somewhere to be read.
+
+    Args:
+        word: Gives the eight bytes at a physical address.
+        info: Its VMCOREINFO.
+        entry: Its jump back entry.
+    """
+
+    word: Callable[[int], int]
+    info: Mapping[str, str]
+    entry: int
+
+    def _number(self, key: str, base: int = 10) -> int:
+        try:
+            return int(self.info[key], base)
+        except (KeyError, ValueError):
+            raise HarnessError(f"VMCOREINFO does not say {key}") from None
+
+    @cached_property
+    def _moved(self) -> dict[int, int]:
+        return page_list(self.word, (self.entry & -PAGE) + _PAGES_MAP)
+
+    def _at_phys(self, phys: int) -> int:
+        if phys >= LOW_END:
+            return self.word(phys)
+        page = self._moved.get(phys & -PAGE)
+        if page is None:
+            raise HarnessError(f"it is not known where {phys:#x} is")
+        return self.word(page + phys % PAGE)
+
+    def _at(self, virtual: int) -> int:
+        """A word of its memory, by its page tables."""
+        five = int(self.info.get("NUMBER(pgtable_l5_enabled)", "0"))
+        table = self._number("SYMBOL(swapper_pg_dir)", 16) - KERNEL_MAP
+        table += self._number("NUMBER(phys_base)")
+        for level in reversed(range(5 if five else 4)):
+            shift = 12 + 9 * level
+            entry = self._at_phys(table + 8 * (virtual >> shift & 511))
+            if not entry & _PRESENT:
+                break
+            table = entry & _PHYS
+            if not level or (level <= 2 and entry & _LARGE):
+                inside = (1 << shift) - 1
+                return self._at_phys((table & ~inside) + (virtual & inside))
+        raise HarnessError(f"{virtual:#x} is not mapped")
+
+    def _nodes(self) -> list[int]:
+        if "SYMBOL(contig_page_data)" in self.info:
+            return [self._number("SYMBOL(contig_page_data)", 16)]
+        first = self._number("SYMBOL(node_data)", 16)
+        found = (self._at(first + 8 * i) for i in range(self._number("LENGTH(node_data)")))
+        return [node for node in found if node]
+
+    def free_pages(self) -> int:
+        """The sum of NR_FREE_PAGES of its zones, of which MemFree is made.
+
+        Raises:
+            HarnessError: It is not where VMCOREINFO says.
+        """
+        pages = 0
+        offset = self._number("OFFSET(zone.vm_stat)") + 8 * self._number("NUMBER(NR_FREE_PAGES)")
+        for node in self._nodes():
+            zones = self._at(node + self._number("OFFSET(pglist_data.nr_zones)")) & 0xFFFFFFFF
+            if not 0 < zones <= 8:
+                raise HarnessError(f"a node of {zones} zones")
+            first = node + self._number("OFFSET(pglist_data.node_zones)")
+            for zone in range(zones):
+                count = self._at(first + zone * self._number("SIZE(zone)") + offset)
+                # Signed: a zone without pages may be a few below zero.
+                pages += count - (_WORD + 1 if count >> 63 else 0)
+        return pages
+
+
+def counted_free(image: Image) -> int:
+    """What the kernel in an image counts as free, in pages.
+
+    Args:
+        image: The image.
+
+    Raises:
+        HarnessError: It is not where VMCOREINFO says.
+        ImageError: It is in no segment.
+    """
+    if not image.vmcoreinfo:
+        raise HarnessError("there is no VMCOREINFO")
+    return Kernel(image.word, image.vmcoreinfo, image.info.entry).free_pages()
