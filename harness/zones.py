@@ -40,7 +40,8 @@ class Kernel:
     info: Mapping[str, str]
     entry: int
 
-    def _number(self, key: str, base: int = 10) -> int:
+    def number(self, key: str, base: int = 10) -> int:
+        """A number of VMCOREINFO."""
         try:
             return int(self.info[key], base)
         except (KeyError, ValueError):
@@ -58,11 +59,11 @@ class Kernel:
             raise HarnessError(f"it is not known where {phys:#x} is")
         return self.word(page + phys % PAGE)
 
-    def _at(self, virtual: int) -> int:
-        """A word of its memory, by its page tables."""
+    def physical(self, virtual: int) -> int:
+        """Where its page tables lead; below 16 MiB, as it had it before the jump."""
         five = int(self.info.get("NUMBER(pgtable_l5_enabled)", "0"))
-        table = self._number("SYMBOL(swapper_pg_dir)", 16) - KERNEL_MAP
-        table += self._number("NUMBER(phys_base)")
+        table = self.number("SYMBOL(swapper_pg_dir)", 16) - KERNEL_MAP
+        table += self.number("NUMBER(phys_base)")
         for level in reversed(range(5 if five else 4)):
             shift = 12 + 9 * level
             entry = self._at_phys(table + 8 * (virtual >> shift & 511))
@@ -71,14 +72,18 @@ class Kernel:
             table = entry & _PHYS
             if not level or (level <= 2 and entry & _LARGE):
                 inside = (1 << shift) - 1
-                return self._at_phys((table & ~inside) + (virtual & inside))
+                return (table & ~inside) + (virtual & inside)
         raise HarnessError(f"{virtual:#x} is not mapped")
+
+    def at(self, virtual: int) -> int:
+        """A word of its memory."""
+        return self._at_phys(self.physical(virtual))
 
     def _nodes(self) -> list[int]:
         if "SYMBOL(contig_page_data)" in self.info:
-            return [self._number("SYMBOL(contig_page_data)", 16)]
-        first = self._number("SYMBOL(node_data)", 16)
-        found = (self._at(first + 8 * i) for i in range(self._number("LENGTH(node_data)")))
+            return [self.number("SYMBOL(contig_page_data)", 16)]
+        first = self.number("SYMBOL(node_data)", 16)
+        found = (self.at(first + 8 * i) for i in range(self.number("LENGTH(node_data)")))
         return [node for node in found if node]
 
     def free_pages(self) -> int:
@@ -88,17 +93,22 @@ class Kernel:
             HarnessError: It is not where VMCOREINFO says.
         """
         pages = 0
-        offset = self._number("OFFSET(zone.vm_stat)") + 8 * self._number("NUMBER(NR_FREE_PAGES)")
+        offset = self.number("OFFSET(zone.vm_stat)") + 8 * self.number("NUMBER(NR_FREE_PAGES)")
         for node in self._nodes():
-            zones = self._at(node + self._number("OFFSET(pglist_data.nr_zones)")) & 0xFFFFFFFF
+            zones = self.at(node + self.number("OFFSET(pglist_data.nr_zones)")) & 0xFFFFFFFF
             if not 0 < zones <= 8:
                 raise HarnessError(f"a node of {zones} zones")
-            first = node + self._number("OFFSET(pglist_data.node_zones)")
+            first = node + self.number("OFFSET(pglist_data.node_zones)")
             for zone in range(zones):
-                count = self._at(first + zone * self._number("SIZE(zone)") + offset)
+                count = self.at(first + zone * self.number("SIZE(zone)") + offset)
                 # Signed: a zone without pages may be a few below zero.
                 pages += count - (_WORD + 1 if count >> 63 else 0)
         return pages
+
+
+def kernel_in(image: Image) -> Kernel:
+    """The kernel in an image."""
+    return Kernel(image.word, image.vmcoreinfo, image.info.entry)
 
 
 def counted_free(image: Image) -> int:
@@ -113,4 +123,4 @@ def counted_free(image: Image) -> int:
     """
     if not image.vmcoreinfo:
         raise HarnessError("there is no VMCOREINFO")
-    return Kernel(image.word, image.vmcoreinfo, image.info.entry).free_pages()
+    return kernel_in(image).free_pages()

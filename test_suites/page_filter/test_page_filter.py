@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from harness.suite import NewCycle
 from harness.timeline import Timeline
 from harness.verdict import free_pages
 from harness.witness import Witness, churn_check, churn_holes, churn_start
+from harness.zones import Kernel, counted_free, kernel_in
 
 pytestmark = [pytest.mark.vm]
 
@@ -42,6 +44,8 @@ CYCLES = 4
 ZEROS_MIB, OTHERS_MIB = 64, 4
 # As of harness/guest/kspawn_image.c: fewer between stored pages are stored.
 MIN_ZERO_RUN = 8
+# The largest order of a free block, on x86-64.
+MAX_ORDER = 10
 # Half of it are holes of a page: some more than an image has segments.
 HOLES_MIB = 320
 
@@ -268,6 +272,60 @@ def elsewhere(machine: Machine) -> None:
     assert found
     address = int(found[1], 16) + (64 << 20)
     write_memory(machine, phys + found.start(1), f"{address:x}".encode())
+
+
+def struct_page(kernel: Kernel, frame: int) -> int:
+    """The physical address of the struct page of a frame, by SPARSEMEM."""
+    size = kernel.number("SIZE(mem_section)")
+    section = frame >> kernel.number("NUMBER(SECTION_SIZE_BITS)") - 12
+    root, index = divmod(section, PAGE // size)
+    sections = kernel.at(kernel.number("SYMBOL(mem_section)", 16) + 8 * root)
+    word = kernel.at(sections + index * size + kernel.number("OFFSET(mem_section.section_mem_map)"))
+    return kernel.physical((word & -PAGE) + frame * kernel.number("SIZE(page)"))
+
+
+def free_blocks(image: Image) -> list[int]:
+    """The first frames of free blocks of the largest order, by the struct pages."""
+    kernel, pages = kernel_in(image), 1 << MAX_ORDER
+    aligned = [
+        frame
+        for start, end in image.free_ranges()
+        for frame in range(-(-start // PAGE // pages) * pages, end // PAGE - pages + 1, pages)
+    ]
+    order = kernel.number("OFFSET(page.private)")
+    return [one for one in aligned if image.word(struct_page(kernel, one) + order) == MAX_ORDER]
+
+
+def test_a_block_that_is_not_understood_is_kept(machine: Machine) -> None:
+    """Free blocks that look odd: one in use, one of an order that there is not."""
+    machine.boot()
+    witness = Witness.start(machine)
+    _, image = hibernated(machine)
+    assert machine.resume()["outcome"] == "image"
+    # What lies in the middle of the free list stays there.
+    blocks = free_blocks(image)
+    used, odd = blocks[len(blocks) // 2 : len(blocks) // 2 + 2]
+    kernel = kernel_in(image)
+    count = struct_page(kernel, used) + kernel.number("OFFSET(page._refcount)")
+    order = struct_page(kernel, odd) + kernel.number("OFFSET(page.private)")
+    write_memory(machine, count, struct.pack("<I", 1))
+    write_memory(machine, order, struct.pack("<Q", MAX_ORDER + 1))
+    line, image = hibernated(machine)
+    assert "status" not in line
+    assert line["unknown_pages"] == 2
+    assert line["listed_pages"] - line["free_pages"] == 2 << MAX_ORDER
+    for frame in (used, odd):
+        start, end = frame * PAGE, (frame + (1 << MAX_ORDER)) * PAGE
+        assert not any(first < end and start < last for first, last in image.free_ranges())
+    # And the check of every cycle would say so.
+    left_out = line["free_pages"] - line["below_pages"]
+    counted = counted_free(image)
+    assert not free_pages(line, left_out=left_out, memfree=counted, counted=counted)[0]
+    assert machine.resume()["outcome"] == "image"
+    write_memory(machine, count, bytes(4))
+    write_memory(machine, order, struct.pack("<Q", MAX_ORDER))
+    assert [check for check in witness.check() if not check.ok] == []
+    assert machine.splats == []
 
 
 @pytest.mark.parametrize("damage", [no_vmcoreinfo, used_pages_look_free, elsewhere])
