@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
 import random
@@ -360,20 +361,36 @@ def test_a_wrong_word_is_taken_back(straight: History, tmp_path: Path) -> None:
     assert said == [Word.BAD, Word.GOOD]
 
 
-def test_what_does_not_build_or_boot_is_skipped(straight: History, tmp_path: Path) -> None:
-    panic = Report(no_boot=True, marks=["splat panic: early"], reason="panic")
-    other = Report(marks=["check witness.tcp"], reason="something else")
-    truth = Truth(
-        straight,
-        "c22",
-        unbuildable=("c30", "c31"),
-        special={"c29": panic, "c28": panic, "c26": other},
-    )
+PANIC = Report(no_boot=True, marks=["splat panic: early"], reason="a panic")
+OTHER = Report(marks=["check witness.tcp"], reason="something else")
+
+
+@pytest.mark.parametrize(
+    ("unbuildable", "special", "why"),
+    [
+        (("c30", "c31"), {}, "does not build: no ;"),
+        ((), {"c30": PANIC, "c31": PANIC}, "does not boot: a panic"),
+        ((), {"c30": OTHER}, "fails in another way than the bad one: check witness.tcp"),
+    ],
+)
+def test_what_cannot_be_tested_is_skipped(
+    straight: History,
+    tmp_path: Path,
+    unbuildable: tuple[str, ...],
+    special: dict[str, Report],
+    why: str,
+) -> None:
+    """The commit that git asks for first: it is skipped, and the report says why."""
+    truth = Truth(straight, "c22", unbuildable=unbuildable, special=special)
     trial = bisect(truth, tmp_path / "run", bad="c60")
     assert trial.found == ["c22"]
-    words = {straight.names()[step.revision]: step for step in trial.state.steps}
-    assert words["c30"].word is Word.SKIP
-    assert "does not build: no ;" in words["c30"].why
+    first = trial.state.steps[0]
+    assert straight.names()[first.revision] == "c30"
+    assert (first.word, first.why) == (Word.SKIP, why)
+    settings = trial.state.settings
+    span = Range(straight.path, settings.good, settings.bad)
+    page = report.write(trial.state, trial.folder, span).read_text()
+    assert html.escape(why) in page.partition("What could not be tested")[2]
 
 
 def test_skipped_neighbours_make_a_range(straight: History, tmp_path: Path) -> None:
