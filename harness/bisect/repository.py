@@ -192,7 +192,7 @@ class Range:
             count: How many revisions; there may be fewer.
         """
         inside = set(left)
-        ranks = {name: len(self.contains(name) & inside) for name in inside}
+        ranks = self._ranks(inside)
         # The one that has all the others in its history is known to be bad.
         usable = sorted(
             (name for name in inside if ranks[name] < len(inside)), key=ranks.__getitem__
@@ -206,6 +206,17 @@ class Range:
             )
             chosen += near[:1]
         return chosen
+
+    def _ranks(self, inside: Collection[str]) -> dict[str, int]:
+        """How many of some candidates are in the history of each of them."""
+        # A bit for each commit: sets of names would take gigabytes for a release.
+        known: dict[str, int] = {}
+        for number, name in enumerate(reversed(self.candidates)):
+            bits = 1 << number if name in inside else 0
+            for parent in self.parents[name]:
+                bits |= known.get(parent, 0)
+            known[name] = bits
+        return {name: known[name].bit_count() for name in inside}
 
 
 @dataclass

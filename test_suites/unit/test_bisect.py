@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -477,6 +478,68 @@ def test_goes_on_after_a_kill(straight: History, whole: Whole, tmp_path: Path, d
     assert again.runs == undisturbed.truth.runs - (die_at - 1), "what was run is not run again"
 
 
+STAND_IN = """
+import signal, subprocess, sys
+from pathlib import Path
+from harness import cli
+from harness.bisect import command, pool, work
+from harness.bisect.outcome import Report
+from harness.bisect.state import Build
+from harness.bisect.work import Done
+
+tree, log, stop_at, *sys.argv[1:] = sys.argv[1:]
+
+def perform(task):
+    if len(Path(log).read_text().split()) + 1 == int(stop_at):
+        Path("pid").touch()
+        signal.pause()
+    with open(log, "a") as file:
+        file.write(task.revision + "\\n")
+    count = ["git", "-C", tree, "rev-list", "--count", task.revision]
+    bad = int(subprocess.run(count, check=True, capture_output=True).stdout) > 22
+    report = Report(marks=["check a"], reason="it failed") if bad else Report(passed=True)
+    return Done(task, build=Build(revision=task.revision, ok=True, folder="k"), report=report)
+
+command.Local = lambda count: pool.Local(count, perform=perform)
+work.prepare = lambda settings: None
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("stop_at", [2, 8])
+def test_goes_on_after_sigkill(
+    straight: History, whole: Whole, tmp_path: Path, stop_at: int
+) -> None:
+    """The command line, killed while a task is under way, then told to resume."""
+    log = tmp_path / "log"
+    log.touch()
+
+    def line(at: int, *words: str) -> list[str]:
+        return [sys.executable, "-c", STAND_IN, str(straight.path), str(log), str(at), *words]
+
+    first, last = straight.hashes["c0"], straight.hashes["c60"]
+    command = line(stop_at, "bisect", "--tree", str(straight.path), "--jobs", "1")
+    process = in_the_background([*command, first, last, "--", "x"], tmp_path)
+    process.kill()
+    process.wait()
+    (folder,) = (tmp_path / "results").iterdir()
+    assert len(State.load(folder).runs) == stop_at - 1
+    done = subprocess.run(
+        line(0, "bisect", "--resume", str(folder)),
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = State.load(folder).answer
+    assert answer is not None
+    assert answer.commits == [straight.hashes["c22"]]
+    assert log.read_text().split() == [run.revision for run in whole.trial.state.runs]
+    assert look(straight.path) == whole.after
+
+
 def test_a_broken_harness_stops_and_can_go_on(straight: History, tmp_path: Path) -> None:
     broken = Report(broken="QEMU is gone")
     truth = Truth(straight, "c22", special={"c30": broken})
@@ -547,6 +610,27 @@ def test_several_at_a_time_beside_merges(merged: History, tmp_path: Path, first_
     with Local(3, perform=truth.perform) as pool:
         trial = bisect(truth, tmp_path / "run", bad="c8", parallel=3, pool=pool)
     assert trial.found == [first_bad]
+
+
+def test_a_long_range_is_spread_in_little_memory() -> None:
+    """Each third commit merges a side branch of one; sets of names take 80 MiB for 2000."""
+    count = 4000
+    span = Range(Path(), ["good"], f"c{count}")
+    span.__dict__["parents"] = {
+        f"c{n}": (f"c{n - 1}", f"c{n - 2}") if n % 3 == 0 else (f"c{n - 1 - (n % 3 == 2)}",)
+        for n in range(count, 0, -1)
+    }
+    tracemalloc.start()
+    try:
+        chosen = span.spread(span.candidates, 3)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 32 << 20
+    assert [round(int(name[1:]) / count, 2) for name in chosen] == [0.25, 0.5, 0.75]
+    ranks = span._ranks(span.candidates[:50])
+    for name in span.candidates[:50]:
+        assert ranks[name] == len(span.contains(name) & set(span.candidates[:50]))
 
 
 @dataclass
