@@ -209,6 +209,7 @@ class Search:
 
     def _search(self) -> Answer:
         while True:
+            self._taken_back()
             found = self.bisect.tell(self.state.words())
             self.bisect.write_log()
             if found.fixed:
@@ -376,18 +377,28 @@ class Search:
         return build is None or build.ok
 
     def _taken_back(self) -> bool:
-        """Whether a word is wrong by now; the revision is run until there is a new one."""
+        """Take back what is wrong by now, until all words agree; whether there was any.
+
+        Of one that turned out to be good, those before it are good too: git would
+        take no word for it while one of them is still called bad.
+        """
+        any_ = False
+        while wrong := self._wrong():
+            any_ = True
+            self.notify(f"{wrong[:12]} is not {dict(self.state.words())[wrong]} after all")
+            self.state.rounds += 1
+            while not self._decided(wrong, self.state.rounds, 0):
+                self._runs(wrong, self._to_decide(wrong))
+        return any_
+
+    def _wrong(self) -> str:
+        """A revision of which the word is wrong, by all runs; empty if there is none."""
         words = [(rev, word) for rev, word in self.state.words() if word is not Word.SKIP]
         post = self._posterior([rev for rev, _ in words])
         for revision, word in words:
-            if (post.bad(revision) > 0.5) is (word is Word.BAD):
-                continue
-            self.notify(f"{revision[:12]} is not {word} after all")
-            self.state.rounds += 1
-            while not self._decided(revision, self.state.rounds, 0):
-                self._runs(revision, self._to_decide(revision))
-            return True
-        return False
+            if (post.bad(revision) > 0.5) is not (word is Word.BAD):
+                return revision
+        return ""
 
     def _answer(self, commits: list[str], goods: list[str], sure: float) -> Answer:
         if len(commits) == 1:

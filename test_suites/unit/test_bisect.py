@@ -326,7 +326,7 @@ def test_finds_it(straight: History, tmp_path: Path, first_bad: str) -> None:
 def test_flaky_ones_are_found_as_often_as_promised(straight: History, tmp_path: Path) -> None:
     """One in three fails; of many bisections, no more are wrong than the confidence allows."""
     draw = random.Random(3)
-    right, promised, rates, total = 0, 0.0, 0.0, 6
+    right, promised, rates, total = 0, 0.0, 0.0, 12
     for number in range(total):
         first_bad = f"c{draw.randrange(1, 17)}"
         truth = Truth(straight, first_bad, rate=1 / 3, seed=number)
@@ -338,6 +338,12 @@ def test_flaky_ones_are_found_as_often_as_promised(straight: History, tmp_path: 
     assert 0.2 < rates / total < 0.55
     assert promised / total >= 0.95
     assert right >= total - 1
+
+
+def test_words_that_do_not_agree_are_taken_back_together(straight: History, tmp_path: Path) -> None:
+    """Two bad words turn out to be wrong at a time: git takes no good one above a bad one."""
+    trial = bisect(Truth(straight, "c2", rate=1 / 3, seed=32), tmp_path / "run", bad="c16")
+    assert trial.found == ["c2"]
 
 
 def test_a_wrong_word_is_taken_back(straight: History, tmp_path: Path) -> None:
