@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.markup import escape
 
 from harness.bisect import outcome, report, work
@@ -17,7 +18,7 @@ from harness.bisect.outcome import Outcome
 from harness.bisect.pool import Cluster, Local, Pool
 from harness.bisect.posterior import BAD_RATE, GOOD_RATE
 from harness.bisect.repository import Bisect, Range, git, resolve
-from harness.bisect.search import Search
+from harness.bisect.search import UNDECIDED, Search
 from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
 from harness.errors import STOP, ExitCode, UsageError
@@ -31,7 +32,10 @@ SKIP = 125
 # revision is seldom run more often than that.
 _JOB_MIB = 1024
 _MOST_JOBS = 4
-_PYTEST = {"ignore_unknown_options": True}
+# What may change where a bisection goes on: how it is done, and when it is enough.
+_MAY_CHANGE = ("confidence", "max_runs", "parallel", "jobs", "scheduler")
+# Failures of which nobody said that they are the one that is sought.
+_FLOOR = 2
 
 
 def _build_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,13 +67,6 @@ def _build_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=0.95,
             show_default=True,
             help="How sure the answer is to be.",
-        ),
-        click.option(
-            "--rarest",
-            type=click.FloatRange(0.01, 1.0, max_open=True),
-            default=0.2,
-            show_default=True,
-            help="The lowest rate of failures that is looked for.",
         ),
         click.option(
             "--max-runs",
@@ -119,13 +116,19 @@ def _settings(
         patched=given["apply_patches"],
         fixes=[str(path.absolute()) for path in given["fix"]],
         confidence=given["confidence"],
-        rarest=given["rarest"],
         max_runs=given["max_runs"],
     )
 
 
-@click.command("bisect", context_settings=_PYTEST)
+@click.command("bisect")
 @_build_options
+@click.option(
+    "--rarest",
+    type=click.FloatRange(0.01, 1.0, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="The lowest rate of failures that is looked for.",
+)
 @click.option("--first-parent", is_flag=True, help="As of git bisect.")
 @click.option(
     "--parallel",
@@ -141,7 +144,8 @@ def _settings(
 @click.option(
     "--resume",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Go on with a bisection: its folder in results/.",
+    help="Go on with a bisection: its folder in results/. --confidence, --max-runs, "
+    "--parallel, --jobs and --scheduler may be others than before.",
 )
 @click.option(
     "--results",
@@ -171,6 +175,7 @@ def bisect_command(
     """
     if resume is not None:
         folder, state = resume.absolute(), State.load(resume.absolute())
+        _change(state, given, _said(click.get_current_context()))
     else:
         if not (given["tree"] and good and bad):
             raise click.UsageError("--tree, GOOD and BAD are needed, or --resume")
@@ -186,7 +191,7 @@ def bisect_command(
     return int(ExitCode.PASSED if found else ExitCode.CHECK_FAILED)
 
 
-@click.command("bisect-step", context_settings=_PYTEST)
+@click.command("bisect-step")
 @_build_options
 @click.option(
     "--signature",
@@ -233,12 +238,59 @@ def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str])
     settings = _settings(
         tree=tree, good=hashes[:1], bad=hashes[1], named=ends, arguments=arguments, given=given
     )
+    settings.rarest = given["rarest"]
     settings.first_parent = given["first_parent"]
+    _set_pool(settings, given)
+    return State(settings=settings)
+
+
+def _said(context: click.Context) -> set[str]:
+    """What the user gave with --resume, of what may change.
+
+    Raises:
+        UsageError: There is something that may not.
+    """
+    source = ParameterSource.COMMANDLINE
+    given = [
+        one
+        for one in context.command.params
+        if one.name and context.get_parameter_source(one.name) is source
+    ]
+    allowed = (*_MAY_CHANGE, "resume", "json_file")
+    others = [one for one in given if one.name not in allowed and context.params[one.name or ""]]
+    if others:
+        names = ", ".join(
+            one.opts[0] if isinstance(one, click.Option) else one.human_readable_name
+            for one in others
+        )
+        raise UsageError(
+            f"{names}: not with --resume, a bisection keeps what it began with",
+            hint="begin another one",
+        )
+    return {one.name for one in given if one.name}
+
+
+def _change(state: State, given: dict[str, Any], said: set[str]) -> None:
+    """Take what the user gave with --resume."""
+    settings = state.settings
+    if "confidence" in said:
+        settings.confidence = given["confidence"]
+    if "max_runs" in said:
+        if given["max_runs"] > settings.max_runs:
+            state.steps = [step for step in state.steps if not step.why.startswith(UNDECIDED)]
+        settings.max_runs = given["max_runs"]
+    if "scheduler" in said:
+        _set_pool(settings, given)
+    settings.parallel = given["parallel"] or settings.parallel
+    if not settings.scheduler:
+        settings.jobs = given["jobs"] or settings.jobs
+
+
+def _set_pool(settings: Settings, given: dict[str, Any]) -> None:
     settings.scheduler = given["scheduler"]
     settings.parallel = given["parallel"] or (0 if given["scheduler"] else 1)
     # On a cluster each worker would have to build the revision.
     settings.jobs = 1 if given["scheduler"] else given["jobs"] or _default_jobs()
-    return State(settings=settings)
 
 
 def _default_jobs() -> int:
@@ -326,7 +378,7 @@ def _step(
         if useless >= 2 and useless > failed + passed:
             return SKIP
         bad = bad_probability(failed, passed, rate)
-        if bad >= given["confidence"] and failed:
+        if bad >= given["confidence"] and failed >= (1 if signature else _FLOOR):
             return 1
         if 1 - bad >= given["confidence"] and passed:
             return 0

@@ -36,6 +36,8 @@ _FLOOR = 2
 # Runs that say neither good nor bad, until a revision is skipped.
 _USELESS = 2
 _BROKEN = 3
+# Why a revision is skipped that was run as often as the user allows.
+UNDECIDED = "not decided after"
 
 
 def quiet(message: str) -> None:
@@ -294,7 +296,7 @@ class Search:
             if 1 - bad >= self._confidence:
                 return Word.GOOD, why, 1 - bad
         if len(runs) >= self.state.settings.max_runs:
-            return Word.SKIP, f"not decided after {len(runs)} runs", 1.0
+            return Word.SKIP, f"{UNDECIDED} {len(runs)} runs", 1.0
         return None, "", 0.0
 
     # -- the answer ----------------------------------------------------------

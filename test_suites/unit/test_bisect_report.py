@@ -34,7 +34,7 @@ from harness.bisect.state import (
 )
 from harness.bisect.work import Done, Task
 from harness.cli import cli
-from harness.errors import BuildError, HarnessError, PrerequisiteError
+from harness.errors import BuildError, HarnessError, PrerequisiteError, UsageError
 from harness.result import BY_HAND, Result
 from harness.specs import ROOT
 
@@ -222,6 +222,7 @@ def test_report_of_ends_that_are_wrong(ended: tuple[State, Path, Range]) -> None
         (["--tree", "TREE", "--fix", "/no.patch", "HEAD~1", "HEAD", "--", "x"], "/no.patch"),
         (["--resume", "/nowhere"], "is no bisection"),
         (["HEAD~1", "HEAD", "--", "x"], "--tree"),
+        (["--tree", "TREE", "--confidnece", "0.9", "HEAD~1", "HEAD", "--", "x"], "--confidnece"),
     ],
 )
 def test_usage(tree: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -233,11 +234,62 @@ def test_usage(tree: Path, tmp_path: Path, arguments: list[str], message: str) -
 
 
 @pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--kernel", "linux-6.1"], "--kernel"),
+        (["--first-parent", "--rarest", "0.3"], "--rarest, --first-parent"),
+        (["HEAD~1"], "GOOD"),
+        (["HEAD~1", "HEAD", "--", "x"], "GOOD, BAD, ARGUMENTS"),
+    ],
+)
+def test_resume_refuses_what_may_not_change(
+    ended: tuple[State, Path, Range], words: list[str], name: str
+) -> None:
+    state, folder, _ = ended
+    state.save(folder)
+    run = CliRunner().invoke(cli, ["bisect", "--resume", str(folder), *words])
+    assert isinstance(run.exception, UsageError)
+    said = run.exception.message.partition(": not with --resume")[0]
+    assert sorted(said.split(", ")) == sorted(name.split(", "))
+
+
+def test_resume_takes_how_sure_and_where(
+    ended: tuple[State, Path, Range], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An end that was not sure goes on with more runs, a cluster with another address."""
+    state, folder, _ = ended
+    revision = state.steps[0].revision
+    why = "not decided after 60 runs"
+    state.steps.insert(0, Step(revision=revision, word=Word.SKIP, why=why))
+    state.save(folder)
+    seen: list[State] = []
+
+    def go(state: State, folder: Path, notify: object) -> Answer:
+        seen.append(state)
+        raise HarnessError("enough")
+
+    monkeypatch.setattr(command, "_go", go)
+    begin = ["bisect", "--resume", str(folder)]
+    CliRunner().invoke(cli, begin)
+    CliRunner().invoke(cli, [*begin, "--max-runs", "200", "--confidence", "0.99"])
+    CliRunner().invoke(cli, [*begin, "--scheduler", "tcp://new:1"])
+    same, surer, elsewhere = seen
+    assert same == state
+    assert (surer.settings.max_runs, surer.settings.confidence) == (200, 0.99)
+    assert [step.why for step in surer.steps] == [step.why for step in state.steps[1:]]
+    assert elsewhere.settings.scheduler == "tcp://new:1"
+    assert (elsewhere.settings.parallel, elsewhere.settings.jobs) == (0, 1)
+
+
+@pytest.mark.parametrize(
     ("reports", "signature", "code"),
     [
         ([Report(passed=True)], [], 0),
         ([Report(marks=["check a"])], [], 1),
         ([Report(marks=["check a"])], ["check a"], 1),
+        # One failure alone is not blamed, unless it is the one that is sought.
+        ([Report(marks=["check a"]), Report(passed=True)], [], 0),
+        ([Report(marks=["check a"]), Report(passed=True)], ["check a"], 1),
         ([Report(marks=["check b"])], ["check a"], 125),
         ([Report(no_boot=True, marks=["hang"])], [], 125),
         ([Report(no_boot=True, marks=["hang"])], ["hang"], 1),
@@ -276,6 +328,7 @@ def test_step_exit_codes(
     ("words", "env", "code", "said"),
     [
         (["--confidence", "2"], {}, 202, "--confidence"),
+        (["--rat", "0.3"], {}, 202, "--rat"),
         (["--tree", "/nowhere"], {}, 202, "/nowhere is no git tree"),
         ([], {"KSPAWN_HOME": "/dev/null/full"}, 205, "NotADirectoryError"),
         ([], {"PYTHONPATH": "BROKEN"}, 205, "half installed"),
