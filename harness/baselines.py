@@ -17,7 +17,7 @@ from harness import uswsusp
 from harness.image import PAGE
 from harness.machine import Machine
 from harness.result import Check, ImageInfo, Range
-from harness.verdict import Before, kernel_checks
+from harness.verdict import Before, kernel_checks, power_check
 
 # What kernel/power/snapshot.c and swap.c say; the zero pages since 6.9, and the
 # size after compression since 6.10.
@@ -81,15 +81,11 @@ def checks(machine: Machine, before: Before, baseline: Baseline) -> list[Check]:
     backs = [line for line in machine.status_lines if line.get("event") == "back"]
     back = backs[-1] if backs else {}
     lives = machine.lives[before.lives - 1 :]
-    seen = "QEMU was " + ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
+    words = ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
     power = (
-        Check(
-            name="power.off-in-between",
-            ok=len(lives) >= 2 and len(set(lives)) == len(lives) and all(pid for pid, _ in lives),
-            detail=seen,
-        )
+        power_check(lives, reset=machine.config.after == "reset")
         if baseline.back
-        else Check(name="power.on-throughout", ok=len(lives) == 1, detail=seen)
+        else Check(name="power.on-throughout", ok=len(lives) == 1, detail=f"QEMU was {words}")
     )
     return [
         *kernel_checks(machine, before),

@@ -287,6 +287,7 @@ class Domain:
         self._stopped = threading.Event()
         self._detail = -1
         self.resets = 0
+        self._consoles: Sequence[Path] = ()
         self.sockets: dict[Path, socket.socket] = {}
 
     def start(self, flags: int) -> None:
@@ -329,7 +330,16 @@ class Domain:
 
     def note_reset(self) -> None:
         """Told by libvirt that the guest was reset, and goes on."""
-        self.resets += 1
+        if not self._consoles or any(path.stat().st_size for path in self._consoles):
+            self.resets += 1
+
+    def firmware_has(self, consoles: Sequence[Path]) -> None:
+        """From now on, a reset is the firmware's own until a kernel has said something.
+
+        Args:
+            consoles: The logs of the kernel that the firmware is to start.
+        """
+        self._consoles = consoles
 
     def log_to(self, port: int, path: Path) -> None:
         """Have a serial port that is logged go on in another file.

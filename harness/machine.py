@@ -491,14 +491,16 @@ class Machine(Closing):
     def _go_on_after_reset(self, logs: Sequence[str]) -> None:
         """The next boot of the same QEMU, whose firmware waits for a kernel."""
         self.timeline.event("reset", f"boot {self.boot_number}")
-        for port, path in zip((0, 2), self._add_logs(logs), strict=True):
+        consoles = self._add_logs(logs)
+        for port, path in zip((0, 2), consoles, strict=True):
             self.domain.log_to(port, path)
         self._status = StatusPort(
             self.domain.sockets[self._status_socket],
             log=self.folder / f"{self.boot_number}-status.log",
         )
         self.lives.append((self.domain.pid, self.domain.start_time))
-        # SeaBIOS resets once more by itself.
+        # SeaBIOS resets once more by itself, at once or when this boot has begun.
+        self.domain.firmware_has(consoles)
         self._resets = self.domain.resets
         self._release(self.boot_number)
 
@@ -1172,15 +1174,17 @@ class Machine(Closing):
     def hibernate_classic(self) -> None:
         """Hibernate by the kernel's own means (swsusp), until the power is off.
 
-        The image goes to the swap area that the disk is made into. This is the
-        baseline that the other ways are compared with.
+        Or until the reset, on a machine that resets. The image goes to the
+        swap area that the disk is made into. This is the baseline that the
+        other ways are compared with.
 
         Raises:
             RefusedError: The kernel did not hibernate; the machine is running.
             KernelError: A kernel crashed or hung.
         """
         self._swap_on()
-        self._classic(f"sh -c {shlex.quote(self._swsusp('shutdown'))}")
+        mode = "reboot" if self.config.after == "reset" else "shutdown"
+        self._classic(f"sh -c {shlex.quote(self._swsusp(mode))}")
 
     def resume_classic(self) -> dict[str, Any]:
         """Boot a kernel that finds the swsusp image and resumes it.
@@ -1221,7 +1225,8 @@ class Machine(Closing):
             KernelError: A kernel crashed or hung.
         """
         self._swap_on()
-        self._classic(f"uswsusp save -d {self.disk_name()}")
+        option = "-r " if self.config.after == "reset" else ""
+        self._classic(f"uswsusp save {option}-d {self.disk_name()}")
 
     def resume_userland(self) -> dict[str, Any]:
         """Boot a kernel whose userland feeds the image to /dev/snapshot.

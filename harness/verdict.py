@@ -251,13 +251,19 @@ def machine_checks(
             resume_path,
         ),
         _restore_way(machine, resuming[-1] if resuming else None, resume_path),
-        _power_check(lives, reset=machine.config.after == "reset"),
+        power_check(lives, reset=machine.config.after == "reset"),
         *_image_checks(machine, before, seen),
     ]
 
 
-def _power_check(lives: Sequence[tuple[int, int]], *, reset: bool) -> Check:
-    """The power was off in between; or there was a reset, where that is what is wanted."""
+def power_check(lives: Sequence[tuple[int, int]], *, reset: bool) -> Check:
+    """The power was off in between; or there was a reset, where that is what is wanted.
+
+    Args:
+        lives: The process and its start time of each life of QEMU, or of each boot
+            of one that was reset.
+        reset: Whether a reset is wanted.
+    """
     separate = len(set(lives)) == (1 if reset else len(lives))
     words = ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
     return _check(

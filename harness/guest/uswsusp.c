@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * uswsusp: hibernation in user space, through /dev/snapshot alone: freeze,
- * create, write to the swap area, power off; and back. The baseline that is
+ * create, write to the swap area, power off (or reset); and back. The baseline that is
  * hibernated by a program, as swsusp is the one that the kernel hibernates.
  * The interface is that of Documentation/power/userland-swsusp.rst.
  *
@@ -52,6 +52,7 @@ struct job {
 	const char *disk;
 	int disk_fd;
 	int fd;			/* of /dev/snapshot */
+	bool reset;		/* when saved: reset, do not power off */
 	u8 *header;		/* the first page of the swap area */
 	u8 *data;		/* BATCH pages */
 	struct map *map;
@@ -223,7 +224,7 @@ static int write_area(struct job *job, u64 first_map)
 }
 
 /* Does not come back if all went well. */
-static int write_and_power_off(struct job *job, u64 created_ms)
+static int write_and_switch_off(struct job *job, u64 created_ms)
 {
 	u64 started = monotonic_ms(), first_map;
 	struct json js;
@@ -235,7 +236,7 @@ static int write_and_power_off(struct job *job, u64 created_ms)
 	js_num(&js, "create_ms", created_ms);
 	js_num(&js, "took_ms", monotonic_ms() - started);
 	js_emit(&js);
-	reboot(RB_POWER_OFF);
+	reboot(job->reset ? RB_AUTOBOOT : RB_POWER_OFF);
 	return fail_errno("no-power-off", "reboot");
 }
 
@@ -263,7 +264,7 @@ static int save(struct job *job)
 		err = fail_errno(errno == ENOMEM ? "no-memory" : "no-image",
 				 "SNAPSHOT_CREATE_IMAGE");
 	else if (in_suspend)
-		err = write_and_power_off(job, monotonic_ms() - started);
+		err = write_and_switch_off(job, monotonic_ms() - started);
 	/* What was created is freed before the rest of user space goes on. */
 	if (ioctl(job->fd, SNAPSHOT_FREE, 0) && !err)
 		err = fail_errno("frozen", "SNAPSHOT_FREE");
@@ -377,7 +378,7 @@ static int resume(struct job *job)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: uswsusp save|resume [-d DISK] [-s STATUS]\n");
+	fprintf(stderr, "usage: uswsusp save|resume [-r] [-d DISK] [-s STATUS]\n");
 	return 2;
 }
 
@@ -392,11 +393,13 @@ int main(int argc, char **argv)
 		return usage();
 	argc--;
 	argv++;
-	while ((c = getopt(argc, argv, "d:s:")) != -1) {
+	while ((c = getopt(argc, argv, "rd:s:")) != -1) {
 		if (c == 'd')
 			job.disk = optarg;
 		else if (c == 's')
 			port = optarg;
+		else if (c == 'r')
+			job.reset = true;
 		else
 			return usage();
 	}
