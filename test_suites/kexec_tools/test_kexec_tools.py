@@ -30,8 +30,8 @@ KERNEL = "/boot/spawned"
 ARCHIVE = "/run/peer.cpio"
 PT_LOAD, PT_NOTE = 1, 4
 BELOW_16_MIB = 0xFFFFFF
-# The smallest that has room for a userland with kexec-tools.
-BELOW_128_MIB = 0x7FFFFFF
+# What a userland with kexec-tools has room in.
+ROOM = 128 << 20
 
 # What the other kernel's init runs: it says what it sees, and goes back as told.
 PEER = r"""
@@ -72,10 +72,19 @@ class Upstream:
     machine: Machine
     has_archive: bool = False
 
+    @property
+    def top(self) -> int:
+        """The last address of the other kernel's memory.
+
+        kexec_load takes no more than half of the memory that there is
+        (sanity_check_segment_list() in kernel/kexec_core.c).
+        """
+        return min(ROOM, self.machine.config.memory_bytes * 3 // 8) - 1
+
     def load(
         self,
         *options: str,
-        below: int = BELOW_128_MIB,
+        below: int = 0,
         archive: bool = True,
         restrict: bool = True,
         kernel: str = KERNEL,
@@ -85,7 +94,7 @@ class Upstream:
 
         Args:
             options: More of kexec's options.
-            below: The last address that it may use.
+            below: The last address that it may use; 0 for `top`.
             archive: Give it a userland.
             restrict: Tell it on its command line which memory is its own.
             kernel: The kernel.
@@ -93,7 +102,7 @@ class Upstream:
         """
         words = [
             "kexec --load-preserve-context --mem-min=0x1000",
-            f"--mem-max={below:#x}",
+            f"--mem-max={below or self.top:#x}",
             *(["--pass-memmap-cmdline"] if restrict else []),
             *([f"--initrd={ARCHIVE}"] if archive else []),
             *options,
@@ -233,7 +242,7 @@ def test_other_kernel_keeps_to_its_memory(upstream: Upstream) -> None:
     upstream.load(restrict=False).check()
     upstream.jump()
     top = int(upstream.machine.status_of("peer", "init")["detail"], 16)
-    assert top <= BELOW_128_MIB, f"its System RAM ends at {top:#x}"
+    assert top <= upstream.top, f"its System RAM ends at {top:#x}"
 
 
 def test_jumps_there(upstream: Upstream) -> None:
@@ -241,9 +250,9 @@ def test_jumps_there(upstream: Upstream) -> None:
     done = upstream.load()
     assert done.exit_code == 0, done.err
     entry = int(upstream.jump()["detail"], 0)
-    assert entry > BELOW_128_MIB
+    assert entry > upstream.top
     top = int(upstream.machine.status_of("peer", "init")["detail"], 16)
-    assert top <= BELOW_128_MIB
+    assert top <= upstream.top
 
 
 def assert_helper_loaded(upstream: Upstream) -> None:
