@@ -22,6 +22,7 @@ MACHINE_CHECKS = (
     "spawned.boot-ids",
     "spawned.hibernating-memory",
     "spawned.resuming-memory",
+    "spawned.paging",
     "restore.way",
     "power.off-in-between",
     "image.whole",
@@ -156,6 +157,30 @@ def _resuming_memory(
     return _check(name, full and check.ok, f"{detail}; {check.detail}")
 
 
+def _paging(machine: Machine, lines: Sequence[dict[str, Any]], image: Image | None) -> Check:
+    """All kernels have page tables of one depth, on a CPU as it was asked for.
+
+    The depth is that of CR4.LA57, which a jump cannot change; that of the normal
+    kernel is told by its vmcoreinfo (arch_crash_save_vmcoreinfo()).
+    """
+    depths = {line.get("levels") for line in lines}
+    if image is not None:
+        depths.add(4 + int(image.vmcoreinfo.get("NUMBER(pgtable_l5_enabled)", "0")))
+    wanted = machine.config.cpu_features
+    wrong = [
+        f"{name} is {line.get(name)} in the {line.get('role')} kernel"
+        for line in lines
+        for name in ("la57", "pdpe1gb")
+        if line.get(name) != (wanted[name] if name in wanted else lines[0].get(name))
+    ]
+    ok = len(depths) == 1 and None not in depths and bool(lines) and not wrong
+    levels = ", ".join(sorted(str(depth) for depth in depths))
+    pages = "with" if lines and lines[0].get("pdpe1gb") else "without"
+    return _check(
+        "spawned.paging", ok, "; ".join([f"{levels} levels, {pages} pages of 1 GiB", *wrong])
+    )
+
+
 def _restore_way(machine: Machine, resuming: dict[str, Any] | None, resume_path: str) -> Check:
     """The memory came back by the way that was asked for, and by no other."""
     name = "restore.way"
@@ -250,6 +275,7 @@ def machine_checks(
             loader[-1] if loader else None,
             resume_path,
         ),
+        _paging(machine, others, seen.image),
         _restore_way(machine, resuming[-1] if resuming else None, resume_path),
         power_check(lives, reset=machine.config.after == "reset"),
         *_image_checks(machine, before, seen),

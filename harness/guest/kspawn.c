@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The commands, the side of the normal kernel, and init of the spawned ones. */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +18,10 @@
 #include <unistd.h>
 
 #include "kspawn.h"
+
+/* From arch/x86/include/asm/cpufeatures.h: CPUID 7 ECX, 0x80000001 EDX. */
+#define bit_LA57	(1u << 16)
+#define bit_PDPE1GB	(1u << 26)
 
 /* From include/uapi/linux/reboot.h; KSPAWN is ours, see kernels/patches. */
 #define REBOOT_MAGIC1		0xfee1dead
@@ -638,6 +643,33 @@ static int parse_cmdline(struct boot_options *o)
 	return 0;
 }
 
+int has_five_levels(bool *five)
+{
+	/* Only at five levels is there anything above 2^47 to be mapped. */
+	void *hint = (void *)(1UL << 52);
+	void *got = mmap(hint, PAGE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	*five = got == hint;
+	if (got != MAP_FAILED && munmap(got, PAGE))
+		return fail_errno("no-memory", "munmap");
+	return 0;
+}
+
+/* What a jump cannot change (the depth), or the kernels' page tables use. */
+static void js_paging(struct json *js)
+{
+	unsigned int eax, ebx, ecx, edx;
+	bool five;
+
+	if (!has_five_levels(&five))
+		js_num(js, "levels", five ? 5 : 4);
+	if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+		js_num(js, "la57", !!(ecx & bit_LA57));
+	if (__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx))
+		js_num(js, "pdpe1gb", !!(edx & bit_PDPE1GB));
+}
+
 void js_kernel(struct json *js)
 {
 	struct utsname uts;
@@ -656,6 +688,7 @@ void js_kernel(struct json *js)
 		js_ranges(js, "system_ram", &ram);
 	if (!read_firmware_map(&ram))
 		js_ranges(js, "firmware_ram", &ram);
+	js_paging(js);
 }
 
 static void report_init(const struct boot_options *o)

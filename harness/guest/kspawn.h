@@ -242,7 +242,9 @@ int in_place_probe(const char *role);
 const char *dev_mem_state(void);
 int kspawn_jump(const char **command);
 u64 meminfo_kb(const char *key);
-/* What kernel this is, and what memory it has. */
+/* Whether this kernel has page tables of five levels, not four. */
+int has_five_levels(bool *five);
+/* What kernel this is, on what CPU, and what memory it has. */
 void js_kernel(struct json *js);
 void js_stats(struct json *js, const struct image_stats *stats);
 int cmd_find_image(int argc, char **argv);

@@ -116,19 +116,6 @@ struct resume {
 	int fd;
 };
 
-static int has_five_levels(bool *five)
-{
-	/* Only at five levels is there anything above 2^47 to be mapped. */
-	void *hint = (void *)(1UL << 52);
-	void *got = mmap(hint, PAGE, PROT_NONE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-
-	*five = got == hint;
-	if (got != MAP_FAILED && munmap(got, PAGE))
-		return fail_errno("no-memory", "munmap");
-	return 0;
-}
-
 /* CR4.LA57 cannot change while paging is on: both kernels must agree. */
 static int check_depth(const struct resume *r)
 {

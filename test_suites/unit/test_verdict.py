@@ -20,7 +20,7 @@ import pytest
 from harness import verdict
 from harness.machine import Machine
 from harness.result import Splat, SplatKind
-from harness.specs import load_vm_config
+from harness.specs import VMConfig, load_vm_config
 from harness.ssh import Done
 from harness.verdict import Before, Seen
 
@@ -48,10 +48,11 @@ class Recorded:
     counted: int | None = COUNTED
     cmdline: str = "console=ttyS0,115200 panic=-1\n"
     saved_with: str = ""
+    levels: int = 5
     resume_path: str = "restricted"
+    config: VMConfig = field(default_factory=lambda: load_vm_config("default"))
 
     kernels = SimpleNamespace(normal=SimpleNamespace(config={"KEXEC_JUMP": "y"}))
-    config = load_vm_config("default")
 
     def run(self, command: str) -> Done:
         """Answer from what was recorded."""
@@ -75,7 +76,11 @@ class Recorded:
             free_bytes=(filtered["free_pages"] - filtered["below_pages"] + self.free_pages) * 4096,
             memfree_pages=filtered["memfree_pages"],
         )
-        image = SimpleNamespace(info=info, segments=[None] * 90)
+        image = SimpleNamespace(
+            info=info,
+            segments=[None] * 90,
+            vmcoreinfo={"NUMBER(pgtable_l5_enabled)": str(self.levels - 4)},
+        )
         seen = Seen(
             image=cast(Any, image),
             image_error=self.image_error,
@@ -152,6 +157,22 @@ def too_much_memory_resuming(r: Recorded) -> None:
     r.line("resuming", "init")["system_ram"].append([16 << 20, 32 << 20])
 
 
+def normal_kernel_of_four_levels(r: Recorded) -> None:
+    r.levels = 4
+
+
+def resuming_kernel_of_four_levels(r: Recorded) -> None:
+    r.line("resuming", "init")["levels"] = 4
+
+
+def feature_that_did_not_go(r: Recorded) -> None:
+    r.config = load_vm_config("pdpe1gb-off")
+
+
+def no_pages_of_1_gib_there(r: Recorded) -> None:
+    r.line("resuming", "init")["pdpe1gb"] = 0
+
+
 def restored_otherwise(r: Recorded) -> None:
     r.line("resuming", "restored")["by"] = "/dev/snapshot"
 
@@ -210,6 +231,10 @@ def all_kept(r: Recorded, reason: str = "content") -> None:
         (no_boot_id, "spawned.boot-ids"),
         (too_much_memory_saving, "spawned.hibernating-memory"),
         (too_much_memory_resuming, "spawned.resuming-memory"),
+        (normal_kernel_of_four_levels, "spawned.paging"),
+        (resuming_kernel_of_four_levels, "spawned.paging"),
+        (feature_that_did_not_go, "spawned.paging"),
+        (no_pages_of_1_gib_there, "spawned.paging"),
         (restored_otherwise, "restore.way"),
         (one_life, "power.off-in-between"),
         (no_power_off, "power.off-in-between"),
