@@ -194,8 +194,12 @@ def machine(
     new_timeline: Callable[[], Timeline],
     request: pytest.FixtureRequest,
 ) -> Iterator[Machine]:
-    """A machine, switched off; at the end it leaves a report."""
-    with lab.machine(folder, timeline=new_timeline()) as made:
+    """A machine, switched off; at the end it leaves a report.
+
+    The mark `userland_disk` gives it a second disk, with the normal userland.
+    """
+    second = request.node.get_closest_marker("userland_disk") is not None
+    with lab.machine(folder, timeline=new_timeline(), userland_disk=second) as made:
         yield made
         failures = request.node.stash.get(FAILURES, [])
         cycle.record(lab, made, name=request.node.name, failure=failures[0] if failures else None)

@@ -246,8 +246,8 @@ class Machine(Closing):
         # A spawned kernel lies in memory, to be entered again.
         self._stays = False
         self._host_key = ""
-        # That of the hibernated kernel, while another one runs.
-        self._image_key = ""
+        # That of the kernel in the image on the disk, while another one runs.
+        self.image_key = ""
         # Those of this QEMU that were wanted.
         self._resets = 0
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -858,7 +858,7 @@ class Machine(Closing):
                 saved = self._jump_and_save(append, visit)
             with self.timeline.phase("power off", boot=self.boot_number, kernel="hibernating"):
                 self._wait_off()
-        self._image_key = self._host_key
+        self.image_key = self._host_key
         return saved
 
     def _jump_and_save(self, append: str, visit: Callable[[], None] | None) -> dict[str, Any]:
@@ -1169,7 +1169,7 @@ class Machine(Closing):
                 self.timeline.phase("save", boot=self.boot_number, kernel="normal"),
             ):
                 self._wait_off(limit, refused=["refused"])
-        self._image_key = self._host_key
+        self.image_key = self._host_key
 
     def hibernate_classic(self) -> None:
         """Hibernate by the kernel's own means (swsusp), until the power is off.
@@ -1197,7 +1197,7 @@ class Machine(Closing):
         """
         with self._transition(State.HIBERNATED, to=State.RUNNING):
             self.state = State.RESUMING
-            self._host_key = self._image_key or self._host_key
+            self._host_key = self.image_key or self._host_key
             # It is one phase: the kernel that restores has no userland to say so.
             with self.timeline.phase(
                 "boot and restore", boot=self.boot_number + 1, kernel="loader"
@@ -1332,7 +1332,7 @@ class Machine(Closing):
 
     def _wait_resumed(self) -> dict[str, Any]:
         """Wait for the kernel of the image, whose sshd has the key it had."""
-        self._host_key = self._image_key or self._host_key
+        self._host_key = self.image_key or self._host_key
         return self._wait_back()
 
     def come_back(self) -> dict[str, Any]:

@@ -79,10 +79,11 @@ def assert_only_failed(result: Result, *names: str) -> dict[str, str]:
 
 @dataclass
 class Hibernated:
-    """A hibernated machine, the boot_id in its image, and a copy of that."""
+    """A hibernated machine, the boot_id and the host key in its image, and a copy of that."""
 
     machine: Machine
     boot_id: str
+    host_key: str
     good: Path
 
     @classmethod
@@ -101,11 +102,13 @@ class Hibernated:
         machine.hibernate()
         good = machine.disk.with_suffix(".good")
         shutil.copy(machine.disk, good)
-        return cls(machine, boot_id, good)
+        return cls(machine, boot_id, machine.image_key, good)
 
     def again(self) -> Machine:
         """The machine, switched off, with its good image on the disk."""
         if self.machine.state is State.RUNNING:
             self.machine.unplug()
         shutil.copy(self.good, self.machine.disk)
+        # A test may have hibernated another kernel.
+        self.machine.image_key = self.host_key
         return self.machine

@@ -4,7 +4,8 @@
 One life of the normal kernel is hibernated and resumed ten times in a row by
 each way back, and by the classic hibernations that they are compared with; and
 once with more than half of its memory in use, which a way that copies the image
-within the memory of a running kernel could not take.
+within the memory of a running kernel could not take. So is a kernel that was
+booted to resume, and has grown for want of an image.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def one_round(
     "way",
     [
         *cycle.RESUME_PATHS,
+        pytest.param("grown", marks=pytest.mark.userland_disk),
         *(
             pytest.param(name, marks=BASELINE_BUGS.get(name, []))
             for name, baseline in BASELINES.items()
@@ -97,12 +99,16 @@ def one_round(
     ],
 )
 def test_ten_in_a_row(machine: Machine, way: str) -> None:
-    machine.boot()
+    if way == "grown":
+        machine.resume_or_start()
+    else:
+        machine.boot()
+    path = "restricted" if way == "grown" else way
     holder = Witness.start(machine)
     before = verdict.observe(machine)
     rounds = []
     for number in range(1, ROUNDS + 1):
-        one, checks = one_round(machine, holder, before, way)
+        one, checks = one_round(machine, holder, before, path)
         rounds.append(one)
         print(f"{way}: round {number}: {one}")
         text = json.dumps([asdict(each) for each in rounds], indent=1)
