@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,44 @@ def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
+def failures_of(request: pytest.FixtureRequest) -> list[str]:
+    """Why tests failed that had a fixture, a line each, when it ends.
+
+    Args:
+        request: That of the fixture.
+    """
+    return [
+        failure
+        for item in request.session.items
+        if request.node in item.listchain()
+        and isinstance(item, pytest.Function)
+        and request.fixturename in item.fixturenames
+        for failure in item.stash.get(FAILURES, list[str]())
+    ]
+
+
+@contextmanager
+def recorded(lab: Lab, machine: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine that leaves a report at its end.
+
+    Args:
+        lab: Where it runs.
+        machine: The machine, switched off.
+        request: That of the fixture that makes it.
+    """
+    failures: list[str] = []
+    try:
+        with machine:
+            yield machine
+    except BaseException as exc:
+        failures.append(str(exc).partition("\n")[0] or type(exc).__name__)
+        raise
+    finally:
+        failures += failures_of(request)
+        name = request.node.name if request.scope == "function" else machine.folder.name
+        cycle.record(lab, machine, name=name, failure=failures[0] if failures else None)
+
+
 @pytest.fixture
 def machine(
     lab: Lab,
@@ -199,10 +238,9 @@ def machine(
     The mark `userland_disk` gives it a second disk, with the normal userland.
     """
     second = request.node.get_closest_marker("userland_disk") is not None
-    with lab.machine(folder, timeline=new_timeline(), userland_disk=second) as made:
+    made = lab.machine(folder, timeline=new_timeline(), userland_disk=second)
+    with recorded(lab, made, request):
         yield made
-        failures = request.node.stash.get(FAILURES, [])
-        cycle.record(lab, made, name=request.node.name, failure=failures[0] if failures else None)
 
 
 @pytest.fixture
@@ -248,5 +286,5 @@ def hibernated(
 ) -> Iterator[Hibernated]:
     """A hibernated machine for the tests of a module that damage its image."""
     folder = run_folder / f"{request.path.stem}-hibernated"
-    with lab.machine(folder, timeline=new_timeline()) as made:
+    with recorded(lab, lab.machine(folder, timeline=new_timeline()), request) as made:
         yield Hibernated.from_boot(made)

@@ -16,6 +16,7 @@ import pytest
 
 from harness import damage, verdict
 from harness.errors import RefusedError, StateError
+from harness.fixtures import recorded
 from harness.lab import Lab
 from harness.machine import Machine, State
 from harness.result import Result
@@ -71,11 +72,15 @@ def assert_is_hibernated(machine: Machine, holder: Witness) -> None:
 
 @pytest.fixture(scope="module")
 def hibernated(
-    lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]
+    lab: Lab,
+    run_folder: Path,
+    new_timeline: Callable[[], Timeline],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Hibernated]:
     """The same machine, hibernated by a normal kernel."""
     folder = run_folder / "no-image-hibernated"
-    with lab.machine(folder, timeline=new_timeline(), userland_disk=True) as machine:
+    made = lab.machine(folder, timeline=new_timeline(), userland_disk=True)
+    with recorded(lab, made, request) as machine:
         yield Hibernated.from_boot(machine)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from harness import readings, verdict
 from harness.errors import StateError
+from harness.fixtures import recorded
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.readings import SLACK_KB, Reading, read
@@ -44,10 +45,16 @@ class Jumped:
 
 
 @pytest.fixture(scope="module")
-def jumped(lab: Lab, run_folder: Path, new_timeline: Callable[[], Timeline]) -> Iterator[Jumped]:
+def jumped(
+    lab: Lab,
+    run_folder: Path,
+    new_timeline: Callable[[], Timeline],
+    request: pytest.FixtureRequest,
+) -> Iterator[Jumped]:
     # More can be asked for, and no fewer.
     count = max(JUMPS, int(os.environ.get("KSPAWN_JUMPS", JUMPS)))
-    with lab.machine(run_folder / "plain-jump", timeline=new_timeline()) as machine:
+    made = lab.machine(run_folder / "plain-jump", timeline=new_timeline())
+    with recorded(lab, made, request) as machine:
         machine.boot()
         holder = Witness.start(machine)
         before = verdict.observe(machine)

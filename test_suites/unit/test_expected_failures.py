@@ -68,6 +68,24 @@ def test_expected_failure_is_in_the_report_of_its_machine() -> None:
     pytest.fail("the bug")
 
 
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the report of a machine would say that several tests share, at its end."""
+    yield
+    assert fixtures.failures_of(request) == ["expected to fail: it has it as well"]
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.xfail(reason="it has it as well", strict=True)
+def test_failure_is_in_the_report_of_a_machine_that_is_shared() -> None:
+    pytest.fail("the bug")
+
+
+@pytest.mark.usefixtures("shared")
+def test_success_is_not() -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("kernel", "expected"), [("linux-6.12", False), ("linux-6.12-unfixed", True)]
 )
