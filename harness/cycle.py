@@ -10,16 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import baselines, needs, processes, report, verdict, witness, zones
+from harness import baselines, needs, report, verdict, witness
 from harness.errors import (
     CheckFailedError,
     ExitCode,
-    HarnessError,
     KernelError,
     KspawnError,
     RefusedError,
 )
-from harness.image import Image, ImageError
+from harness.image import Image
 from harness.lab import Lab
 from harness.machine import SPAWNED_END, Machine, Timeouts
 from harness.result import BY_HAND, Check, MemoryMap, Range, Result, Verdict
@@ -198,24 +197,9 @@ class Cycle:
     def _inspect(self) -> None:
         """Look at the image while the power is off."""
         with self.timeline.phase("verify image"):
-            try:
-                self.seen.image = Image(self.machine.disk)
+            self.seen = verdict.inspect(self.machine)
+            if self.seen.image is not None:
                 self.result.image = self.seen.image.summary()
-                self.seen.written_bytes = self.seen.image.written_bytes()
-                self.seen.image.verify()
-            except ImageError as exc:
-                self.seen.image_error = str(exc)
-            self._count_free()
-            self.seen.qemu_runs = processes.runs(*self.machine.lives[-1])
-
-    def _count_free(self) -> None:
-        """Read what the kernel in the image counts as free, if that can be."""
-        if self.seen.image is None or self.seen.image_error:
-            return
-        try:
-            self.seen.counted = zones.counted_free(self.seen.image)
-        except (HarnessError, ImageError) as exc:
-            self.seen.uncounted = str(exc)
 
     def _judge(self) -> None:
         if bad := [check.name for check in self.result.checks if not check.ok]:

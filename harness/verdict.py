@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import witness
-from harness.errors import CheckFailedError
-from harness.image import MAX_SEGMENTS, PAGE, Image
+from harness import processes, witness, zones
+from harness.errors import CheckFailedError, HarnessError
+from harness.image import MAX_SEGMENTS, PAGE, Image, ImageError
 from harness.machine import SPAWNED_END, Machine
 from harness.result import Check
 from harness.witness import Process, Witness
@@ -91,6 +91,32 @@ def observe(machine: Machine) -> Before:
         cmdline=machine.run("cat /proc/cmdline").check(),
         lives=len(machine.lives),
     )
+
+
+def inspect(machine: Machine) -> Seen:
+    """Look at the image while the power is off.
+
+    Args:
+        machine: A machine that was hibernated.
+    """
+    seen = Seen()
+    try:
+        seen.image = Image(machine.disk)
+        seen.written_bytes = seen.image.written_bytes()
+        seen.image.verify()
+        seen.counted, seen.uncounted = _counted_free(seen.image)
+    except ImageError as exc:
+        seen.image_error = str(exc)
+    seen.qemu_runs = processes.runs(*machine.lives[-1])
+    return seen
+
+
+def _counted_free(image: Image) -> tuple[int | None, str]:
+    """What the kernel in the image counts as free, or why that is not known."""
+    try:
+        return zones.counted_free(image), ""
+    except (HarnessError, ImageError) as exc:
+        return None, str(exc)
 
 
 def _boot_id(machine: Machine) -> str:

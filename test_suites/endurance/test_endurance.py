@@ -20,7 +20,6 @@ import pytest
 from harness import baselines, cycle, verdict
 from harness.baselines import BASELINES, image_info
 from harness.errors import RefusedError
-from harness.image import Image
 from harness.machine import Machine
 from harness.readings import SLACK_KB, Reading, leak_checks, read
 from harness.result import Check
@@ -46,9 +45,9 @@ class Round:
 def there_and_back(machine: Machine, path: str) -> Seen:
     """Hibernate and resume once by one of our ways back; what was seen."""
     machine.hibernate()
-    image = Image(machine.disk)
-    image.verify()
-    return Seen(image=image, back=cycle.RESUMES[path](machine))
+    seen = verdict.inspect(machine)
+    seen.back = cycle.RESUMES[path](machine)
+    return seen
 
 
 def classic(machine: Machine, way: str) -> int:
