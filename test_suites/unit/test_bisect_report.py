@@ -359,7 +359,8 @@ def test_a_step_whose_output_nobody_reads_blames_no_commit(tree: Path, tmp_path:
         done = subprocess.run(
             [sys.executable, "-m", "harness", "bisect-step", "--tree", "/nowhere", "--", "x"],
             cwd=tree,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            # Buffered, as it is for users: what is left of it is flushed at the end.
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
             stderr=nobody,
             check=False,
         )
