@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness import uswsusp
 from harness.image import PAGE
-from harness.machine import Machine
+from harness.machine import PM_TEST_LEVELS, Machine
 from harness.result import Check, ImageInfo, Range
 from harness.verdict import Before, kernel_checks, power_check
 
@@ -35,6 +36,7 @@ class Baseline:
         back: Comes back after the power was off; None where it stays on.
         outcome: What the kernel that is back says that it is back from.
         classic: Whether it is a hibernation of the kernel under test itself.
+        by_default: Whether it is compared unless it is named.
         read: Reads, from the disk, how large the image is and what is in it.
     """
 
@@ -43,6 +45,7 @@ class Baseline:
     back: Callable[[Machine], dict[str, Any]] | None = None
     outcome: str = "image"
     classic: bool = True
+    by_default: bool = True
     read: Callable[[Path, int], tuple[ImageInfo, list[Range]]] | None = None
 
 
@@ -67,6 +70,17 @@ BASELINES: Mapping[str, Baseline] = {
         outcome="plain",
         classic=False,
     ),
+    **{
+        f"pm_test-{level}": Baseline(
+            f"the kernel's own hibernation as far as {level} of pm_test, power stays on",
+            partial(Machine.pm_test, level=level),
+            outcome=level,
+            classic=False,
+            # Five seconds of each are a wait.
+            by_default=False,
+        )
+        for level in PM_TEST_LEVELS
+    },
 }
 
 

@@ -135,7 +135,7 @@ def chosen_ways(names: Sequence[str]) -> list[str]:
     """The ways to compare, in the order of WAYS.
 
     Args:
-        names: What the user named; nothing is all of them.
+        names: What the user named; nothing is all that are compared by default.
 
     Raises:
         UsageError: There is no such way.
@@ -143,7 +143,8 @@ def chosen_ways(names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in WAYS:
             raise UsageError(f"there is no way {name!r}", hint=f"there are: {', '.join(WAYS)}")
-    return [way for way in WAYS if not names or way in names]
+    chosen = names or [way for way in WAYS if way not in BASELINES or BASELINES[way].by_default]
+    return [way for way in WAYS if way in chosen]
 
 
 def parse_fills(text: str) -> list[int]:
@@ -185,7 +186,7 @@ def times(phases: Sequence[Phase]) -> list[PhaseTime]:
     for phase in own:
         # With the power on, only coming back is marked as such.
         back = back or phase.boot > own[0].boot or (last == 1 and phase.name == "jump back")
-        both = phase.name == "test_resume"
+        both = phase.name in ("test_resume", "pm_test")
         part: Part = "both" if both else "return" if back else "leave"
         found.append(
             PhaseTime(

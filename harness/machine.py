@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import shutil
 import socket
@@ -182,6 +183,35 @@ class KernelLog:
         text = self.path.read_bytes().decode(errors="replace")
         first = max(0, splat.log_line - 4)
         return "\n".join(text.replace("\r", "").splitlines()[first : first + lines])
+
+
+# What a kernel that goes so far says on its way, with pm_debug_messages and
+# initcall_debug: hibernation_snapshot() and create_image() of kernel/power/hibernate.c.
+PM_TEST_LEVELS = {
+    "freezer": re.compile("Freezing user space processes"),
+    "devices": re.compile("PM: freeze of devices complete"),
+    "platform": re.compile("PM: noirq freeze of devices complete"),
+    "processors": re.compile("Disabling non-boot CPUs"),
+    "core": re.compile(r"Calling timekeeping\w*_suspend"),
+}
+
+
+def pm_test_depth(log: str) -> str:
+    """How far a hibernation went that was one of pm_test.
+
+    Args:
+        log: The kernel's log; the last time counts.
+
+    Returns:
+        One of `PM_TEST_LEVELS`; "none" where there was no wait of pm_test, and "odd"
+        where the log has what comes later without what comes before.
+    """
+    way, waited, _ = log.rpartition("debug: Waiting for 5 seconds")
+    way = way.rpartition("hibernation: hibernation entry")[2]
+    reached = [level for level, said in PM_TEST_LEVELS.items() if said.search(way)]
+    if not waited or not reached:
+        return "none"
+    return reached[-1] if reached == list(PM_TEST_LEVELS)[: len(reached)] else "odd"
 
 
 class Machine(Closing):
@@ -1254,13 +1284,44 @@ class Machine(Closing):
             KernelError: A kernel crashed or hung.
         """
         self._swap_on()
+        return self._round_trip("test_resume", phase="test_resume")
+
+    def pm_test(self, level: str) -> dict[str, Any]:
+        """Hibernate as far as a level of /sys/power/pm_test, and come back from there.
+
+        The power stays on, and no image is written
+        (Documentation/power/basic-pm-debugging.rst).
+
+        Args:
+            level: One of `PM_TEST_LEVELS`.
+
+        Returns:
+            The status line of the kernel that is back; its outcome is how far the
+            kernel's log says that it went.
+
+        Raises:
+            RefusedError: The kernel did not do it; the machine is running.
+            KernelError: A kernel crashed or hung.
+        """
+        self._swap_on()
+        debug = "/sys/power/pm_debug_messages", "/sys/module/kernel/parameters/initcall_debug"
+        loud = "; ".join(f"echo 1 > {path}" for path in debug)
+        self.run(f"{loud}; echo {level} > /sys/power/pm_test").check()
+        self._round_trip("shutdown", phase="pm_test")
+        log = self.run("echo none > /sys/power/pm_test; dmesg").check()
+        back = [line for line in self.status_lines if line.get("event") == "back"][-1]
+        back.update(command="pm_test", outcome=pm_test_depth(log))
+        return back
+
+    def _round_trip(self, mode: str, *, phase: str) -> dict[str, Any]:
+        """Leave by /sys/power/state, and be back with the power still on."""
         memory = 8 * self.config.memory_bytes
         with self._transition(State.RUNNING, to=State.RUNNING):
-            self.leave(f"sh -c {shlex.quote(self._swsusp('test_resume'))}")
+            self.leave(f"sh -c {shlex.quote(self._swsusp(mode))}")
             self.state = State.HIBERNATING
-            limit = self.timeouts.deadline("save", "test_resume", memory=memory)
+            limit = self.timeouts.deadline("save", phase, memory=memory)
             with self._refusable(self._after_refusal):
-                with self.timeline.phase("test_resume", boot=self.boot_number, kernel="normal"):
+                with self.timeline.phase(phase, boot=self.boot_number, kernel="normal"):
                     back = self.wait_status("normal", "back", deadline=limit)
                 self.jump_command = str(back["command"])
                 self._connect()

@@ -28,6 +28,7 @@ _WAITS = {
     "boot and restore": "for the kernel of the image",
     "kexec": "for init of the resuming kernel",
     "swap on": "for mkswap",
+    "pm_test": "for the kernel to come back",
     "test_resume": "for the kernel to come back",
     "power off": "for QEMU to end",
     "verify image": "for the checksums",

@@ -7,7 +7,6 @@ that fails where these fail as well has found one of the kernel.
 
 from __future__ import annotations
 
-import re
 import struct
 
 import pytest
@@ -104,38 +103,3 @@ def test_damaged_image_of_uswsusp_is_refused(machine: Machine) -> None:
         machine.resume_userland()
     assert refusal.value.status == "damaged"
     assert machine.state is State.RUNNING
-
-
-# What a kernel that goes so far says on its way: hibernation_snapshot() and
-# create_image() of kernel/power/hibernate.c, with pm_debug_messages and initcall_debug.
-DEPTHS = {
-    "freezer": r"Freezing user space processes",
-    "devices": r"PM: freeze of devices complete",
-    "platform": r"noirq freeze of devices complete",
-    "processors": r"Disabling non-boot CPUs",
-    "core": r"Calling timekeeping\w*_suspend",
-}
-
-
-@pytest.mark.parametrize("level", DEPTHS)
-def test_pm_test(machine: Machine, level: str) -> None:
-    """Each level of /sys/power/pm_test goes as far as it says, no further, and back."""
-    machine.boot()
-    disk = machine.disk_name()
-    machine.run(f"mkswap {disk} && swapon {disk}").check()
-    holder = Witness.start(machine)
-    before = verdict.observe(machine)
-    machine.run(
-        "echo 1 > /sys/power/pm_debug_messages; echo Y > /sys/module/kernel/parameters/"
-        f"initcall_debug; echo {level} > /sys/power/pm_test; echo shutdown > /sys/power/disk"
-    ).check()
-    limit = machine.timeouts.deadline("save", level, memory=4 << 30)
-    machine.run("echo disk > /sys/power/state", deadline=limit).check()
-    assert failures(machine, holder, before) == []
-    log = machine.run("dmesg").check()
-    assert "debug: Waiting for 5 seconds" in log
-    there, _, back = log.partition("debug: Waiting for 5 seconds")
-    assert "Freezing user space processes" not in back
-    levels = list(DEPTHS)
-    reached = [name for name in levels if re.search(DEPTHS[name], there)]
-    assert reached == levels[: levels.index(level) + 1]

@@ -21,6 +21,7 @@ from harness.compare import Comparison, Outcome
 from harness.cycle import RESUME_PATHS, WAYS
 from harness.drawing import NARROW, WIDE, Frame
 from harness.errors import ExitCode, UsageError
+from harness.machine import PM_TEST_LEVELS
 from harness.result import Result, Verdict
 from harness.timeline import Phase
 from test_suites.unit.pages import Element, Page
@@ -80,9 +81,12 @@ def broken(result: Result, code: ExitCode = ExitCode.CHECK_FAILED) -> Result:
 # What is chosen
 
 
-def test_all_ways_by_default() -> None:
-    assert compare.chosen_ways([]) == list(WAYS)
-    assert set(WAYS) == {*RESUME_PATHS, "swsusp", "uswsusp", "test_resume", "plain-jump"}
+def test_all_ways_by_default_but_those_that_wait() -> None:
+    chosen = compare.chosen_ways([])
+    assert set(chosen) == {*RESUME_PATHS, "swsusp", "uswsusp", "test_resume", "plain-jump"}
+    waiting = [f"pm_test-{level}" for level in PM_TEST_LEVELS]
+    assert [*chosen, *waiting] == list(WAYS)
+    assert compare.chosen_ways(["pm_test-core"]) == ["pm_test-core"]
 
 
 def test_named_ways_once_and_in_order() -> None:
