@@ -115,7 +115,10 @@ def test_ten_in_a_row(machine: Machine, way: str) -> None:
         verdict.require(checks)
     off = way not in BASELINES or BASELINES[way].back
     assert len(set(machine.lives)) == (ROUNDS + 1 if off else 1)
-    verdict.require(leak_checks([one.reading for one in rounds]))
+    # What the classic ways move to swap comes back when it is touched: in ten rounds
+    # without a leak, 363 to 380 MB were available.
+    slack = 4 * SLACK_KB if way in BASELINES else SLACK_KB
+    verdict.require(leak_checks([one.reading for one in rounds], slack_kb=slack))
     grown = median(one.image for one in rounds[-3:]) - median(one.image for one in rounds[:3])
     assert grown < SLACK_KB << 10, [one.image for one in rounds]
     machine.close()
