@@ -18,7 +18,7 @@ from harness import uswsusp
 from harness.image import PAGE
 from harness.machine import PM_TEST_LEVELS, Machine
 from harness.result import Check, ImageInfo, Range
-from harness.verdict import Before, kernel_checks, power_check
+from harness.verdict import Before, kernel_checks, power_check, qemu_was
 
 # What kernel/power/snapshot.c and swap.c say; the zero pages since 6.9, and the
 # size after compression since 6.10.
@@ -95,11 +95,10 @@ def checks(machine: Machine, before: Before, baseline: Baseline) -> list[Check]:
     backs = [line for line in machine.status_lines if line.get("event") == "back"]
     back = backs[-1] if backs else {}
     lives = machine.lives[before.lives - 1 :]
-    words = ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
     power = (
         power_check(lives, reset=machine.config.after == "reset")
         if baseline.back
-        else Check(name="power.on-throughout", ok=len(lives) == 1, detail=f"QEMU was {words}")
+        else Check(name="power.on-throughout", ok=len(lives) == 1, detail=qemu_was(lives))
     )
     return [
         *kernel_checks(machine, before),

@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import baselines, needs, report, verdict, witness
-from harness.errors import (
-    CheckFailedError,
-    ExitCode,
-    KernelError,
-    KspawnError,
-    RefusedError,
-)
+from harness.errors import CheckFailedError, ExitCode, KernelError, KspawnError, RefusedError
 from harness.image import Image
 from harness.lab import Lab
 from harness.machine import SPAWNED_END, Machine, Timeouts

@@ -23,7 +23,7 @@ import libvirt
 import libvirt_qemu
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness import guard
+from harness import guard, processes
 from harness.cache import home
 from harness.closing import Closing
 from harness.deadline import Deadline
@@ -319,8 +319,7 @@ class Domain:
                 with contextlib.suppress(OSError):
                     if needle in (entry / "cmdline").read_bytes():
                         self.pid = int(entry.name)
-                        fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                        self.start_time = int(fields[19])
+                        self.start_time = processes.start_time((entry / "stat").read_text())
                         return
 
     def note_stop(self, detail: int) -> None:

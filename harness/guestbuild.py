@@ -137,7 +137,7 @@ def build_module(name: str, *, objects: Path, build_hash: str, notify: Notify = 
         BuildError: It does not compile.
     """
     folder = GUEST / "modules"
-    sources = [folder / f"{name}.c", folder / "Kbuild"]
+    sources = [folder / f"{name}.c", *sorted(folder.glob("*.h")), folder / "Kbuild"]
     key = cache.short(cache.digest(build_hash, *sources))
 
     def build(part: Path) -> None:

@@ -55,18 +55,36 @@ def end(
             process.wait(timeout=seconds)
 
 
-def runs(pid: int, start_time: int) -> bool:
+def stat_fields(stat: str) -> list[str]:
+    """The fields of a process's `stat` after its name, which may have anything in it.
+
+    Args:
+        stat: The file, as proc_pid_stat(5) has it.
+    """
+    return stat.rpartition(")")[2].split()
+
+
+def start_time(stat: str) -> int:
+    """When a process began: with its PID, that is unique until the next boot.
+
+    Args:
+        stat: Its `stat`.
+    """
+    return int(stat_fields(stat)[19])
+
+
+def runs(pid: int, began: int) -> bool:
     """Whether a process is there, and has memory: a zombie has none.
 
     Args:
         pid: Its PID.
-        start_time: When it began, as proc_pid_stat(5) has it: a PID is used again.
+        began: Its `start_time`: a PID is used again.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
-    return int(fields[19]) == start_time and fields[0] not in "ZX"
+    return start_time(stat) == began and stat_fields(stat)[0] not in "ZX"
 
 
 def git_environment() -> dict[str, str]:

@@ -317,12 +317,20 @@ def power_check(lives: Sequence[tuple[int, int]], *, reset: bool) -> Check:
         reset: Whether a reset is wanted.
     """
     separate = len(set(lives)) == (1 if reset else len(lives))
-    words = ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
     return _check(
         "power.off-in-between",
         len(lives) >= 2 and separate and all(pid for pid, _ in lives),
-        f"QEMU was {words}" + (", after a reset" if reset else ""),
+        qemu_was(lives) + (", after a reset" if reset else ""),
     )
+
+
+def qemu_was(lives: Sequence[tuple[int, int]]) -> str:
+    """The lives of QEMU in words.
+
+    Args:
+        lives: The process and its start time of each.
+    """
+    return "QEMU was " + ", then ".join(f"{pid} (began at {began})" for pid, began in lives)
 
 
 def _image_checks(machine: Machine, before: Before, seen: Seen) -> list[Check]:

@@ -47,7 +47,7 @@ _REGISTERS = (
 _REGISTER = re.compile(r"\b(R[A-Z0-9]{2}|R[89]) ?=([0-9a-f]{8,16})")
 _CPU = re.compile(r"\b[RE]IP=([0-9a-f]+).*?\bCR3=([0-9a-f]+)", re.DOTALL)
 # Of CR3 and of an entry of a page table: the rest are flags.
-_FRAME = 0x000FFFFFFFFFF000
+FRAME = 0x000FFFFFFFFFF000
 _LAST_ENTRY = 511 * 8
 _SEGMENT = re.compile(r"^([CDEFGS]S) =([0-9a-f]{4}) ([0-9a-f]{16})", re.MULTILINE)
 
@@ -194,7 +194,7 @@ def running(core: Core, registers: str) -> Role | None:
     first = _CPU.search(registers)
     if first is None:
         raise HarnessError("the registers of the machine are not whole")
-    at, table = int(first[1], 16), int(first[2], 16) & _FRAME
+    at, table = int(first[1], 16), int(first[2], 16) & FRAME
     if core.vmcoreinfo:
         image = _image_entry(core, _phys(core, core.info("SYMBOL(swapper_pg_dir)")))
         # With page table isolation, that of user space is the page after the kernel's.
@@ -210,7 +210,7 @@ def running(core: Core, registers: str) -> Role | None:
 
 def _image_entry(core: Core, table: int) -> int:
     """The entry for the kernel's image in the top level of a page table, without flags."""
-    return core.number(table + _LAST_ENTRY) & _FRAME
+    return core.number(table + _LAST_ENTRY) & FRAME
 
 
 def exchanged_pages(core: Core, symbols: Path) -> dict[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.machine import Machine
+from harness.processes import stat_fields
 from harness.result import Check, MemoryUse
 
 MEBIBYTES = 64
@@ -73,17 +74,13 @@ class Process:
     aspects: Mapping[str, str] = field(compare=False)
 
 
-def _stat_fields(stat: str) -> list[str]:
-    return stat.rpartition(")")[2].split()
-
-
 def _process(pid: int, files: Mapping[str, str]) -> Process | None:
-    fields = _stat_fields(files.get("stat", ""))
+    fields = stat_fields(files.get("stat", ""))
     status = dict(re.findall(r"^(\w+):\s*(.*)$", files.get("status", ""), re.MULTILINE))
     if len(fields) < 20 or "Name" not in status:
         return None
     tasks = sorted(
-        f"{line.split(' ', 1)[0]} started at {_stat_fields(line)[19]}"
+        f"{line.split(' ', 1)[0]} started at {stat_fields(line)[19]}"
         for line in files.get("task", "").splitlines()
         if line.strip()
     )

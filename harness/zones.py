@@ -16,13 +16,13 @@ from functools import cached_property
 
 from harness.errors import HarnessError
 from harness.image import PAGE, Image
-from harness.vmcore import KERNEL_MAP, LOW_END, page_list
+from harness.vmcore import FRAME, KERNEL_MAP, LOW_END, page_list
 
 # Where relocate_kernel_64.S keeps the list of what the jump exchanged, in the
 # page of the jump back entry (CP_PA_BACKUP_PAGES_MAP), from v2.6.27 to 6.13.
 _PAGES_MAP = 2048 + 0x30
 # arch/x86/include/asm/pgtable_types.h
-_PRESENT, _LARGE, _PHYS = 0x1, 0x80, 0x000FFFFFFFFFF000
+_PRESENT, _LARGE = 0x1, 0x80
 _WORD = (1 << 64) - 1
 
 
@@ -69,7 +69,7 @@ class Kernel:
             entry = self._at_phys(table + 8 * (virtual >> shift & 511))
             if not entry & _PRESENT:
                 break
-            table = entry & _PHYS
+            table = entry & FRAME
             if not level or (level <= 2 and entry & _LARGE):
                 inside = (1 << shift) - 1
                 return (table & ~inside) + (virtual & inside)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * uswsusp: hibernation in user space, through /dev/snapshot alone: freeze,
- * create, write to the swap area, power off (or reset); and back. The baseline that is
- * hibernated by a program, as swsusp is the one that the kernel hibernates.
- * The interface is that of Documentation/power/userland-swsusp.rst.
+ * create, write to the swap area, power off (or reset); and back. The baseline
+ * that is hibernated by a program, as swsusp is the one that the kernel
+ * hibernates. The interface is that of Documentation/power/userland-swsusp.rst.
  *
  * On the disk, in pages of the swap area: the stream of /dev/snapshot as it is
  * read, and maps that list its pages. Where the first map is stands in the boot

@@ -11,7 +11,7 @@ import struct
 
 import pytest
 
-from harness import verdict, witness
+from harness import verdict
 from harness.baselines import BASELINES
 from harness.cycle import Cycle
 from harness.errors import RefusedError
@@ -26,8 +26,7 @@ MARKS = {"swsusp": [pytest.mark.ci, pytest.mark.short], "uswsusp": [pytest.mark.
 
 
 def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[str]:
-    after = witness.processes(machine, like=before.processes)
-    checks = [*witness.compare(before.processes, after), *holder.check()]
+    checks = verdict.userland_checks(machine, holder, before)
     checks += verdict.kernel_checks(machine, before)
     assert len(checks) > 20
     return [f"{check.name}: {check.detail}" for check in checks if not check.ok]

@@ -9,8 +9,9 @@
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/module.h>
-#include <linux/syscore_ops.h>
 #include <linux/version.h>
+
+#include "kspawn_syscore.h"
 
 static struct hrtimer timer;
 
@@ -19,40 +20,12 @@ static enum hrtimer_restart pending_expire(struct hrtimer *expired)
 	return HRTIMER_NORESTART;
 }
 
-static void expire_soon(void)
+static int on_suspend(void)
 {
 	hrtimer_start(&timer, ns_to_ktime(100 * NSEC_PER_USEC), HRTIMER_MODE_REL);
 	mdelay(2);
-}
-
-#ifdef HAVE_STRUCT_SYSCORE
-static int pending_suspend(void *data)
-{
-	expire_soon();
 	return 0;
 }
-
-static const struct syscore_ops pending_ops = {
-	.suspend = pending_suspend,
-};
-
-static struct syscore pending = {
-	.ops = &pending_ops,
-};
-#else
-static int pending_suspend(void)
-{
-	expire_soon();
-	return 0;
-}
-
-static struct syscore_ops pending = {
-	.suspend = pending_suspend,
-};
-
-#define register_syscore	register_syscore_ops
-#define unregister_syscore	unregister_syscore_ops
-#endif
 
 static int __init pending_init(void)
 {
@@ -62,14 +35,14 @@ static int __init pending_init(void)
 	hrtimer_init(&timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	timer.function = pending_expire;
 #endif
-	register_syscore(&pending);
+	register_syscore(&kspawn_syscore);
 	return 0;
 }
 module_init(pending_init);
 
 static void __exit pending_exit(void)
 {
-	unregister_syscore(&pending);
+	unregister_syscore(&kspawn_syscore);
 	hrtimer_cancel(&timer);
 }
 module_exit(pending_exit);
