@@ -174,11 +174,10 @@ class Cycle:
         try:
             baseline.leave(self.machine)
             self._weigh_disk()
+            if baseline.read:
+                found = baseline.read(self.machine.disk, self.machine.config.memory_bytes)
+                self.result.image, self.ranges = found or (None, [])
             if baseline.back:
-                if baseline.read:
-                    self.result.image, self.ranges = baseline.read(
-                        self.machine.disk, self.machine.config.memory_bytes
-                    )
                 baseline.back(self.machine)
         finally:
             if baseline.classic and self.result.image is None:
@@ -264,7 +263,7 @@ def memory_map(machine: Machine, image: Image | None, saved: Sequence[Range]) ->
     if any(line.get("event") == "init" for line in machine.status_lines):
         ranges.append(Range(start=0, end=SPAWNED_END, what="spawned"))
     for line in machine.status_lines:
-        if line.get("event") == "saving":
+        if line.get("event") in ("saving", "plain"):
             ranges += _ranges(line.get("backup", []), "backup")
             break
     ranges += _hot_added(machine)

@@ -67,6 +67,7 @@ class Kept(BaseModel):
     # The state of the whole machine, as QEMU's migration writes it, and its disk.
     machine: str | None = None
     disk: str | None = None
+    data_disk: str | None = None
     accel: str = ""
     life: Life | None = None
     config: VMConfig | None = None
@@ -156,6 +157,7 @@ def keep_all(machine: Machine, reason: str) -> Kept:
         kept.memory = "memory.elf"
         _keep_memory(machine, folder / kept.memory)
         kept.machine, kept.disk = "machine.state", "disk.raw"
+        kept.data_disk = "data.raw" if machine.data_disk else None
         _keep_machine(machine, folder)
     if keep_image(machine.disk, folder / "image.raw"):
         kept.image = "image.raw"
@@ -196,8 +198,9 @@ def _keep_machine(machine: Machine, folder: Path) -> None:
     )
     machine.domain.save_state(folder / "machine.state", deadline)
     # Now that it stands still, so does its disk.
-    command = ["cp", "--sparse=always", str(machine.disk), str(folder / "disk.raw")]
-    subprocess.run(command, check=True)
+    _copy_sparse(machine.disk, folder / "disk.raw")
+    if machine.data_disk is not None:
+        _copy_sparse(machine.data_disk, folder / "data.raw")
     if machine.life.initrd is not None:
         shutil.copy(machine.life.initrd, folder / "initrd.cpio")
     shutil.copy(machine.private_key, folder / "id_ed25519")
@@ -230,10 +233,14 @@ def keep_image(disk: Path, target: Path) -> bool:
         magic = file.read(4)
     if magic not in (b"\x7fELF", b"USED"):
         return False
-    subprocess.run(["cp", "--sparse=always", str(disk), str(target)], check=True)
+    _copy_sparse(disk, target)
     with target.open("r+b") as file:
         file.write(b"\x7fELF")
     return True
+
+
+def _copy_sparse(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "--sparse=always", str(source), str(target)], check=True)
 
 
 def load(run: Path) -> Kept:

@@ -119,6 +119,7 @@ class Lab(Closing):
         disk_bytes: int | None = None,
         expected: Sequence[str] = (),
         userland_disk: bool = False,
+        data_disk: Path | None = None,
     ) -> Machine:
         """A new machine, switched off.
 
@@ -130,6 +131,7 @@ class Lab(Closing):
             disk_bytes: Size of the disk for the image.
             expected: Patterns of splats that do not fail a run.
             userland_disk: Whether it has a second disk, with the normal userland.
+            data_disk: A file that is its second disk.
         """
         return Machine(
             hypervisor=self.hypervisor,
@@ -143,6 +145,7 @@ class Lab(Closing):
             expected=expected,
             keep_bytes=self.options.keep_bytes,
             userland_disk=userland_disk,
+            data_disk=data_disk,
         )
 
     def kernel_info(self) -> list[KernelInfo]:

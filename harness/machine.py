@@ -229,6 +229,7 @@ class Machine(Closing):
         expected: Patterns of splats that do not fail the run.
         keep_bytes: Memory and image are kept when it breaks, up to so much
             memory; 0 keeps nothing.
+        data_disk: A file that is its second disk, for filesystems of the normal kernel.
         userland_disk: Whether it has a second disk, with the normal userland for
             a resuming kernel that finds no image.
     """
@@ -247,7 +248,11 @@ class Machine(Closing):
         expected: Sequence[str] = (),
         keep_bytes: int = 0,
         userland_disk: bool = False,
+        data_disk: Path | None = None,
     ) -> None:
+        if userland_disk and data_disk is not None:
+            raise UsageError("a machine has one second disk: userland_disk or data_disk")
+        self.data_disk = data_disk
         self.state = State.OFF
         self.keep_bytes = keep_bytes
         self.kernels = kernels
@@ -359,6 +364,9 @@ class Machine(Closing):
         self._userland_disk = life.userland_disk
         with self._transition(State.OFF, to=State(kept.state)):
             shutil.copy(kept.path(kept.disk), self.disk)
+            if kept.data_disk is not None:
+                self.data_disk = self._private / "data.raw"
+                shutil.copy(kept.path(kept.data_disk), self.data_disk)
             shutil.copy(kept.path("id_ed25519"), self._key.private)
             self._host_key, self.boot_number = kept.host_key, life.boot - 1
             self._start(
@@ -470,7 +478,7 @@ class Machine(Closing):
             cmdline=cmdline,
             disk=self.disk,
             disk_bus=self.config.disk_bus,
-            second_disk=self.initrd() if self._userland_disk else None,
+            second_disk=self.initrd() if self._userland_disk else self.data_disk,
             serials=serials,
             reboot=reboot or self.config.after == "reset",
             netboot=self._netboot if self.config.after == "reset" else None,

@@ -794,6 +794,23 @@ static u8 *leave_out(const struct boot_options *o, const struct handoff *ho,
 	return skip;
 }
 
+/* What the normal kernel has, and where the jump put what was below 16 MiB. */
+static void report_memory(const struct boot_options *o,
+			  const struct handoff *ho, const char *event)
+{
+	struct ranges backup;
+	struct json js;
+
+	js_begin(&js, o->role, event);
+	js_ranges(&js, "ram", &ho->ram);
+	/* Not known on every kernel: the report then lacks the backup area. */
+	if (!backup_map_read(o->entry)) {
+		backup_ranges(&backup);
+		js_ranges(&js, "backup", &backup);
+	}
+	js_emit(&js);
+}
+
 static int hibernate(const struct boot_options *o, struct handoff *ho)
 {
 	struct save_job job = {
@@ -803,20 +820,12 @@ static int hibernate(const struct boot_options *o, struct handoff *ho)
 		.handoff = ho,
 	};
 	struct image_stats stats;
-	struct ranges backup;
 	struct json js;
 	u64 started = monotonic_ms();
 	u8 *skip;
 	int err;
 
-	js_begin(&js, o->role, "saving");
-	js_ranges(&js, "ram", &ho->ram);
-	/* Not known on every kernel: the report then lacks the backup area. */
-	if (!backup_map_read(o->entry)) {
-		backup_ranges(&backup);
-		js_ranges(&js, "backup", &backup);
-	}
-	js_emit(&js);
+	report_memory(o, ho, "saving");
 	/* Before the save: it is part of the image. */
 	if (set_outcome(o, ho, OUTCOME_IMAGE))
 		return -1;
@@ -876,6 +885,7 @@ static void run_hibernating(const struct boot_options *o)
 		return;
 	}
 	if (o->plain) {
+		report_memory(o, &ho, "plain");
 		if (o->stay ? stay(o, &ho) :
 		    set_outcome(o, &ho, OUTCOME_PLAIN) || jump_back(o->entry))
 			status_failure(o->role, "error");

@@ -11,17 +11,18 @@ import struct
 
 import pytest
 
-from harness import verdict
+from harness import baselines, verdict
 from harness.baselines import BASELINES
 from harness.cycle import Cycle
 from harness.errors import RefusedError
 from harness.machine import Machine, State
-from harness.result import Verdict
+from harness.result import Result, Verdict
 from harness.suite import BASELINE_BUGS, NewCycle
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
 
+MEBIBYTE = 1 << 20
 MARKS = {"swsusp": [pytest.mark.ci, pytest.mark.short], "uswsusp": [pytest.mark.ci]}
 
 
@@ -41,7 +42,8 @@ def failures(machine: Machine, holder: Witness, before: verdict.Before) -> list[
 )
 def test_baseline(new_cycle: NewCycle, name: str) -> None:
     """It passes; and what it is compared by is known."""
-    result = new_cycle(resume_path=name).run()
+    cycle = new_cycle(resume_path=name)
+    result = cycle.run()
     assert result.verdict is Verdict.PASSED, f"{result.reason}\n{result.log_tail}"
     assert result.memory is not None
     assert result.memory.used_bytes > result.memory.witness_bytes
@@ -50,6 +52,23 @@ def test_baseline(new_cycle: NewCycle, name: str) -> None:
         assert result.image.stored_bytes > result.memory.witness_bytes
         assert result.disk_bytes is not None
         assert result.disk_bytes > result.memory.witness_bytes
+        logged = baselines.image_info(cycle.machine)
+        assert logged is not None
+        # Two sources: the list of pages in the swap area, and the kernel's log.
+        assert mapped(result, "saved") == result.image.stored_bytes == logged.stored_bytes
+        assert mapped(result, "zero") == result.image.zero_bytes == logged.zero_bytes
+    if name == "plain-jump":
+        assert 15 * MEBIBYTE < mapped(result, "backup") <= 16 * MEBIBYTE
+
+
+def mapped(result: Result, what: str) -> int:
+    """Bytes of a kind in the memory map; all of it lies in the machine's RAM."""
+    assert result.memory_map is not None
+    found = [r for r in result.memory_map.ranges if r.what == what]
+    ram = [r for r in result.memory_map.ranges if r.what == "System RAM"]
+    for one in found:
+        assert any(r.start <= one.start < one.end <= r.end for r in ram), (what, hex(one.start))
+    return sum(r.end - r.start for r in found)
 
 
 def damage(cycle: Cycle) -> None:

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the memory map is made of: a kernel's log, and the disk that uswsusp wrote."""
+"""What the memory map is made of: a kernel's log, and the image in a swap area."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lzallright import LZOCompressor
 
 from harness.cycle import firmware_ranges
 from harness.image import PAGE, ImageError
-from harness.uswsusp import read_image
+from harness.swap_image import read_swsusp, read_uswsusp
 
 MIB = 1 << 20
 LOG = """\
@@ -37,15 +39,20 @@ def test_log_without_a_map() -> None:
     assert firmware_ranges("", 512 * MIB) == []
 
 
-def image(saved: list[int], zero: list[int]) -> bytearray:
-    """A disk as uswsusp leaves it: header, one map, then the stream, backwards."""
+def stream(saved: list[int], zero: list[int]) -> list[bytes]:
+    """What /dev/snapshot gives: the header, the list of pages, and their content."""
     frames = sorted([*saved, *zero])
     marked = [frame | (1 << 63 if frame in zero else 0) for frame in frames]
     listed = struct.pack("<512Q", *marked, *[(1 << 64) - 1] * (512 - len(marked)))
+    pages = [listed, *(bytes([frame % 256]) * PAGE for frame in sorted(saved))]
     header = bytearray(PAGE)
-    pages = [bytes(header), listed, *(bytes([frame % 256]) * PAGE for frame in sorted(saved))]
-    struct.pack_into("<QQ", header, 416, len(saved), len(pages))
-    pages[0] = bytes(header)
+    struct.pack_into("<QQ", header, 416, len(saved), len(pages) + 1)
+    return [bytes(header), *pages]
+
+
+def image(saved: list[int], zero: list[int]) -> bytearray:
+    """A disk as uswsusp leaves it: header, one map, then the stream, backwards."""
+    pages = stream(saved, zero)
     disk = bytearray((len(pages) + 2) * PAGE)
     places = [(len(pages) + 1 - number) * PAGE for number in range(len(pages))]
     for place, page in zip(places, pages, strict=True):
@@ -56,10 +63,36 @@ def image(saved: list[int], zero: list[int]) -> bytearray:
     return disk
 
 
+def compressed(pages: list[bytes]) -> list[bytes]:
+    """As kernel/power/swap.c compresses: 32 pages at a time, with their new size before them."""
+    found: list[bytes] = []
+    for at in range(0, len(pages), 32):
+        packed = LZOCompressor().compress(b"".join(pages[at : at + 32]))
+        data = struct.pack("<Q", len(packed)) + packed
+        data += bytes(-len(data) % PAGE)
+        found += [data[at : at + PAGE] for at in range(0, len(data), PAGE)]
+    return found
+
+
+def swsusp(saved: list[int], zero: list[int], *, flags: int = 4) -> bytearray:
+    """A disk as swsusp leaves it: header, then maps of 511 pages each before what they list."""
+    header, *pages = stream(saved, zero)
+    pages = [header, *(pages if flags & 2 else compressed(pages))]
+    disk = bytearray(PAGE)
+    struct.pack_into("<QI10s10s", disk, PAGE - 32, 1, flags, b"SWAPSPACE2", b"S1SUSPEND")
+    while pages:
+        listed, pages = pages[:511], pages[511:]
+        first = len(disk) // PAGE + 1
+        places = [*range(first, first + len(listed)), *[0] * (511 - len(listed))]
+        disk += struct.pack("<512Q", *places, first + len(listed) if pages else 0)
+        disk += b"".join(listed)
+    return disk
+
+
 def test_what_uswsusp_saved(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(image([16, 17, 18, 40], [20, 21]))
-    info, ranges = read_image(disk, 64 * PAGE)
+    info, ranges = read_uswsusp(disk, 64 * PAGE)
     assert [(r.start // PAGE, r.end // PAGE, r.what) for r in ranges] == [
         (16, 19, "saved"),
         (40, 41, "saved"),
@@ -75,11 +108,98 @@ def test_no_image_of_uswsusp(tmp_path: Path) -> None:
     data[PAGE - 10 : PAGE] = b"SWAPSPACE2"
     disk.write_bytes(data)
     with pytest.raises(ImageError, match="no image"):
-        read_image(disk, 64 * PAGE)
+        read_uswsusp(disk, 64 * PAGE)
 
 
 def test_image_of_uswsusp_that_is_cut_off(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(image([16, 17], [])[: 3 * PAGE])
     with pytest.raises(ImageError, match="cut off"):
-        read_image(disk, 64 * PAGE)
+        read_uswsusp(disk, 64 * PAGE)
+
+
+def written(tmp_path: Path, data: bytes | bytearray) -> Path:
+    disk = tmp_path / "disk"
+    disk.write_bytes(data)
+    return disk
+
+
+@pytest.mark.parametrize("flags", [pytest.param(4, id="lzo"), pytest.param(2, id="nocompress")])
+def test_what_swsusp_saved(tmp_path: Path, flags: int) -> None:
+    """Two lists and, without compression, two maps: 600 pages."""
+    frames = [*range(16, 300), *range(400, 600)]
+    disk = written(tmp_path, swsusp(frames, [301, 302], flags=flags))
+    info, ranges = read_swsusp(disk, 1024 * PAGE)
+    assert [(r.start // PAGE, r.end // PAGE, r.what) for r in ranges] == [
+        (16, 300, "saved"),
+        (400, 600, "saved"),
+        (301, 303, "zero"),
+    ]
+    assert (info.stored_bytes, info.zero_bytes) == (484 * PAGE, 2 * PAGE)
+    assert info.segments == 3
+    stored = 1 + 1 + 484
+    if flags == 2:
+        assert info.file_bytes == stored * PAGE
+    else:
+        assert 16 * PAGE < info.file_bytes < stored * PAGE // 4
+
+
+def test_image_of_swsusp_that_was_resumed(tmp_path: Path) -> None:
+    """The swap area is one again, and what was in it still is."""
+    data = swsusp([16, 17], [])
+    data[PAGE - 10 : PAGE] = b"SWAPSPACE2"
+    _, ranges = read_swsusp(written(tmp_path, data), 64 * PAGE)
+    assert [(r.start // PAGE, r.end // PAGE) for r in ranges] == [(16, 18)]
+
+
+def no_image(data: bytearray) -> None:
+    data[PAGE - 32 : PAGE - 24] = bytes(8)
+
+
+def other_signature(data: bytearray) -> None:
+    data[PAGE - 10 : PAGE] = b"KSPAWN-USW"
+
+
+def lz4(data: bytearray) -> None:
+    data[PAGE - 24] |= 16
+
+
+def cut_off(data: bytearray) -> None:
+    del data[3 * PAGE :]
+
+
+def garbled(data: bytearray) -> None:
+    data[3 * PAGE + 8 : 3 * PAGE + 64] = bytes(56)
+
+
+def wrong_count(data: bytearray) -> None:
+    struct.pack_into("<QQ", data, 2 * PAGE + 416, 3, 5)
+
+
+def wrong_header(data: bytearray) -> None:
+    data[2 * PAGE : 3 * PAGE] = bytes(PAGE)
+
+
+def circle(data: bytearray) -> None:
+    struct.pack_into("<Q", data, 2 * PAGE - 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (no_image, "no image"),
+        (other_signature, "no image"),
+        (lz4, "LZ4"),
+        (cut_off, "cut off"),
+        (garbled, "decompressed"),
+        (wrong_count, "lists 2 pages and has 3"),
+        (wrong_header, "0 of 0 pages"),
+        (circle, "leads back to itself"),
+    ],
+)
+def test_no_image_of_swsusp(tmp_path: Path, spoil: Callable[[bytearray], None], said: str) -> None:
+    """What is not whole is not drawn."""
+    data = swsusp([16, 17], [])
+    spoil(data)
+    with pytest.raises(ImageError, match=said):
+        read_swsusp(written(tmp_path, data), 64 * PAGE)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Bugs that both kernels had once, and a tree may have again.
+
+Nothing here is expected to fail. The table of them is in docs/kernels.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.baselines import BASELINES
+from harness.fixtures import recorded
+from harness.lab import Lab
+from harness.machine import Machine
+from harness.timeline import Timeline
+from harness.witness import churn_check, churn_start
+
+pytestmark = [pytest.mark.vm]
+
+FRESH_MIB = 96
+ONLINE = "/sys/devices/system/cpu/cpu1/online"
+
+
+def power_cycle(machine: Machine) -> None:
+    machine.hibernate()
+    machine.resume()
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [pytest.param(Machine.jump, id="jump", marks=pytest.mark.ci), power_cycle],
+)
+def test_cpu_that_is_offline(
+    lab: Lab,
+    folder: Path,
+    new_timeline: Callable[[], Timeline],
+    request: pytest.FixtureRequest,
+    leave: Callable[[Machine], object],
+) -> None:
+    """It sleeps in memory that the jump exchanges, and must not wake there (d7893093a741)."""
+    config = lab.config.model_copy(update={"cpus": 2})
+    made = lab.machine(folder, timeline=new_timeline(), config=config)
+    with recorded(lab, made, request) as machine:
+        machine.boot()
+        machine.run(f"echo 0 > {ONLINE}").check()
+        leave(machine)
+        assert machine.run(f"cat {ONLINE}; nproc").check().split() == ["0", "1"]
+        machine.run(f"echo 1 > {ONLINE}").check()
+        placed = machine.run("taskset 2 sh -c 'cut -d\" \" -f39 /proc/self/stat'").check()
+        assert placed.strip() == "1", "the CPU that was offline runs nothing"
+        assert machine.splats == []
+
+
+@pytest.mark.parametrize("name", ["swsusp", pytest.param("uswsusp", marks=pytest.mark.ci)])
+def test_init_on_free_in_a_classic_hibernation(machine: Machine, name: str) -> None:
+    """Free pages are in no image, and this kernel takes them for zero (18451f9f9e58).
+
+    That what looks at them sees it is shown in page_filter, where they are left out
+    by force.
+    """
+    machine.boot(append="init_on_free=1")
+    churn_start(machine)
+    baseline = BASELINES[name]
+    baseline.leave(machine)
+    assert baseline.back is not None
+    baseline.back(machine)
+    found = churn_check(machine)
+    assert found["ok"], found
+    # More of what was free: there the loader left what it had.
+    machine.run("witness churn stop").check()
+    churn_start(machine, mebibytes=FRESH_MIB)
+    found = churn_check(machine)
+    assert found["ok"], found
+    assert machine.splats == []
