@@ -20,7 +20,7 @@ from harness.machine import PM_TEST_LEVELS, Machine
 from harness.result import Check, ImageInfo, Range
 from harness.verdict import Before, kernel_checks, power_check, qemu_was
 
-# What kernel/power/snapshot.c and swap.c say; the zero pages since 6.9, and the
+# What kernel/power/snapshot.c and swap.c say; the zero pages since 6.6, and the
 # size after compression since 6.10.
 _CREATED = re.compile(r"hibernation: Image created \((\d+) pages copied(?:, (\d+) zero pages)?\)")
 _COMPRESSED = re.compile(r"Image size after compression: (\d+) kbytes")

@@ -214,6 +214,22 @@ def pm_test_depth(log: str) -> str:
     return reached[-1] if reached == list(PM_TEST_LEVELS)[: len(reached)] else "odd"
 
 
+def fill_free_memory(octal: str = "245") -> str:
+    """A command for the guest: each free byte has this value, and is free again.
+
+    All but 24 MiB, which the command itself may need.
+
+    Args:
+        octal: The value.
+    """
+    return (
+        "size=$(awk '/MemAvailable/ { print $2 - 24576 }' /proc/meminfo) && mkdir -p /run/fill &&"
+        " mount -t tmpfs -o size=${size}k none /run/fill &&"
+        f" {{ tr '\\0' '\\{octal}' </dev/zero >/run/fill/all 2>/dev/null; true; }} &&"
+        " umount /run/fill"
+    )
+
+
 class Machine(Closing):
     """One machine, through as many lives of QEMU as it takes.
 
@@ -1266,8 +1282,11 @@ class Machine(Closing):
         option = "-r " if self.config.after == "reset" else ""
         self._classic(f"uswsusp save {option}-d {self.disk_name()}")
 
-    def resume_userland(self) -> dict[str, Any]:
+    def resume_userland(self, *, scribble: bool = False) -> dict[str, Any]:
         """Boot a kernel whose userland feeds the image to /dev/snapshot.
+
+        Args:
+            scribble: Fill its free memory with a pattern first.
 
         Returns:
             The status line of the kernel that is back.
@@ -1277,7 +1296,10 @@ class Machine(Closing):
                 machine is running, with the kernel that was to load it.
             KernelError: A kernel crashed or hung.
         """
-        return self._resume_from_loader(f"uswsusp resume -d {self.disk_name()}")
+        command = f"uswsusp resume -d {self.disk_name()}"
+        if scribble:
+            command = f"sh -c {shlex.quote(f'{fill_free_memory()} && exec {command}')}"
+        return self._resume_from_loader(command)
 
     def round_trip_classic(self) -> dict[str, Any]:
         """The kernel's own round trip: an image is written, read and restored.

@@ -21,6 +21,13 @@ from harness.witness import Witness
 NewCycle = Callable[..., Cycle]
 """What the fixture `new_cycle` gives: takes what else `Cycle` takes."""
 
+# On such a kernel no jump comes back.
+NO_GDT = pytest.mark.known_bug(
+    "the GDT is not loaded again on the way back (07fa619f2a40)",
+    kernels=["linux-6.1"],
+    fixed_by="Load-the-GDT",
+)
+
 # Baselines that a kernel is known to fail.
 BASELINE_BUGS = {
     "test_resume": [

@@ -8,6 +8,7 @@ harness/guest/uswsusp.c's for uswsusp.
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
 from collections.abc import Iterable, Iterator
@@ -32,7 +33,7 @@ _NOT_COMPRESSED, _LZ4 = 2, 16
 _CHUNK = 32 * PAGE
 # In struct swsusp_info, the first page: image_pages, and pages of the stream.
 _COUNTS_AT = 416
-# Marked so since 6.9; all ones ends the list, unless it fills its last page.
+# Marked so since 6.6; all ones ends the list, unless it fills its last page.
 _ZERO = 1 << 63
 _END = (1 << 64) - 1
 
@@ -88,11 +89,11 @@ def read_swsusp(disk: Path, ram: int) -> tuple[ImageInfo, list[Range]]:
 
 
 def _page(file: BinaryIO, at: int) -> bytes:
-    file.seek(at)
-    data = file.read(PAGE)
-    if len(data) != PAGE:
+    # What is no map may point anywhere.
+    if at > file.seek(0, io.SEEK_END) - PAGE:
         raise ImageError(f"the image in the swap area is cut off at {at:#x}")
-    return data
+    file.seek(at)
+    return file.read(PAGE)
 
 
 def _pages(file: BinaryIO, places: Iterable[int]) -> Iterator[bytes]:

@@ -16,11 +16,11 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import HarnessError, KernelError, RefusedError
-from harness.machine import Machine, State
+from harness.machine import Machine, State, fill_free_memory
+from harness.suite import NO_GDT
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
 
-SPARE_KB = 24 << 10
 BOTH = ("linux-6.12", "linux-6.1")
 
 
@@ -36,13 +36,6 @@ def run_payload(machine: Machine, arguments: str, *, rounds: int) -> None:
         raise AssertionError(f"it did not come back from all jumps: {exc}") from exc
 
 
-no_gdt = pytest.mark.known_bug(
-    "the GDT is not loaded again on the way back (07fa619f2a40)",
-    kernels=["linux-6.1"],
-    fixed_by="Load-the-GDT",
-)
-
-
 @pytest.mark.known_bug(
     "the re-entry point is read from the page after the swap page (2cacf7f23a02)",
     kernels=BOTH,
@@ -56,17 +49,11 @@ def test_second_jump_into_one_image(machine: Machine) -> None:
     """
     machine.boot()
     limit = machine.timeouts.deadline("load", "filling memory")
-    # Until the tmpfs is full, which may have all that is to be had but SPARE_KB.
-    fill = (
-        f"size=$(awk '/MemAvailable/ {{ print $2 - {SPARE_KB} }}' /proc/meminfo) &&"
-        " mkdir /run/fill && mount -t tmpfs -o size=${size}k none /run/fill &&"
-        " { tr '\\0' '\\377' </dev/zero >/run/fill/all 2>/dev/null; true; } && umount /run/fill"
-    )
-    machine.run(fill, deadline=limit).check()
+    machine.run(fill_free_memory("377"), deadline=limit).check()
     run_payload(machine, "-g", rounds=2)
 
 
-@no_gdt
+@NO_GDT
 def test_peer_that_loads_no_gdt(machine: Machine) -> None:
     """A kernel that jumps makes its GDT invalid, and has it again when it is back."""
     machine.boot()
@@ -99,7 +86,7 @@ def test_refused_jump_resumes_all_devices(machine: Machine) -> None:
     assert thaws == freezes, f"{freezes} devices were suspended, {thaws} resumed"
 
 
-@no_gdt
+@NO_GDT
 def test_jump_without_a_fault(machine: Machine) -> None:
     """The control: the same module, and nothing fails."""
     machine.boot()
@@ -113,7 +100,7 @@ def test_jump_without_a_fault(machine: Machine) -> None:
     assert counts.split() == ["2", "2"]
 
 
-@no_gdt
+@NO_GDT
 @pytest.mark.known_bug(
     "an interrupt that is pending at the jump calls an __init function, freed",
     kernels=BOTH,

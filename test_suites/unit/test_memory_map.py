@@ -180,6 +180,14 @@ def wrong_header(data: bytearray) -> None:
     data[2 * PAGE : 3 * PAGE] = bytes(PAGE)
 
 
+def beyond_the_disk(data: bytearray) -> None:
+    struct.pack_into("<Q", data, PAGE - 32, 1 << 50)
+
+
+def no_map(data: bytearray) -> None:
+    data[PAGE : 2 * PAGE] = b"no map. " * 512
+
+
 def circle(data: bytearray) -> None:
     struct.pack_into("<Q", data, 2 * PAGE - 8, 1)
 
@@ -194,6 +202,8 @@ def circle(data: bytearray) -> None:
         (garbled, "decompressed"),
         (wrong_count, "lists 2 pages and has 3"),
         (wrong_header, "0 of 0 pages"),
+        (beyond_the_disk, "cut off"),
+        (no_map, "cut off"),
         (circle, "leads back to itself"),
     ],
 )
