@@ -13,6 +13,7 @@ import re
 import pytest
 
 from harness.machine import Machine
+from harness.readings import read
 
 pytestmark = [pytest.mark.vm]
 
@@ -60,3 +61,12 @@ def test_leak_of_a_page_is_seen(machine: Machine) -> None:
     machine.load_module("kspawn_leak")
     lost = lost_pages(machine)
     assert 0.5 < lost < 1.5
+
+
+@pytest.mark.ci
+def test_open_descriptors_are_counted(machine: Machine) -> None:
+    machine.boot()
+    before = read(machine).files
+    machine.run("for n in $(seq 20); do sleep 1000 </dev/null >/dev/null 2>&1 & done").check()
+    # The first connection has some for itself.
+    assert abs(read(machine).files - before - 3 * 20) <= 5
