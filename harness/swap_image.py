@@ -120,6 +120,7 @@ def _unpacked(file: BinaryIO, places: Iterable[int], flags: int) -> Iterator[byt
     yield from itertools.islice(pages, 1)
     if flags & _NOT_COMPRESSED:
         yield from pages
+        return
     for page in pages:
         size = 8 + int.from_bytes(page[:8], "little")
         data = page + b"".join(itertools.islice(pages, -(-size // PAGE) - 1))

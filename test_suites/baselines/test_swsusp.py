@@ -17,13 +17,12 @@ from harness.cycle import Cycle
 from harness.errors import RefusedError
 from harness.machine import Machine, State
 from harness.result import Result, Verdict
-from harness.specs import KERNELS, names
+from harness.specs import KERNELS, MIB, names
 from harness.suite import BASELINE_BUGS, NewCycle
 from harness.witness import Witness
 
 pytestmark = [pytest.mark.vm]
 
-MEBIBYTE = 1 << 20
 MARKS = {"swsusp": [pytest.mark.ci, pytest.mark.short], "uswsusp": [pytest.mark.ci]}
 
 
@@ -62,7 +61,7 @@ def test_baseline(new_cycle: NewCycle, name: str) -> None:
             assert mapped(result, "saved") == result.image.stored_bytes == logged.stored_bytes
             assert mapped(result, "zero") == result.image.zero_bytes == logged.zero_bytes
     if name == "plain-jump" and (own or mapped(result, "backup")):
-        assert 15 * MEBIBYTE < mapped(result, "backup") <= 16 * MEBIBYTE
+        assert 15 * MIB < mapped(result, "backup") <= 16 * MIB
 
 
 def mapped(result: Result, what: str) -> int:

@@ -12,6 +12,7 @@ from lzallright import LZOCompressor
 
 from harness.cycle import firmware_ranges
 from harness.image import PAGE, ImageError
+from harness.result import Range
 from harness.swap_image import read_swsusp, read_uswsusp
 
 MIB = 1 << 20
@@ -89,11 +90,20 @@ def swsusp(saved: list[int], zero: list[int], *, flags: int = 4) -> bytearray:
     return disk
 
 
-def test_what_uswsusp_saved(tmp_path: Path) -> None:
+def written(tmp_path: Path, data: bytes | bytearray) -> Path:
     disk = tmp_path / "disk"
-    disk.write_bytes(image([16, 17, 18, 40], [20, 21]))
+    disk.write_bytes(data)
+    return disk
+
+
+def frames_of(ranges: list[Range]) -> list[tuple[int, int, str]]:
+    return [(r.start // PAGE, r.end // PAGE, r.what) for r in ranges]
+
+
+def test_what_uswsusp_saved(tmp_path: Path) -> None:
+    disk = written(tmp_path, image([16, 17, 18, 40], [20, 21]))
     info, ranges = read_uswsusp(disk, 64 * PAGE)
-    assert [(r.start // PAGE, r.end // PAGE, r.what) for r in ranges] == [
+    assert frames_of(ranges) == [
         (16, 19, "saved"),
         (40, 41, "saved"),
         (20, 22, "zero"),
@@ -103,25 +113,16 @@ def test_what_uswsusp_saved(tmp_path: Path) -> None:
 
 
 def test_no_image_of_uswsusp(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
     data = image([16], [])
     data[PAGE - 10 : PAGE] = b"SWAPSPACE2"
-    disk.write_bytes(data)
     with pytest.raises(ImageError, match="no image"):
-        read_uswsusp(disk, 64 * PAGE)
+        read_uswsusp(written(tmp_path, data), 64 * PAGE)
 
 
 def test_image_of_uswsusp_that_is_cut_off(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.write_bytes(image([16, 17], [])[: 3 * PAGE])
+    disk = written(tmp_path, image([16, 17], [])[: 3 * PAGE])
     with pytest.raises(ImageError, match="cut off"):
         read_uswsusp(disk, 64 * PAGE)
-
-
-def written(tmp_path: Path, data: bytes | bytearray) -> Path:
-    disk = tmp_path / "disk"
-    disk.write_bytes(data)
-    return disk
 
 
 @pytest.mark.parametrize("flags", [pytest.param(4, id="lzo"), pytest.param(2, id="nocompress")])
@@ -130,7 +131,7 @@ def test_what_swsusp_saved(tmp_path: Path, flags: int) -> None:
     frames = [*range(16, 300), *range(400, 600)]
     disk = written(tmp_path, swsusp(frames, [301, 302], flags=flags))
     info, ranges = read_swsusp(disk, 1024 * PAGE)
-    assert [(r.start // PAGE, r.end // PAGE, r.what) for r in ranges] == [
+    assert frames_of(ranges) == [
         (16, 300, "saved"),
         (400, 600, "saved"),
         (301, 303, "zero"),
@@ -149,7 +150,7 @@ def test_image_of_swsusp_that_was_resumed(tmp_path: Path) -> None:
     data = swsusp([16, 17], [])
     data[PAGE - 10 : PAGE] = b"SWAPSPACE2"
     _, ranges = read_swsusp(written(tmp_path, data), 64 * PAGE)
-    assert [(r.start // PAGE, r.end // PAGE) for r in ranges] == [(16, 18)]
+    assert frames_of(ranges) == [(16, 18, "saved")]
 
 
 def no_image(data: bytearray) -> None:

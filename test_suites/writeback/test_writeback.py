@@ -23,11 +23,11 @@ from harness.cycle import RESUMES
 from harness.fixtures import recorded
 from harness.lab import Lab
 from harness.machine import Machine
+from harness.specs import MIB
 from harness.timeline import Timeline
 
 pytestmark = [pytest.mark.vm]
 
-MIB = 1 << 20
 DISK_BYTES = 96 * MIB
 FILE_BYTES = MIB // 2
 # A file is written anew after so many others.
