@@ -3,4 +3,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["harness.fixtures"]
+pytest_plugins = ["harness.plugin.fixtures"]

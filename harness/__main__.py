@@ -4,12 +4,12 @@
 import sys
 import traceback
 
-from harness.errors import STOP, ExitCode
+from harness.base.errors import STOP, ExitCode
 
 
 def _main() -> None:
     try:
-        from harness.cli import main  # noqa: PLC0415  (what it imports may be broken too)
+        from harness.cli.main import main  # noqa: PLC0415  (what it imports may be broken too)
 
         main()
     except Exception:

@@ -13,6 +13,9 @@ import click
 from click.core import ParameterSource
 from rich.markup import escape
 
+from harness.base.errors import STOP, ExitCode, UsageError
+from harness.base.files import new_run, only_one
+from harness.base.terminal import err, out
 from harness.bisect import outcome, report, work
 from harness.bisect.outcome import Outcome
 from harness.bisect.pool import Cluster, Local, Pool
@@ -21,11 +24,8 @@ from harness.bisect.repository import Bisect, Range, git, resolve
 from harness.bisect.search import UNDECIDED, Search
 from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
-from harness.errors import STOP, ExitCode, UsageError
-from harness.files import new_run, only_one
+from harness.kernel.specs import ROOT, load_kernel
 from harness.night.local import Capacity
-from harness.specs import ROOT, load_kernel
-from harness.terminal import err, out
 
 SKIP = 125
 # What a run takes of the host, about, and how many at a time are of use: a

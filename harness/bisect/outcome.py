@@ -17,8 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness import splats
-from harness.errors import (
+from harness.base.errors import (
     CheckFailedError,
     ExitCode,
     KernelCrashError,
@@ -27,7 +26,8 @@ from harness.errors import (
     KspawnError,
     RefusedError,
 )
-from harness.result import Result, Splat, Verdict
+from harness.logs import splats
+from harness.record.result import Result, Splat, Verdict
 
 # The phases until the userland of the kernel under test can be talked to.
 BOOT_PHASES = ("1-normal boot", "1-normal connect")

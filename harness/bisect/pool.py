@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
+from harness.base.closing import Closing
+from harness.base.errors import HarnessError, PrerequisiteError
 from harness.bisect import work
 from harness.bisect.work import Done, Task
-from harness.closing import Closing
-from harness.errors import HarnessError, PrerequisiteError
 
 Perform = Callable[[Task], Done]
 # A task whose worker was lost is done elsewhere, so often.

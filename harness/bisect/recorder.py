@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from harness import processes
+from harness.base import processes
+from harness.base.errors import KernelError, KspawnError
 from harness.bisect import outcome
-from harness.errors import KernelError, KspawnError
 
 VARIABLE = "KSPAWN_RECORD"
 _counts = pytest.StashKey[dict[str, int]]()

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import files, page
+from harness.base import files
+from harness.base.errors import UsageError
 from harness.bisect import mail
 from harness.bisect.outcome import Outcome
 from harness.bisect.repository import Range, git
 from harness.bisect.state import Answer, Build, Ending, Run, State, Step, Word
-from harness.errors import UsageError
+from harness.report import page
 
 _TAIL_LINES = 60
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from harness import processes
+from harness.base import processes
+from harness.base.errors import HarnessError, UsageError
 from harness.bisect.state import Word
-from harness.errors import HarnessError, UsageError
 
 _FIRST_BAD = re.compile(r"^([0-9a-f]{40,64}) is the first bad commit", re.MULTILINE)
 _WANTED = re.compile(r"^\[([0-9a-f]{40,64})\] ", re.MULTILINE)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.base.errors import HarnessError
 from harness.bisect import repository
 from harness.bisect.outcome import Outcome, alike, judge
 from harness.bisect.pool import Pool
@@ -24,7 +25,6 @@ from harness.bisect.posterior import BAD_RATE, Posterior, Tally, runs_without_fa
 from harness.bisect.repository import Bisect, Range
 from harness.bisect.state import Answer, Ending, Run, State, Step, Word
 from harness.bisect.work import Done, Task
-from harness.errors import HarnessError
 
 Notify = Callable[[str], None]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness import files
+from harness.base import files
+from harness.base.errors import UsageError
+from harness.base.files import Stored
 from harness.bisect.outcome import Outcome
 from harness.bisect.posterior import Tally
-from harness.errors import UsageError
-from harness.files import Stored
 
 SCHEMA_VERSION = 1
 FILE = "bisect.json"

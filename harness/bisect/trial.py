@@ -23,8 +23,8 @@ from typing import Any
 import click
 import yaml
 
-from harness import cache, debian, processes
-from harness.errors import HarnessError, PrerequisiteError
+from harness.base import cache, debian, processes
+from harness.base.errors import HarnessError, PrerequisiteError
 
 PACKAGE = "linux-source-6.12"
 BASE = "base"

@@ -21,14 +21,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness import archive, cache, files, guestbuild, kbuild, processes, tree
+from harness.base import archive, cache, files, processes
+from harness.base.errors import BuildError, HarnessError, KspawnError
 from harness.bisect import outcome, recorder
 from harness.bisect.outcome import Report
 from harness.bisect.repository import git, make_work_tree
 from harness.bisect.state import Build, Settings
-from harness.errors import BuildError, HarnessError, KspawnError
-from harness.result import BY_HAND, Result
-from harness.specs import ROOT, load_kernel
+from harness.guest import guestbuild
+from harness.kernel import kbuild, tree
+from harness.kernel.specs import ROOT, load_kernel
+from harness.record.result import BY_HAND, Result
 
 # A build that ended for one of these says nothing about its revision.
 _NOT_THE_SOURCE = re.compile(

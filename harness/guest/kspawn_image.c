@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The hibernation image: an ELF64 core on a raw disk. docs/image-format.md
- * describes it; harness/image.py reads it on the host.
+ * describes it; harness/image/image.py reads it on the host.
  *
  * All I/O is O_DIRECT: through the page cache, the later kexec_load() in
  * 0-16 MiB fails with ENOMEM.

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from harness.closing import Closing
+from harness.base.closing import Closing
 from harness.night.model import Attempt, Verdict, judge
 from harness.night.plan import Plan, Planned
 from harness.night.runner import Order

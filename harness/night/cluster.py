@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, wait
 
-from harness import archive
-from harness.bundle import Bundle
-from harness.closing import Closing
-from harness.errors import ExitCode, HarnessError, PrerequisiteError, UsageError
+from harness.base import archive
+from harness.base.closing import Closing
+from harness.base.errors import ExitCode, HarnessError, PrerequisiteError, UsageError
+from harness.machine.bundle import Bundle
 from harness.night import runner, shelf
 from harness.night.board import Board
 from harness.night.model import Attempt

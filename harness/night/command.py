@@ -15,9 +15,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness import accel, cache, lab, specs
-from harness.errors import BuildError, PrerequisiteError
-from harness.files import new_run, only_one
+from harness.base import cache
+from harness.base.errors import BuildError, PrerequisiteError
+from harness.base.files import new_run, only_one
+from harness.base.progress import ProgressLine
+from harness.base.terminal import err, out
+from harness.kernel import specs
+from harness.kernel.own import Own
+from harness.machine import lab
 from harness.night import keys, local, outputs, site
 from harness.night.board import STYLES, Board
 from harness.night.model import Verdict, judge
@@ -25,9 +30,7 @@ from harness.night.plan import Kernels, Plan, Planned
 from harness.night.runner import Stop
 from harness.night.spec import Job, Matrix, expand, load
 from harness.night.store import NAME, Night, Store
-from harness.own import Own
-from harness.progress import ProgressLine
-from harness.terminal import err, out
+from harness.vm import accel
 
 
 @dataclass(frozen=True, kw_only=True)

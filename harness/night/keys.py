@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from harness import cache, specs
+from harness.base import cache
+from harness.kernel import specs
 from harness.night.spec import ALLOWANCES, Job
 
 _SUFFIXES = {".py", ".c", ".h", ".j2", ".txt"}

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.errors import ExitCode
+from harness.base.errors import ExitCode
 
 # What is wrong in a file or missing here is so the next time, too.
 _NOT_AGAIN = (int(ExitCode.USAGE), int(ExitCode.PREREQUISITE))

@@ -15,8 +15,8 @@ import kcidb_io
 from junitparser import Error, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser import Failure as JUnitFailure
 
-from harness import files
-from harness.errors import ExitCode
+from harness.base import files
+from harness.base.errors import ExitCode
 from harness.night.flakes import Rate
 from harness.night.grid import grid
 from harness.night.history import WHOLE_JOB, History

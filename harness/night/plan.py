@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import ExitCode
+from harness.base.errors import ExitCode
 from harness.night.model import Attempt, Verdict, judge, night_exit_code, to_repeat
 from harness.night.runner import Order
 from harness.night.spec import Job

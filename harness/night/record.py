@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness import ktap, processes
-from harness.errors import KspawnError
+from harness.base import processes
+from harness.base.errors import KspawnError
+from harness.logs import ktap
 from harness.night.model import Outcome, TestRun
 
 _MESSAGE = 400

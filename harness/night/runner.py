@@ -19,12 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import processes, result, specs
-from harness.deadline import Deadline
-from harness.errors import ExitCode
+from harness.base import processes
+from harness.base.deadline import Deadline
+from harness.base.errors import ExitCode
+from harness.kernel import specs
 from harness.night import record
 from harness.night.model import Attempt
 from harness.night.spec import Job
+from harness.record import result
 
 # A run that is ended stops its machines first.
 _STOP_SECONDS = 20.0
@@ -141,7 +143,14 @@ def command(order: Order, target: str, folder: Path) -> list[str]:
     words = [*bound, *order.prefix, *(bound if order.prefix else ())]
     words += [sys.executable, "-P", "-m", "pytest", target]
     words += [f"--rootdir={specs.ROOT}", f"--config-file={specs.ROOT / 'pyproject.toml'}"]
-    words += ["-p", "no:cacheprovider", "-p", "harness.fixtures", "-p", "harness.night.record"]
+    words += [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "harness.plugin.fixtures",
+        "-p",
+        "harness.night.record",
+    ]
     words += [f"--record={folder / _RECORD}", f"--junitxml={folder / 'junit.xml'}"]
     words += [f"--kernel={job.kernel}", f"--vm-config={job.vm_config}"]
     words += [f"--resume-path={job.way}", f"--run-folder={folder}"]

@@ -20,13 +20,15 @@ from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.utils import sync
 
-from harness import archive, cache, lab, specs
-from harness import bundle as bundles
-from harness.bundle import Bundle
-from harness.errors import KspawnError
+from harness.base import archive, cache
+from harness.base.errors import KspawnError
+from harness.kernel import specs
+from harness.kernel.own import Own
+from harness.machine import bundle as bundles
+from harness.machine import lab
+from harness.machine.bundle import Bundle
 from harness.night import keys, runner
 from harness.night.runner import Order, Stop
-from harness.own import Own
 
 NAME = "kspawn-shelf"
 _OPERATION = "kspawn_blob"

@@ -16,11 +16,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness import cache, files, page
+from harness.base import cache, files
 from harness.night.grid import grid
 from harness.night.history import WHOLE_JOB, Failure, History, JobNight, TestHistory
 from harness.night.model import TestVerdict, Verdict
 from harness.night.store import Night, Store
+from harness.report import page
 
 # A cell of a strip, and the size of a chart, in the units of their view boxes.
 CELL = 10

@@ -25,8 +25,9 @@ from pydantic import (
     field_validator,
 )
 
-from harness import cycle, specs
-from harness.errors import SpecError
+from harness.base.errors import SpecError
+from harness.cycle import cycle
+from harness.kernel import specs
 
 ROOT = specs.ROOT
 AXES = ("kernel", "config", "vm-config", "way", "suite")

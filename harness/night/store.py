@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from harness.closing import Closing
-from harness.errors import HarnessError
+from harness.base.closing import Closing
+from harness.base.errors import HarnessError
 from harness.night.model import Attempt, Outcome, TestRun
 from harness.night.spec import Job
 

@@ -11,15 +11,16 @@ import struct
 
 import pytest
 
-from harness import baselines, verdict
-from harness.baselines import BASELINES
-from harness.cycle import Cycle
-from harness.errors import RefusedError
-from harness.machine import Machine, State
-from harness.result import Result, Verdict
-from harness.specs import KERNELS, MIB, names
-from harness.suite import BASELINE_BUGS, NewCycle
-from harness.witness import Witness
+from harness.base.errors import RefusedError
+from harness.cycle import verdict
+from harness.cycle.cycle import Cycle
+from harness.cycle.witness import Witness
+from harness.kernel.specs import KERNELS, MIB, names
+from harness.machine.machine import Machine, State
+from harness.plugin.suite import BASELINE_BUGS, NewCycle
+from harness.record.result import Result, Verdict
+from harness.ways import baselines
+from harness.ways.baselines import BASELINES
 
 pytestmark = [pytest.mark.vm]
 

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache, lab, processes
+from harness.base import cache, processes
 from harness.bisect import trial
 from harness.bisect.outcome import Outcome
 from harness.bisect.repository import Range
 from harness.bisect.state import FILE, Ending, State, Word
-from harness.specs import ROOT
+from harness.kernel.specs import ROOT
+from harness.machine import lab
 
 pytestmark = [pytest.mark.vm]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import compare, compare_report
-from harness.lab import Lab
-from harness.result import Result
+from harness.compare import model as compare
+from harness.compare import report as compare_report
+from harness.machine.lab import Lab
+from harness.record.result import Result
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import damage
-from harness.errors import RefusedError
-from harness.machine import State
-from harness.result import Verdict
-from harness.suite import Hibernated, NewCycle, assert_only_failed
+from harness.base.errors import RefusedError
+from harness.cycle import damage
+from harness.machine.machine import State
+from harness.plugin.suite import Hibernated, NewCycle, assert_only_failed
+from harness.record.result import Verdict
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 

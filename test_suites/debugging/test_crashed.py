@@ -16,11 +16,12 @@ from typing import Any
 import pexpect
 import pytest
 
-from harness import debug, keep
-from harness.errors import KernelCrashError
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.specs import ROOT, Role
+from harness.base.errors import KernelCrashError
+from harness.debug import drgn as debug
+from harness.kernel.specs import ROOT, Role
+from harness.machine import keep
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
 
 pytestmark = pytest.mark.vm
 

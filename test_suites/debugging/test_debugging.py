@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import debug, keep
-from harness.cycle import Cycle
-from harness.errors import KernelCrashError
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.result import Verdict
-from harness.specs import ROOT
-from harness.timeline import Timeline
-from harness.witness import Witness
+from harness.base.errors import KernelCrashError
+from harness.cycle.cycle import Cycle
+from harness.cycle.witness import Witness
+from harness.debug import drgn as debug
+from harness.kernel.specs import ROOT
+from harness.machine import keep
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
+from harness.record.result import Verdict
+from harness.record.timeline import Timeline
 
 pytestmark = pytest.mark.vm
 

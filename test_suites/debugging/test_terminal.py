@@ -16,8 +16,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from harness.lab import Lab
-from harness.specs import ROOT
+from harness.kernel.specs import ROOT
+from harness.machine.lab import Lab
 
 pytestmark = pytest.mark.vm
 

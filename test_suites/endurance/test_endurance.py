@@ -17,15 +17,16 @@ from statistics import median
 
 import pytest
 
-from harness import baselines, cycle, verdict
-from harness.baselines import BASELINES, image_info
-from harness.errors import RefusedError
-from harness.machine import Machine
-from harness.readings import SLACK_KB, Reading, leak_checks, read
-from harness.result import Check
-from harness.suite import BASELINE_BUGS
-from harness.verdict import Before, Seen
-from harness.witness import Witness
+from harness.base.errors import RefusedError
+from harness.cycle import cycle, verdict
+from harness.cycle.readings import SLACK_KB, Reading, leak_checks, read
+from harness.cycle.verdict import Before, Seen
+from harness.cycle.witness import Witness
+from harness.machine.machine import Machine
+from harness.plugin.suite import BASELINE_BUGS
+from harness.record.result import Check
+from harness.ways import baselines
+from harness.ways.baselines import BASELINES, image_info
 
 pytestmark = [pytest.mark.vm]
 

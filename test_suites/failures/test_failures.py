@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cycle import Cycle
-from harness.errors import (
+from harness.base.errors import (
     ExitCode,
     KernelCrashError,
     KernelHangError,
@@ -25,12 +24,13 @@ from harness.errors import (
     RefusedError,
     StateError,
 )
-from harness.lab import Lab
-from harness.machine import Machine, State
-from harness.result import SplatKind, Verdict
-from harness.suite import NewCycle
-from harness.timeline import Timeline
-from harness.witness import Witness
+from harness.cycle.cycle import Cycle
+from harness.cycle.witness import Witness
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine, State
+from harness.plugin.suite import NewCycle
+from harness.record.result import SplatKind, Verdict
+from harness.record.timeline import Timeline
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import damage
-from harness.errors import RefusedError
-from harness.lab import Lab
-from harness.machine import State
-from harness.result import Result, Verdict
-from harness.specs import load_vm_config
-from harness.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
+from harness.base.errors import RefusedError
+from harness.cycle import damage
+from harness.kernel.specs import load_vm_config
+from harness.machine.lab import Lab
+from harness.machine.machine import State
+from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
+from harness.record.result import Result, Verdict
 
 pytestmark = pytest.mark.vm
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import ktap, selftests
-from harness.ktap import Status
-from harness.lab import Lab, build_kernels
-from harness.machine import Machine
-from harness.selftests import SELFTESTS
-from harness.timeline import Timeline
+from harness.cycle import selftests
+from harness.cycle.selftests import SELFTESTS
+from harness.logs import ktap
+from harness.logs.ktap import Status
+from harness.machine.lab import Lab, build_kernels
+from harness.machine.machine import Machine
+from harness.record.timeline import Timeline
 
 pytestmark = pytest.mark.vm
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from harness import initramfs, verdict
-from harness.errors import HarnessError, KernelError
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.ssh import Done
-from harness.witness import Witness
+from harness.base.errors import HarnessError, KernelError
+from harness.cycle import verdict
+from harness.cycle.witness import Witness
+from harness.guest import initramfs
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
+from harness.vm.ssh import Done
 
 pytestmark = pytest.mark.vm
 

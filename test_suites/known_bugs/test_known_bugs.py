@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import HarnessError, KernelError, RefusedError
-from harness.machine import Machine, State, fill_free_memory
-from harness.suite import NO_GDT
+from harness.base.errors import HarnessError, KernelError, RefusedError
+from harness.machine.machine import Machine, State, fill_free_memory
+from harness.plugin.suite import NO_GDT
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
 

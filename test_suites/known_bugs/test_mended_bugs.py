@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import KernelError
-from harness.fixtures import recorded
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.suite import NO_GDT
-from harness.timeline import Timeline
-from harness.witness import churn_check, churn_start
+from harness.base.errors import KernelError
+from harness.cycle.witness import churn_check, churn_start
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
+from harness.plugin.fixtures import recorded
+from harness.plugin.suite import NO_GDT
+from harness.record.timeline import Timeline
 
 pytestmark = [pytest.mark.vm]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.lab import Lab, Options
-from harness.machine import Machine
-from harness.witness import Witness
+from harness.cycle.witness import Witness
+from harness.machine.lab import Lab, Options
+from harness.machine.machine import Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ExitCode
-from harness.lab import Lab
-from harness.result import Verdict
-from harness.specs import ROOT, VM_CONFIGS, load_vm_config, names
-from harness.suite import NewCycle
-from harness.verdict import CYCLE_CHECKS
+from harness.base.errors import ExitCode
+from harness.cycle.verdict import CYCLE_CHECKS
+from harness.kernel.specs import ROOT, VM_CONFIGS, load_vm_config, names
+from harness.machine.lab import Lab
+from harness.plugin.suite import NewCycle
+from harness.record.result import Verdict
 
 pytestmark = [pytest.mark.vm]
 

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache
-from harness.lab import Lab
+from harness.base import cache
+from harness.machine.lab import Lab
 from harness.night.command import Request, run
 from harness.night.model import Verdict, judge
 from harness.night.spec import expand, load

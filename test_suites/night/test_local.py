@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.lab import Lab
+from harness.machine.lab import Lab
 from harness.night import local
 from harness.night.board import Board
 from harness.night.local import Capacity

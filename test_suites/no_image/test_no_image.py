@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import damage, verdict
-from harness.errors import RefusedError, StateError
-from harness.fixtures import recorded
-from harness.lab import Lab
-from harness.machine import Machine, State
-from harness.result import Result
-from harness.suite import CycleSuite, Hibernated
-from harness.timeline import Timeline
-from harness.witness import Witness
+from harness.base.errors import RefusedError, StateError
+from harness.cycle import damage, verdict
+from harness.cycle.witness import Witness
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine, State
+from harness.plugin.fixtures import recorded
+from harness.plugin.suite import CycleSuite, Hibernated
+from harness.record.result import Result
+from harness.record.timeline import Timeline
 
 pytestmark = [pytest.mark.vm]
 

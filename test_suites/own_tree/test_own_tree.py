@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache, debian, kbuild, tree
-from harness.cycle import Cycle
-from harness.errors import PrerequisiteError
-from harness.lab import Lab, build_kernels
-from harness.own import Own
-from harness.result import Verdict
-from harness.specs import DebianSource, load_kernel
-from harness.timeline import Timeline
+from harness.base import cache, debian
+from harness.base.errors import PrerequisiteError
+from harness.cycle.cycle import Cycle
+from harness.kernel import kbuild, tree
+from harness.kernel.own import Own
+from harness.kernel.specs import DebianSource, load_kernel
+from harness.machine.lab import Lab, build_kernels
+from harness.record.result import Verdict
+from harness.record.timeline import Timeline
 
 pytestmark = pytest.mark.vm
 

@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 
-from harness.cycle import Cycle, passed
-from harness.image import MAX_SEGMENTS, PAGE, Image
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.result import Verdict
-from harness.specs import load_vm_config
-from harness.suite import NewCycle
-from harness.timeline import Timeline
-from harness.verdict import free_pages
-from harness.witness import Witness, churn_check, churn_holes, churn_start
-from harness.zones import Kernel, counted_free, kernel_in
+from harness.cycle.cycle import Cycle, passed
+from harness.cycle.verdict import free_pages
+from harness.cycle.witness import Witness, churn_check, churn_holes, churn_start
+from harness.image.image import MAX_SEGMENTS, PAGE, Image
+from harness.image.zones import Kernel, counted_free, kernel_in
+from harness.kernel.specs import load_vm_config
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
+from harness.plugin.suite import NewCycle
+from harness.record.result import Verdict
+from harness.record.timeline import Timeline
 
 pytestmark = [pytest.mark.vm]
 

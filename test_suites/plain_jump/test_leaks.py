@@ -12,8 +12,8 @@ import re
 
 import pytest
 
-from harness.machine import Machine
-from harness.readings import read
+from harness.cycle.readings import read
+from harness.machine.machine import Machine
 
 pytestmark = [pytest.mark.vm]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness import verdict
-from harness.machine import Machine
-from harness.witness import Witness
+from harness.cycle import verdict
+from harness.cycle.witness import Witness
+from harness.machine.machine import Machine
 
 pytestmark = [pytest.mark.vm]
 

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import readings, verdict
-from harness.errors import StateError
-from harness.fixtures import recorded
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.readings import SLACK_KB, Reading, read
-from harness.result import Check
-from harness.timeline import Timeline
-from harness.witness import Witness
+from harness.base.errors import StateError
+from harness.cycle import readings, verdict
+from harness.cycle.readings import SLACK_KB, Reading, read
+from harness.cycle.witness import Witness
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
+from harness.plugin.fixtures import recorded
+from harness.record.result import Check
+from harness.record.timeline import Timeline
 
 pytestmark = [pytest.mark.vm]
 

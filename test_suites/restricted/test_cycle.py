@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.suite import CycleSuite
+from harness.plugin.suite import CycleSuite
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import damage
-from harness.errors import RefusedError
-from harness.machine import Machine, State
-from harness.result import Verdict
-from harness.specs import load_vm_config
-from harness.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
+from harness.base.errors import RefusedError
+from harness.cycle import damage
+from harness.kernel.specs import load_vm_config
+from harness.machine.machine import Machine, State
+from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
+from harness.record.result import Verdict
 
 pytestmark = pytest.mark.vm
 

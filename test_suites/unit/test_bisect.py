@@ -21,6 +21,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.base.errors import (
+    CheckFailedError,
+    HarnessError,
+    KernelCrashError,
+    KernelHangError,
+    LostVMError,
+    UsageError,
+)
 from harness.bisect import outcome, report, repository
 from harness.bisect.outcome import Outcome, Report
 from harness.bisect.pool import Local, Pool
@@ -36,15 +44,7 @@ from harness.bisect.repository import Bisect, Range
 from harness.bisect.search import Search
 from harness.bisect.state import Answer, Build, Ending, Settings, State, Word
 from harness.bisect.work import Done, Task
-from harness.errors import (
-    CheckFailedError,
-    HarnessError,
-    KernelCrashError,
-    KernelHangError,
-    LostVMError,
-    UsageError,
-)
-from harness.result import Splat, SplatKind
+from harness.record.result import Splat, SplatKind
 
 MARK = "check witness.signal"
 
@@ -487,7 +487,7 @@ def test_goes_on_after_a_kill(straight: History, whole: Whole, tmp_path: Path, d
 STAND_IN = """
 import signal, subprocess, sys
 from pathlib import Path
-from harness import cli
+from harness.cli import main as cli
 from harness.bisect import command, pool, work
 from harness.bisect.outcome import Report
 from harness.bisect.state import Build
@@ -804,7 +804,7 @@ def test_a_run_that_tested_nothing_says_nothing(end: dict[str, int], broken: str
 
 RECORDED = """
 import pytest
-from harness.errors import KernelHangError, LostVMError
+from harness.base.errors import KernelHangError, LostVMError
 
 def test_passes(): pass
 

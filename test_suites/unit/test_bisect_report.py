@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness import cache
-from harness import tree as tree_module
+from harness.base import cache
+from harness.base.errors import BuildError, HarnessError, PrerequisiteError, UsageError
 from harness.bisect import command, mail, pool, report, work
 from harness.bisect.outcome import Outcome, Report
 from harness.bisect.pool import Cluster
@@ -33,10 +33,10 @@ from harness.bisect.state import (
     Word,
 )
 from harness.bisect.work import Done, Task
-from harness.cli import cli
-from harness.errors import BuildError, HarnessError, PrerequisiteError, UsageError
-from harness.result import BY_HAND, Result
-from harness.specs import ROOT
+from harness.cli.main import cli
+from harness.kernel import tree as tree_module
+from harness.kernel.specs import ROOT
+from harness.record.result import BY_HAND, Result
 
 SCRIPT = """#!/usr/bin/perl
 print "Alice Maintainer <alice\\@example.org> (maintainer:KEXEC (32-BIT AND 64-BIT))\\n";

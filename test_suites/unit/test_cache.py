@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache
-from harness.specs import ROOT
+from harness.base import cache
+from harness.kernel.specs import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_failed_build_leaves_nothing(home: Path, exception: type[BaseException])
 
 KILLED = """
 import time
-from harness import cache
+from harness.base import cache
 def build(part):
     (part / "file").write_text("half")
     print("building", flush=True)

@@ -13,9 +13,9 @@ from typing import Any
 import click
 import pytest
 
-from harness import specs
-from harness.cli import cli
-from harness.errors import ExitCode
+from harness.base.errors import ExitCode
+from harness.cli.main import cli
+from harness.kernel import specs
 from harness.night import spec
 from harness.night.store import NAME
 

@@ -16,14 +16,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import baselines, compare, compare_report
-from harness.compare import Comparison, Outcome
-from harness.cycle import RESUME_PATHS, WAYS
-from harness.drawing import NARROW, WIDE, Frame
-from harness.errors import ExitCode, UsageError
-from harness.machine import PM_TEST_LEVELS
-from harness.result import Result, Verdict
-from harness.timeline import Phase
+from harness.base.errors import ExitCode, UsageError
+from harness.compare import model as compare
+from harness.compare import report as compare_report
+from harness.compare.model import Comparison, Outcome
+from harness.cycle.cycle import RESUME_PATHS, WAYS
+from harness.machine.machine import PM_TEST_LEVELS
+from harness.record.result import Result, Verdict
+from harness.record.timeline import Phase
+from harness.report.drawing import NARROW, WIDE, Frame
+from harness.ways import baselines
 from test_suites.unit.pages import Element, Page
 
 RUNS = Path(__file__).parent / "runs"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.console import Prompt, StatusPort
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
+from harness.vm.console import Prompt, StatusPort
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import doctor
-from harness.doctor import Finding, Package, State
+from harness.cli import doctor
+from harness.cli.doctor import Finding, Package, State
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +39,7 @@ def test_this_machine_runs_kspawn() -> None:
 
 def test_it_runs_as_a_module() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "harness.doctor"],
+        [sys.executable, "-m", "harness.cli.doctor"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import fixtures
-from harness.known_bugs import expect, has_bug
-from harness.specs import load_kernel
+from harness.kernel.known_bugs import expect, has_bug
+from harness.kernel.specs import load_kernel
+from harness.plugin import fixtures
 
 BOTH = ("linux-6.12", "linux-6.1")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.files import run_folder
+from harness.base.files import run_folder
 
 
 def test_a_run_that_came_to_nothing_leaves_no_folder(tmp_path: Path) -> None:

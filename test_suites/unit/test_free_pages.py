@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.verdict import free_content_counts, free_pages
+from harness.cycle.verdict import free_content_counts, free_pages
 
 MEMFREE = 100_000
 # By its zones, at the jump: 145 pages have become free since, and a CPU has not

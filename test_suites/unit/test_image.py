@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.image import _INFO_HEAD, NT_INFO, NT_SEAL, NT_SUMS, PAGE, Image, ImageError
+from harness.image.image import _INFO_HEAD, NT_INFO, NT_SEAL, NT_SUMS, PAGE, Image, ImageError
 
 DATA = 2 << 20
 CHUNK = 256 << 10

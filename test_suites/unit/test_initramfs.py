@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import initramfs
-from harness.errors import BuildError
-from harness.initramfs import Archive
+from harness.base.errors import BuildError
+from harness.guest import initramfs
+from harness.guest.initramfs import Archive
 
 
 def listing(data: bytes) -> dict[str, str]:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache, debian, guestbuild, kbuild, kconfig
-from harness.errors import BuildError, PrerequisiteError, UsageError
-from harness.kconfig import Kconfig, conjuncts, holds
-from harness.specs import ROOT, KernelSpec, Role, load_kernel
+from harness.base import cache, debian
+from harness.base.errors import BuildError, PrerequisiteError, UsageError
+from harness.guest import guestbuild
+from harness.kernel import kbuild, kconfig
+from harness.kernel.kconfig import Kconfig, conjuncts, holds
+from harness.kernel.specs import ROOT, KernelSpec, Role, load_kernel
 
 KCONFIG = """\
 mainmenu "Tiny"
@@ -329,7 +331,7 @@ def test_make_ends_with_us(tmp_path: Path) -> None:
 ORPHAN = """
 import os, sys
 from pathlib import Path
-from harness import kbuild
+from harness.kernel import kbuild
 tree = Path(sys.argv[1])
 work = kbuild._Work(name="mine", role="normal", key="key", progress=kbuild.no_progress)
 with kbuild._no_orphans(tree, work) as guard:

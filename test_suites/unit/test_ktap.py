@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.ktap import Status, parse
+from harness.logs.ktap import Status, parse
 
 LOGS = Path(__file__).parent / "logs"
 

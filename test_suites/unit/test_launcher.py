@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import read_packages
+from harness.cli.doctor import read_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [package.name for package in read_packages()]
@@ -109,11 +109,11 @@ class Checkout:
 
 def make_checkout(folder: Path) -> Checkout:
     made = Checkout(folder / "a check out", folder / "a ho me", folder / "state", folder / "bin")
-    (made.root / "harness").mkdir(parents=True)
+    (made.root / "harness/cli").mkdir(parents=True)
     made.state.mkdir()
     made.bin.mkdir()
     shutil.copy(ROOT / "kspawn", made.root)
-    shutil.copy(ROOT / "harness" / "debian-packages.txt", made.root / "harness")
+    shutil.copy(ROOT / "harness/cli/debian-packages.txt", made.root / "harness/cli")
     (made.root / "pyproject.toml").write_text(PYPROJECT)
     (made.root / "harness" / "__init__.py").touch()
     (made.root / "harness" / "__main__.py").write_text(MAIN)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from lzallright import LZOCompressor
 
-from harness.cycle import firmware_ranges
-from harness.image import PAGE, ImageError
-from harness.result import Range
-from harness.swap_image import read_swsusp, read_uswsusp
+from harness.cycle.cycle import firmware_ranges
+from harness.image.image import PAGE, ImageError
+from harness.image.swap_image import read_swsusp, read_uswsusp
+from harness.record.result import Range
 
 MIB = 1 << 20
 LOG = """\

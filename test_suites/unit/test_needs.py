@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness import needs
-from harness.errors import PrerequisiteError
+from harness.base.errors import PrerequisiteError
+from harness.kernel import needs
 
 GOOD = {"KEXEC_IN_PLACE": "y", "STRICT_DEVMEM": "y"}
 

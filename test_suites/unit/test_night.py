@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from harness import cycle, specs
-from harness.errors import HarnessError, PrerequisiteError, SpecError, UsageError
-from harness.files import only_one
+from harness.base.errors import HarnessError, PrerequisiteError, SpecError, UsageError
+from harness.base.files import only_one
+from harness.cycle import cycle
+from harness.kernel import specs
 from harness.night import local, record, runner, spec
 from harness.night.board import Board
 from harness.night.command import Request, run
@@ -279,7 +280,7 @@ def test_tests_of_a_class_are_run_again_together() -> None:
 
 
 KTAP = """\
-from harness import ktap
+from harness.logs import ktap
 
 TEXT = \'\'\'KTAP version 1
 1..4

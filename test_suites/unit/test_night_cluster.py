@@ -14,9 +14,9 @@ import pytest
 from distributed import LocalCluster
 from rich.console import Console
 
-from harness import cache
-from harness.bundle import Bundle
-from harness.errors import HarnessError
+from harness.base import cache
+from harness.base.errors import HarnessError
+from harness.machine.bundle import Bundle
 from harness.night.board import Board
 from harness.night.cluster import Cluster, _Built
 from harness.night.model import judge

@@ -20,7 +20,7 @@ import kcidb_io
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import archive
+from harness.base import archive
 from harness.night import outputs, site
 from harness.night.grid import grid
 from harness.night.history import History

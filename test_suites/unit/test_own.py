@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import bzimage, cache, kbuild, kconfig, needs
-from harness.errors import BuildError, PrerequisiteError, UsageError
-from harness.kbuild import Makes, Progress
-from harness.own import Own, _side_by_side
+from harness.base import cache
+from harness.base.errors import BuildError, PrerequisiteError, UsageError
+from harness.kernel import bzimage, kbuild, kconfig, needs
+from harness.kernel.kbuild import Makes, Progress
+from harness.kernel.own import Own, _side_by_side
 
 NORMAL = """\
 CONFIG_X86_64=y

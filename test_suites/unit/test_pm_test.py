@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.machine import PM_TEST_LEVELS, pm_test_depth
+from harness.machine.machine import PM_TEST_LEVELS, pm_test_depth
 
 LOGS = Path(__file__).parent / "logs"
 LEVELS = list(PM_TEST_LEVELS)

@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from harness.witness import PROC_CHECKS, Process, compare
+from harness.cycle.witness import PROC_CHECKS, Process, compare
 
 ASPECTS = {aspect: f"{aspect} line 1\n{aspect} line 2" for aspect in PROC_CHECKS[1:]}
 BEFORE = {

@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness.processes import runs
+from harness.base.processes import runs
 
 
 def test_a_process_runs_until_it_has_ended() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.readings import CLOCK_CHECKS, LEAK_CHECKS, Reading, clock_checks, leak_checks
+from harness.cycle.readings import CLOCK_CHECKS, LEAK_CHECKS, Reading, clock_checks, leak_checks
 
 LOG = Path(__file__).parent / "logs" / "jumps.jsonl"
 READINGS = [Reading(**json.loads(line)) for line in LOG.read_text().splitlines()]

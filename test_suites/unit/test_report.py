@@ -13,11 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import drawing, report
-from harness.drawing import NARROW, WIDE, Frame
-from harness.errors import ExitCode
-from harness.page import MIB, csp_hash
-from harness.result import (
+from harness.base.errors import ExitCode
+from harness.record.result import (
     BY_HAND,
     Accelerator,
     Check,
@@ -31,7 +28,10 @@ from harness.result import (
     SplatKind,
     Verdict,
 )
-from harness.timeline import Event, Phase
+from harness.record.timeline import Event, Phase
+from harness.report import drawing, report
+from harness.report.drawing import NARROW, WIDE, Frame
+from harness.report.page import MIB, csp_hash
 from test_suites.unit.pages import Element, Page
 
 FRAMES = pytest.mark.parametrize("frame", [WIDE, NARROW], ids=lambda f: f.name)
@@ -587,8 +587,8 @@ def test_strange_results(tmp_path: Path) -> None:
 def test_stored_result_is_drawn_again(tmp_path: Path) -> None:
     result = failed()
     result.save(tmp_path / "result.json")
-    command = [sys.executable, "-m", "harness.report", str(tmp_path)]
-    root = Path(report.__file__).parent.parent
+    command = [sys.executable, "-m", "harness.report.report", str(tmp_path)]
+    root = Path(report.__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == str(tmp_path / "report.html")

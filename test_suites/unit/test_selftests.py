@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache, selftests
-from harness.errors import PrerequisiteError
+from harness.base import cache
+from harness.base.errors import PrerequisiteError
+from harness.cycle import selftests
 
 MAKEFILE = """\
 ARCH ?= $(shell uname -m)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import specs
-from harness.errors import SpecError
+from harness.base.errors import SpecError
+from harness.kernel import specs
 
 KERNEL = """\
 name: mine

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError, UsageError
-from harness.result import Splat
-from harness.result import SplatKind as K
-from harness.splats import SplatScanner, mark_expected, scan, signature
+from harness.base.errors import HarnessError, UsageError
+from harness.logs.splats import SplatScanner, mark_expected, scan, signature
+from harness.record.result import Splat
+from harness.record.result import SplatKind as K
 
 LOGS = Path(__file__).parent / "logs"
 
@@ -597,7 +597,7 @@ def test_the_name_of_the_log() -> None:
 def test_command(logs: list[str], code: int) -> None:
     paths = [str(LOGS / f"{name}.log") for name in logs]
     done = subprocess.run(
-        [sys.executable, "-m", "harness.splats", *paths],
+        [sys.executable, "-m", "harness.logs.splats", *paths],
         cwd=LOGS.parents[2],
         capture_output=True,
         text=True,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import tree as trees
-from harness.errors import BuildError, UsageError
-from harness.kbuild import BuiltKernel
-from harness.specs import KernelSpec, load_kernel
+from harness.base.errors import BuildError, UsageError
+from harness.kernel import tree as trees
+from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.specs import KernelSpec, load_kernel
 
 OLD = 1_600_000_000
 REBOOT = "one\ntwo\nthree\n"

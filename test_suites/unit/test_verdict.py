@@ -17,12 +17,12 @@ from typing import Any, cast
 
 import pytest
 
-from harness import verdict
-from harness.machine import Machine
-from harness.result import Splat, SplatKind
-from harness.specs import VMConfig, load_vm_config
-from harness.ssh import Done
-from harness.verdict import Before, Seen
+from harness.cycle import verdict
+from harness.cycle.verdict import Before, Seen
+from harness.kernel.specs import VMConfig, load_vm_config
+from harness.machine.machine import Machine
+from harness.record.result import Splat, SplatKind
+from harness.vm.ssh import Done
 
 LOG = Path(__file__).parent / "logs" / "cycle-status.jsonl"
 LINES: list[dict[str, Any]] = [json.loads(line) for line in LOG.read_text().splitlines()]

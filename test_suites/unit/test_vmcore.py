@@ -10,9 +10,11 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
-from harness import debug, keep, vmcore
-from harness.errors import HarnessError, UsageError
-from harness.vmcore import PAGE, Core, Piece
+from harness.base.errors import HarnessError, UsageError
+from harness.debug import drgn as debug
+from harness.image import vmcore
+from harness.image.vmcore import PAGE, Core, Piece
+from harness.machine import keep
 
 MIB = 1 << 20
 SIZE = 24 * MIB

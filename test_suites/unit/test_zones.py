@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.image import Image
-from harness.zones import Kernel, counted_free
+from harness.base.errors import HarnessError
+from harness.image.image import Image
+from harness.image.zones import Kernel, counted_free
 from test_suites.unit.test_image import make
 
 MIB = 1 << 20

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.baselines import BASELINES
-from harness.cycle import RESUMES
-from harness.fixtures import recorded
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.specs import MIB
-from harness.timeline import Timeline
+from harness.cycle.cycle import RESUMES
+from harness.kernel.specs import MIB
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
+from harness.plugin.fixtures import recorded
+from harness.record.timeline import Timeline
+from harness.ways.baselines import BASELINES
 
 pytestmark = [pytest.mark.vm]
 

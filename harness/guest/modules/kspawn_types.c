@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The types of a kernel, for debuggers: never loaded, only compiled with debug
- * information against the kernel's objects. harness/debuginfo.py adds what comes
+ * information against the kernel's objects. harness/kernel/debuginfo.py adds what comes
  * out to a copy of a vmlinux that was built without.
  */
 #include <linux/blkdev.h>

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What runs leave: folders of their own, files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.base.errors import KspawnError, UsageError
+
+
+class Stored(BaseModel):
+    """What a run leaves as JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int
+
+
+_Stored = TypeVar("_Stored", bound=Stored)
+
+
+def write(path: Path, text: str, *, durable: bool = False) -> Path:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: The file.
+        text: What is in it.
+        durable: Whether that is to hold also if the machine loses its power.
+
+    Returns:
+        The file.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    part.replace(path)
+    return path
+
+
+def load(path: Path, model: type[_Stored]) -> _Stored:
+    """Read what a run left as JSON.
+
+    Args:
+        path: The file.
+        model: Its schema; the version that is known is the default of its field.
+
+    Raises:
+        UsageError: It is not there, or none that this version knows.
+    """
+    try:
+        stored = model.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        raise UsageError(f"{path}: {exc.strerror}", hint="name the folder of a run") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or model.__name__.lower()
+        raise UsageError(f"{path}: {where}: {first['msg']}") from exc
+    known = model.model_fields["schema_version"].default
+    if stored.schema_version != known:
+        raise UsageError(f"{path}: schema version {stored.schema_version}, this is for {known}")
+    return stored
+
+
+@contextmanager
+def only_one(path: Path, *, what: str, hint: str = "") -> Iterator[None]:
+    """Keep a lock while the block runs; the kernel drops it if we are killed.
+
+    Args:
+        path: The file of the lock; its folder is made where it is not there.
+        what: On what no other is to be at work meanwhile.
+        hint: What to do if one is.
+
+    Raises:
+        UsageError: Another is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"another kspawn is at work on {what}", hint=hint) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def new_run(results: Path, name: str) -> Path:
+    """A folder for a run that is no other's.
+
+    Args:
+        results: The folder of all runs.
+        name: What runs.
+    """
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+        folder = results / f"{stamp}-{name}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise KspawnError(f"no name is left for a run in {results}")
+
+
+@contextmanager
+def run_folder(results: Path, name: str) -> Iterator[Path]:
+    """A folder as of `new_run`, which is gone again if nothing came of the run.
+
+    Args:
+        results: The folder of all runs.
+        name: What runs.
+
+    Yields:
+        The folder.
+    """
+    folder = new_run(results, name)
+    try:
+        yield folder
+    finally:
+        # Not empty, as a rule.
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What kspawn needs of this machine: found, in which version, and whether it works.
+
+Things are judged by what they do (a program starts, a header is found by the
+compiler, a static program runs), not by the package manager's word.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+import platform
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.base import cache
+from harness.base.errors import ExitCode
+
+PACKAGES_FILE = Path(__file__).with_name("debian-packages.txt")
+
+_MIN_PYTHON = (3, 11)
+_MIN_DISK = 6 << 30
+_MIN_RAM = 2 << 30
+_ACCOUNT = "libvirt-qemu"
+_SOURCE_PACKAGE = "linux-source-6.12"
+# A program that hangs must not hang the doctor.
+_TIMEOUT = 30
+
+
+class State(StrEnum):
+    """What was found out about one thing."""
+
+    OK = "ok"
+    NOTE = "note"
+    MISSING = "missing"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is needed or useful.
+
+    Args:
+        name: The thing.
+        state: OK; NOTE where it is not, and a run works without it; MISSING
+            or BROKEN where no run works.
+        found: Its version, or what was seen.
+        advice: What to do about it, empty if nothing.
+    """
+
+    name: str
+    state: State
+    found: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One line of `debian-packages.txt`.
+
+    Args:
+        name: The Debian package.
+        probe: What it brings, as `kind:name`.
+        what: What it is for.
+        optional: Whether a run works without it.
+    """
+
+    name: str
+    probe: str
+    what: str
+    optional: bool = False
+
+
+def doctor() -> list[Finding]:
+    """Examine this machine.
+
+    Returns:
+        A finding for each thing, in the order of the table.
+    """
+    versions = _installed_versions(packages := read_packages())
+    return [
+        check_architecture(platform.machine()),
+        check_python(sys.version_info[:3]),
+        *(check_package(package, versions.get(package.name, "")) for package in packages),
+        check_qemu(),
+        check_libvirt(),
+        check_account(os.geteuid()),
+        check_static_program(),
+        check_kernel_source(),
+        check_disk(cache.home()),
+        check_ram(Path("/proc/meminfo")),
+        check_kvm(Path("/dev/kvm")),
+    ]
+
+
+def run_doctor(console: Console) -> int:
+    """Examine this machine and print a table of what was found.
+
+    Args:
+        console: Where to print.
+
+    Returns:
+        0, or 1 if something that is needed is missing.
+    """
+    findings = doctor()
+    console.print(_table(findings))
+    unmet = [finding for finding in findings if finding.state in (State.MISSING, State.BROKEN)]
+    if not unmet:
+        console.print("All that kspawn needs is there.", style="green")
+        return int(ExitCode.PASSED)
+    names = ", ".join(finding.name for finding in unmet)
+    console.print(f"Needed, and missing or broken: {names}", style="red", markup=False)
+    return int(ExitCode.CHECK_FAILED)
+
+
+def read_packages(path: Path = PACKAGES_FILE) -> list[Package]:
+    """The Debian packages that are needed, from the list that the launcher reads too.
+
+    Args:
+        path: The list.
+    """
+    packages = []
+    for line in path.read_text().splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, probe, what = line.split(maxsplit=2)
+        purpose, mark, _ = what.rpartition("optional")
+        optional = bool(mark) and what.endswith(mark)
+        packages.append(Package(name, probe, purpose.strip() if optional else what, optional))
+    return packages
+
+
+def check_architecture(machine: str) -> Finding:
+    """Kernels are built by the native compiler, for x86-64."""
+    if machine == "x86_64":
+        return Finding("architecture", State.OK, machine)
+    return Finding("architecture", State.MISSING, machine, "run on an x86-64 machine")
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    """The interpreter that runs this."""
+    text = ".".join(str(number) for number in version)
+    if version >= _MIN_PYTHON:
+        return Finding("Python", State.OK, f"{text}, {sys.prefix}")
+    return Finding("Python", State.MISSING, text, "install Python 3.11 or newer")
+
+
+def check_package(package: Package, version: str) -> Finding:
+    """Whether what the package brings is there, from whatever source.
+
+    Args:
+        package: The package.
+        version: Its installed version, empty if Debian knows of none.
+    """
+    seen = probe(package.probe)
+    if seen:
+        return Finding(package.name, State.OK, version or seen)
+    kind, _, name = package.probe.partition(":")
+    if shutil.which("apt-get"):
+        advice = f"apt-get install {package.name}"
+    else:
+        advice = f"install the {kind} {name}"
+    state = State.NOTE if package.optional else State.MISSING
+    return Finding(package.name, state, f"no {kind} {name}", f"{advice} ({package.what})")
+
+
+def probe(what: str) -> str:
+    """Look for what a package brings.
+
+    Args:
+        what: `kind:name`, as debian-packages.txt describes.
+
+    Returns:
+        Where or in which version it was found, empty if it was not.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    kind, _, name = what.partition(":")
+    match kind:
+        case "program":
+            return shutil.which(name, path=_path()) or ""
+        case "header":
+            done = _run(["gcc", "-E", "-x", "c", "-o", "/dev/null", "-"], f"#include <{name}>\n")
+            return name if done.returncode == 0 else ""
+        case "pkg-config":
+            done = _run(["pkg-config", "--modversion", name])
+            return done.stdout.strip() if done.returncode == 0 else ""
+        case "library":
+            found = (folder / name for folder in _library_folders())
+            return next((str(path) for path in found if path.exists()), "")
+        case "python" if name.endswith(".h"):
+            header = Path(sysconfig.get_path("include")) / name
+            return str(header) if header.exists() else ""
+        case "python":
+            return name if importlib.util.find_spec(name) else ""
+    raise ValueError(f"unknown kind of probe: {what}")
+
+
+def check_qemu() -> Finding:
+    """QEMU starts and says its version."""
+    name = "QEMU starts"
+    done = _run(["qemu-system-x86_64", "-version"])
+    version = re.search(r"version (\S+)", done.stdout)
+    if done.returncode == 0 and version:
+        return Finding(name, State.OK, version[1])
+    seen = _last_line(done.stderr) or _last_line(done.stdout)
+    return Finding(name, State.BROKEN, seen, "apt-get install --reinstall qemu-system-x86")
+
+
+def check_libvirt() -> Finding:
+    """libvirt-python loads, with a library that is recent enough; opens no connection."""
+    name = "libvirt-python"
+    # Not imported here: an extension that does not load can end the process.
+    code = "import libvirt; print(libvirt.getVersion())"
+    done = _run([sys.executable, "-c", code])
+    if done.returncode == 0 and done.stdout.strip().isdigit():
+        number = int(done.stdout)
+        version = f"libvirt {number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+        return Finding(name, State.OK, version)
+    seen = _last_line(done.stderr)
+    if ctypes.util.find_library("virt") is None:
+        return Finding(name, State.BROKEN, seen, "install libvirt (libvirt0)")
+    return Finding(name, State.BROKEN, seen, f"remove {sys.prefix}: ./kspawn makes it again")
+
+
+def check_account(uid: int, account: str = _ACCOUNT) -> Finding:
+    """Debian's libvirt, as root, looks for an account before it reads its configuration.
+
+    Args:
+        uid: The user that libvirt will run as.
+        account: The account that it was built to give QEMU.
+    """
+    name = f"account {account}"
+    if uid != 0:
+        return Finding(name, State.OK, "not needed: not root")
+    if not shutil.which("apt-get"):
+        return Finding(name, State.OK, "not needed: not Debian's libvirt")
+    try:
+        return Finding(name, State.OK, f"uid {pwd.getpwnam(account).pw_uid}")
+    except KeyError:
+        advice = f"useradd --system --user-group --no-create-home {account}"
+        return Finding(name, State.MISSING, "libvirt does not start as root", advice)
+
+
+def check_static_program() -> Finding:
+    """musl-gcc makes a static program that runs here."""
+    name = "musl-gcc works"
+    program = '#include <stdio.h>\nint main(void) { return puts("hello") < 0; }\n'
+    with tempfile.TemporaryDirectory(prefix="kspawn-doctor-") as folder:
+        binary = f"{folder}/hello"
+        built = _run(["musl-gcc", "-static", "-x", "c", "-o", binary, "-"], program)
+        if built.returncode:
+            seen = _last_line(built.stderr)
+            return Finding(name, State.BROKEN, seen, "apt-get install --reinstall musl-tools")
+        ran = _run([binary])
+        if ran.returncode or ran.stdout != "hello\n":
+            seen = _last_line(ran.stderr) or "its program does not run"
+            advice = "if TMPDIR is mounted noexec, set it to another directory"
+            return Finding(name, State.BROKEN, seen, advice)
+    return Finding(name, State.OK, "built and ran a static program")
+
+
+def check_kernel_source() -> Finding:
+    """The default kernel's source can be had, from the cache or through apt."""
+    name = "kernel source"
+    if cached := sorted((cache.home() / "sources").glob(f"{_SOURCE_PACKAGE}_*")):
+        return Finding(name, State.OK, f"{cached[-1].name} in the cache")
+    if not shutil.which("apt-get"):
+        advice = "give the source of the kernel as a directory"
+        return Finding(name, State.NOTE, "no apt-get to fetch it", advice)
+    policy = _run(["apt-cache", "policy", _SOURCE_PACKAGE]).stdout
+    version = re.search(r"^ +Candidate: (\S+)$", policy, re.MULTILINE)
+    if version and version[1] != "(none)":
+        return Finding(name, State.OK, f"{_SOURCE_PACKAGE} {version[1]}, to be fetched")
+    return Finding(name, State.NOTE, f"apt knows no {_SOURCE_PACKAGE}", "apt-get update, as root")
+
+
+def check_disk(home: Path, minimum: int = _MIN_DISK) -> Finding:
+    """There is room for sources and builds.
+
+    Args:
+        home: The cache, which need not exist yet.
+        minimum: The bytes that must be free.
+    """
+    name = "free disk space"
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding(name, State.MISSING, f"{existing} is read-only", "set KSPAWN_HOME")
+    free = shutil.disk_usage(existing).free
+    found = f"{_gib(free)} below {home}"
+    if free >= minimum:
+        return Finding(name, State.OK, found)
+    return Finding(name, State.MISSING, found, f"free {_gib(minimum)}, or set KSPAWN_HOME")
+
+
+def check_ram(meminfo: Path, minimum: int = _MIN_RAM) -> Finding:
+    """There is memory for the machines.
+
+    Args:
+        meminfo: The kernel's /proc/meminfo.
+        minimum: The bytes that must be there.
+    """
+    name = "memory"
+    total = re.search(r"^MemTotal:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE)
+    size = int(total[1]) << 10 if total else 0
+    # A machine of 2 GiB shows less: its kernel takes a part.
+    if size >= minimum * 9 // 10:
+        return Finding(name, State.OK, _gib(size))
+    return Finding(name, State.MISSING, _gib(size), f"{_gib(minimum)} are needed")
+
+
+def check_kvm(device: Path) -> Finding:
+    """The state of /dev/kvm; a run goes without it, slower.
+
+    Args:
+        device: The device.
+    """
+    name = "KVM"
+    if not device.exists():
+        return Finding(name, State.NOTE, f"no {device}", "guests are emulated (TCG)")
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError:
+        advice = "join the group kvm, or guests are emulated (TCG)"
+        return Finding(name, State.NOTE, f"{device}: no permission", advice)
+    except OSError as exc:
+        return Finding(name, State.NOTE, f"{device}: {exc.strerror}", "guests are emulated (TCG)")
+    return Finding(name, State.OK, f"{device} opens; only the run of a guest tells if it works")
+
+
+def _installed_versions(packages: Sequence[Package]) -> dict[str, str]:
+    form = "${Package} ${db:Status-Status} ${Version}\n"
+    done = _run(["dpkg-query", "-W", "-f", form, *(package.name for package in packages)])
+    fields = (line.split() for line in done.stdout.splitlines())
+    return {field[0]: field[2] for field in fields if field[1:2] == ["installed"]}
+
+
+def _library_folders() -> list[Path]:
+    local = [Path("/usr/local/lib"), Path("/usr/local/lib64")]
+    return [Path("/usr/lib"), Path("/usr/lib64"), *Path("/usr/lib").glob("*-linux-gnu*"), *local]
+
+
+def _path() -> str:
+    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
+
+def _run(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command; one that is missing or hangs looks like one that failed."""
+    try:
+        return subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_TIMEOUT,
+            env=dict(os.environ, LC_ALL="C"),
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: not found")
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"{command[0]}: hangs")
+    except OSError as exc:
+        return subprocess.CompletedProcess(command, 126, "", f"{command[0]}: {exc.strerror}")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    styles = {State.OK: "green", State.NOTE: "yellow", State.MISSING: "red", State.BROKEN: "red"}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("what", "state", "found"):
+        table.add_column(heading, overflow="fold")
+    # A column of nothing would only take room from the others.
+    advice = any(finding.advice for finding in findings)
+    if advice:
+        table.add_column("what to do", overflow="fold")
+    for finding in findings:
+        state = Text(finding.state.value, style=styles[finding.state])
+        cells = [Text(finding.name), state, Text(finding.found)]
+        table.add_row(*cells, *([Text(finding.advice)] if advice else []))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(run_doctor(Console()))

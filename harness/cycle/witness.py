@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Witnesses: processes whose state must survive, and what /proc says of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.base.deadline import Deadline
+from harness.base.errors import HarnessError
+from harness.base.processes import stat_fields
+from harness.machine.machine import Machine
+from harness.record.result import Check, MemoryUse
+
+MEBIBYTES = 64
+# What it needs besides: its file in tmpfs, threads, sockets.
+_OTHER_MEBIBYTES = 10
+# What the witness asserts; harness/guest/witness.c has the same list.
+CHECKS = (
+    "anonymous-memory",
+    "tmpfs-file",
+    "registers",
+    "threads",
+    "pipe",
+    "tcp",
+    "unix-socket",
+    "posix-timer",
+    "timerfd",
+    "unlinked-file",
+    "signal",
+    "epoll",
+    "eventfd",
+    "file-lock",
+    "futex-shared",
+    "identity",
+    "clock",
+)
+PROC_CHECKS = (
+    "processes",
+    "start-time",
+    "threads",
+    "file-descriptors",
+    "maps",
+    "signals",
+    "limits",
+    "identity",
+)
+
+_DUMP = r"""
+for p in /proc/[0-9]*; do
+  [ -e $p/exe ] || continue
+  pid=${p#/proc/}
+  for f in stat status limits maps; do echo "@@ $pid $f"; cat $p/$f 2>/dev/null; done
+  echo "@@ $pid fd"; for f in $p/fd/*; do echo "${f##*/} $(readlink $f)"; done
+  echo "@@ $pid task"; cat $p/task/*/stat 2>/dev/null
+done
+"""
+# busybox's init blocks signals for a second (sleep1()) after each child that ended.
+_READINGS, _SETTLE_SECONDS = 4, 3.0
+_SIGNALS = ("SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+_IDENTITY = ("Name", "Umask", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Cpus_allowed")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as /proc shows it: what must not change."""
+
+    pid: int
+    parent: int
+    name: str
+    aspects: Mapping[str, str] = field(compare=False)
+
+
+def _process(pid: int, files: Mapping[str, str]) -> Process | None:
+    fields = stat_fields(files.get("stat", ""))
+    status = dict(re.findall(r"^(\w+):\s*(.*)$", files.get("status", ""), re.MULTILINE))
+    if len(fields) < 20 or "Name" not in status:
+        return None
+    tasks = sorted(
+        f"{line.split(' ', 1)[0]} started at {stat_fields(line)[19]}"
+        for line in files.get("task", "").splitlines()
+        if line.strip()
+    )
+    return Process(
+        pid=pid,
+        parent=int(fields[1]),
+        name=status["Name"],
+        aspects={
+            "start-time": fields[19],
+            "threads": "\n".join(tasks),
+            "file-descriptors": files.get("fd", ""),
+            "maps": files.get("maps", ""),
+            "signals": "\n".join(f"{key}: {status.get(key)}" for key in _SIGNALS),
+            "limits": files.get("limits", ""),
+            "identity": "\n".join(f"{key}: {status.get(key)}" for key in _IDENTITY)
+            + f"\nparent {fields[1]} group {fields[2]} session {fields[3]} tty {fields[4]}"
+            + f" nice {fields[16]}",
+        },
+    )
+
+
+def processes(machine: Machine, *, like: Mapping[int, Process] | None = None) -> dict[int, Process]:
+    """All processes of the userland but those of the connection that asks.
+
+    A process that works shows it: init blocks signals while it starts a child, and
+    after one has ended. So /proc is read until two readings agree, or one agrees
+    with `like`; what was really lost or changed stays so.
+
+    Args:
+        machine: A running machine.
+        like: The processes as they were before.
+    """
+    settling = Deadline(seconds=_SETTLE_SECONDS, what="processes at rest")
+    last = _read_processes(machine)
+    readings = 0
+    while readings < _READINGS or not settling.expired:
+        readings += 1
+        if like is not None and all(check.ok for check in compare(like, last)):
+            break
+        again = _read_processes(machine)
+        if like is None and all(check.ok for check in compare(last, again)):
+            break
+        last = again
+    return last
+
+
+def _read_processes(machine: Machine) -> dict[int, Process]:
+    files: dict[int, dict[str, str]] = {}
+    current: list[str] = []
+    for line in machine.run(_DUMP).check().splitlines():
+        found = re.fullmatch(r"@@ (\d+) (\w+)", line)
+        if found:
+            current = []
+            files.setdefault(int(found[1]), {})[found[2]] = ""
+            key = (int(found[1]), found[2])
+        elif files:
+            current.append(line)
+            files[key[0]][key[1]] = "\n".join(current)
+    parsed = [_process(pid, content) for pid, content in files.items()]
+    everything = {process.pid: process for process in parsed if process}
+    return {
+        pid: process for pid, process in everything.items() if not _of_session(process, everything)
+    }
+
+
+def _of_session(process: Process, everything: Mapping[int, Process]) -> bool:
+    """Whether a process belongs to an SSH connection, which does not survive."""
+    while True:
+        parent = everything.get(process.parent)
+        if parent is None:
+            return False
+        if process.name == "dropbear" and parent.name == "dropbear":
+            return True
+        process = parent
+
+
+def compare(before: Mapping[int, Process], after: Mapping[int, Process]) -> list[Check]:
+    """What /proc says before and after.
+
+    Args:
+        before: The processes before the hibernation.
+        after: The processes after the resume.
+
+    Returns:
+        One check an aspect; names begin with "proc.".
+    """
+    lost = sorted(f"{p.name}[{p.pid}]" for pid, p in before.items() if pid not in after)
+    checks = [
+        Check(
+            name="proc.processes",
+            ok=bool(before) and not lost,
+            detail=f"lost: {', '.join(lost)}" if lost else f"{len(before)} processes, all there",
+        )
+    ]
+    for aspect in PROC_CHECKS[1:]:
+        changed = [
+            f"{p.name}[{pid}]: {_difference(p.aspects[aspect], after[pid].aspects[aspect])}"
+            for pid, p in before.items()
+            if pid in after and p.aspects[aspect] != after[pid].aspects[aspect]
+        ]
+        checks.append(
+            Check(
+                name=f"proc.{aspect}",
+                ok=bool(before) and not changed,
+                detail="; ".join(changed)[:600] if changed else f"{len(before)} processes alike",
+            )
+        )
+    return checks
+
+
+def _difference(before: str, after: str) -> str:
+    old, new = before.splitlines(), after.splitlines()
+    gone = [line for line in old if line not in new]
+    come = [line for line in new if line not in old]
+    return f"was {' | '.join(gone)[:200]!r}, is {' | '.join(come)[:200]!r}"
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A witness that runs in a machine.
+
+    Args:
+        machine: The machine.
+        pid: The witness's PID there.
+        checks: The names of what it asserts.
+    """
+
+    machine: Machine
+    pid: int
+    checks: tuple[str, ...]
+    mebibytes: int = MEBIBYTES
+
+    @classmethod
+    def start(cls, machine: Machine, *, mebibytes: int = MEBIBYTES) -> Witness:
+        """Start a witness and have it check itself once.
+
+        Args:
+            machine: A running machine.
+            mebibytes: How much patterned memory it holds.
+
+        Raises:
+            HarnessError: It did not start, or fails before anything was done.
+        """
+        done = machine.run(
+            f"witness run --mebibytes {mebibytes}", deadline=_deadline(machine, mebibytes)
+        )
+        line = _json(done.check())
+        witness = cls(
+            machine=machine,
+            pid=int(line["pid"]),
+            checks=tuple(line["checks"]),
+            mebibytes=mebibytes,
+        )
+        failed = [check for check in witness.check() if not check.ok]
+        if failed:
+            raise HarnessError(f"the witness fails at once: {failed[0].name}: {failed[0].detail}")
+        return witness
+
+    def check(self) -> list[Check]:
+        """Ask it to check itself; names begin with "witness."."""
+        limit = _deadline(self.machine, self.mebibytes)
+        done = self.machine.run("witness check", deadline=limit)
+        line = _json(done.out)
+        if "checks" not in line:
+            detail = str(line.get("error", done.err))
+            return [Check(name=f"witness.{name}", ok=False, detail=detail) for name in self.checks]
+        got = {str(one["name"]): one for one in line["checks"]}
+        return [
+            Check(
+                name=f"witness.{name}",
+                ok=bool(got.get(name, {}).get("ok", False)),
+                detail=str(got.get(name, {}).get("detail", "the witness did not check it")),
+            )
+            for name in self.checks
+        ]
+
+    def locate(self, page: int) -> tuple[int, int]:
+        """Where a page of its memory is.
+
+        Args:
+            page: Index of the page.
+
+        Returns:
+            Its physical address, and its first word.
+        """
+        line = _json(self.machine.run(f"witness locate {page}").check())
+        return int(line["pfn"]) * 4096, int(str(line["word0"]), 0)
+
+    def damage(self, what: str) -> None:
+        """Damage one thing of its state, to see the check fail.
+
+        Args:
+            what: The name of the check.
+        """
+        self.machine.run(f"witness damage {what}").check()
+
+
+def _deadline(machine: Machine, mebibytes: int) -> Deadline:
+    # What it does with its usual memory takes a part of what a command may.
+    return machine.timeouts.deadline("command", "the witness", memory=mebibytes // MEBIBYTES << 30)
+
+
+def memory_use(machine: Machine) -> MemoryUse:
+    """How full the memory of the normal kernel is.
+
+    Args:
+        machine: A running machine.
+    """
+    text = machine.run("cat /proc/meminfo").check()
+    kb = {key: int(value) for key, value in re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)}
+    return MemoryUse(
+        total_bytes=kb["MemTotal"] << 10,
+        used_bytes=(kb["MemTotal"] - kb["MemAvailable"]) << 10,
+        witness_bytes=0,
+    )
+
+
+def fill_mebibytes(use: MemoryUse, percent: int) -> int:
+    """How much patterned memory a witness needs so that memory is filled.
+
+    Args:
+        use: How full it is without a witness.
+        percent: How much of MemTotal is to be in use.
+
+    Returns:
+        1 where more than that is in use already.
+    """
+    missing = use.total_bytes * percent // 100 - use.used_bytes
+    return max(1, (missing >> 20) - _OTHER_MEBIBYTES)
+
+
+def churn_start(machine: Machine, *, mebibytes: int = 8) -> None:
+    """Start a process that takes, dirties and frees memory all the time.
+
+    Args:
+        machine: A running machine.
+        mebibytes: The most that it takes at once.
+    """
+    machine.run(f"witness churn start {mebibytes}").check()
+
+
+def churn_holes(machine: Machine, *, mebibytes: int) -> None:
+    """Start a process that holds every second page of some memory.
+
+    Args:
+        machine: A running machine.
+        mebibytes: The memory; half of it is free again once this returns.
+    """
+    machine.run(f"witness churn holes {mebibytes}").check()
+    churn_check(machine)
+
+
+def churn_check(machine: Machine) -> dict[str, Any]:
+    """Whether that process still goes on, and found its memory as it must be.
+
+    Args:
+        machine: A running machine.
+
+    Returns:
+        What it says: ok, alive, rounds, and pages that were not_zero or lost.
+    """
+    return _json(machine.run("witness churn check").out)
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        line: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
+    except (ValueError, IndexError) as exc:
+        raise HarnessError(f"the witness answers {text[-200:]!r}") from exc
+    return line

@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The root filesystems of the guests, as cpio archives made without root."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import InterpSegment
+
+from harness.base import cache, debian
+from harness.base.cache import Notify, quiet
+from harness.base.errors import BuildError
+
+PACKAGES = ("busybox-static", "dropbear-bin", "kexec-tools")
+# Raise it when the same packages would make another userland.
+_VERSION = "1"
+_PROGRAMS = ("/bin/busybox", "/sbin/dropbear", "/sbin/dropbearkey", "/sbin/kexec")
+STATUS_LINE = "ttyS1"
+SHELL_LINE = "ttyS3"
+
+_LIBRARY_FOLDERS = (
+    "lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu",
+    "lib64",
+    "usr/lib64",
+    "lib",
+    "usr/lib",
+)
+_BLOCK = 512
+
+# The three parts of the normal kernel's own scripts. Init is busybox's: it
+# reaps orphans and restarts what ends.
+_INIT = """\
+#!/bin/sh
+export PATH=/sbin:/bin:/usr/sbin:/usr/bin HOME=/root SHELL=/bin/sh TERM=linux
+mount -t proc -o nosuid,nodev,noexec proc /proc
+mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+mount -t devtmpfs -o nosuid devtmpfs /dev 2>/dev/null
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
+mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs /run
+mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /tmp
+mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+hostname kspawn
+ifconfig lo 127.0.0.1 up
+if [ -e /sys/class/net/eth0 ]; then
+    ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+    route add default gw 10.0.2.2
+fi
+# A port that is not there has the type "unknown": a shell on it would end at
+# once, again and again.
+if grep -q '^3: uart:1' /proc/tty/driver/serial; then
+    stty -F /dev/@SHELL@ sane 115200
+    echo '@SHELL@::respawn:-/bin/sh' >>/etc/inittab
+fi
+exec /bin/busybox init </dev/null >/dev/null 2>&1
+"""
+
+_SSHD = """\
+#!/bin/sh
+# -s: keys only. -F: init restarts it, should it ever end.
+[ -s /run/hostkey ] || dropbearkey -t ed25519 -f /run/hostkey >/dev/null 2>&1
+exec dropbear -F -E -s -r /run/hostkey -p 22 >>/run/dropbear.log 2>&1
+"""
+
+_READY = """\
+#!/bin/sh
+# Port 22 (0x16) in the state LISTEN (0A).
+until grep -q ':0016 0*:0000 0A' /proc/net/tcp; do
+    sleep 0.1
+done
+key=$(dropbearkey -y -f /run/hostkey | sed -n 's/^\\(ssh-[^ ]* [^ ]*\\).*/\\1/p')
+read -r boot </proc/sys/kernel/random/boot_id
+read -r uptime _ </proc/uptime
+stty -F /dev/@STATUS@ raw -echo 115200 2>/dev/null
+printf '@JSON@\\n' "$(uname -r)" "$boot" "$key" "$uptime" >/dev/@STATUS@
+"""
+
+_READY_JSON = json.dumps(
+    {
+        "role": "normal",
+        "event": "ready",
+        "release": "%s",
+        "boot_id": "%s",
+        "hostkey": "%s",
+        "uptime": "%s",
+    }
+)
+
+_INITTAB = """\
+::respawn:/etc/sshd
+::once:/etc/ready
+::ctrlaltdel:/sbin/reboot -f
+"""
+
+# A terminal of known size: else the shell's line editor asks for it with an
+# escape sequence, in the middle of what the other side reads.
+_PROFILE = """\
+export PATH=/sbin:/bin:/usr/sbin:/usr/bin SHELL=/bin/sh
+PS1='kspawn# '
+case $(tty) in /dev/ttyS*) stty rows 50 cols 200 ;; esac
+"""
+
+_FILES = {
+    "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    "/etc/group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+    "/etc/shadow": "root:*:19000:0:99999:7:::\n",
+    "/etc/shells": "/bin/sh\n",
+    "/etc/hosts": "127.0.0.1 localhost kspawn\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
+    "/etc/profile": _PROFILE,
+    "/etc/inittab": _INITTAB,
+}
+
+
+@dataclass
+class Archive:
+    """A newc cpio archive; the same entries make the same bytes."""
+
+    _entries: dict[str, bytes] = field(default_factory=dict)
+
+    def directory(self, path: str, *, mode: int = 0o755) -> None:
+        """Add a directory, and those above it; one that is there stays.
+
+        Args:
+            path: An absolute path in the guest.
+            mode: Its permissions.
+        """
+        self._add(path, stat.S_IFDIR | mode)
+
+    def file(self, path: str, data: bytes | str, *, mode: int = 0o644) -> None:
+        """Add a regular file, and the directories above it.
+
+        Args:
+            path: An absolute path in the guest.
+            data: Its content.
+            mode: Its permissions.
+        """
+        content = data.encode() if isinstance(data, str) else data
+        self._add(path, stat.S_IFREG | mode, content)
+
+    def symlink(self, path: str, target: str) -> None:
+        """Add a symbolic link, and the directories above it.
+
+        Args:
+            path: An absolute path in the guest.
+            target: What it points at.
+        """
+        self._add(path, stat.S_IFLNK | 0o777, target.encode())
+
+    def device(self, path: str, major: int, minor: int, *, block: bool = False) -> None:
+        """Add a device node, and the directories above it.
+
+        Args:
+            path: An absolute path in the guest.
+            major: The device's major number.
+            minor: The device's minor number.
+            block: Whether it is a block device; else a character device.
+        """
+        kind = stat.S_IFBLK if block else stat.S_IFCHR
+        self._add(path, kind | 0o600, device=(major, minor))
+
+    def __contains__(self, path: str) -> bool:
+        return path.strip("/") in self._entries
+
+    def to_bytes(self) -> bytes:
+        """The archive, padded as the kernel and cpio(1) like it."""
+        body = b"".join(self._entries.values())
+        body += _record("TRAILER!!!", 0, 0, b"", (0, 0))
+        return body + bytes(-len(body) % _BLOCK)
+
+    def _add(
+        self, path: str, mode: int, data: bytes = b"", *, device: tuple[int, int] = (0, 0)
+    ) -> None:
+        name = path.strip("/")
+        if not name or (stat.S_ISDIR(mode) and name in self._entries):
+            return
+        parent = str(PurePosixPath(name).parent)
+        if parent != "." and parent not in self._entries:
+            self.directory(parent)
+        inode = len(self._entries) + 1
+        self._entries[name] = _record(name, inode, mode, data, device)
+
+
+def _record(name: str, inode: int, mode: int, data: bytes, device: tuple[int, int]) -> bytes:
+    raw_name = name.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(mode) else 1
+    numbers = (inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(raw_name), 0)
+    header = b"070701" + b"".join(b"%08X" % number for number in numbers) + raw_name
+    return _padded(header) + _padded(data)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def spawned_initramfs(init: Path) -> bytes:
+    """What a spawned kernel embeds: its init, and a console for it.
+
+    Args:
+        init: A static program.
+    """
+    archive = Archive()
+    archive.directory("/dev")
+    archive.directory("/proc")
+    archive.directory("/sys")
+    archive.device("/dev/console", 5, 1)
+    archive.file("/init", init.read_bytes(), mode=0o755)
+    return archive.to_bytes()
+
+
+def normal_initramfs(
+    *,
+    guest: Mapping[str, Path],
+    authorized_key: str,
+    files: Mapping[str, bytes | str] | None = None,
+    tree: Path | None = None,
+    notify: Notify = quiet,
+) -> bytes:
+    """The userland of the normal kernel: busybox, sshd, kexec and our programs.
+
+    Args:
+        guest: Programs of ours for /bin, by name.
+        authorized_key: The public key that may log in as root, one line.
+        files: More files, by their absolute path in the guest.
+        tree: What the packages give, as `userland` makes it; by default made now.
+        notify: Told what is fetched.
+
+    Returns:
+        A cpio archive, not compressed.
+
+    Raises:
+        BuildError: A library that a program needs was not found.
+        PrerequisiteError: A package could not be fetched.
+    """
+    archive = Archive()
+    _add_skeleton(archive, authorized_key)
+    _add_tree(archive, tree or userland(notify=notify))
+    # Ours are static, but need not be.
+    add_programs(archive, {f"/bin/{name}": path for name, path in guest.items()}, [])
+    for path, data in (files or {}).items():
+        archive.file(path, data)
+    return archive.to_bytes()
+
+
+def scripted_initramfs(*, script: str, guest: Mapping[str, Path], notify: Notify = quiet) -> bytes:
+    """A userland with the programs of the normal one, and one script to run.
+
+    Args:
+        script: What init runs, for sh.
+        guest: Programs of ours for /bin, by name.
+        notify: Told what is fetched.
+
+    Returns:
+        A cpio archive, not compressed.
+
+    Raises:
+        BuildError: A library that a program needs was not found.
+        PrerequisiteError: A package could not be fetched.
+    """
+    archive = Archive()
+    for path in ("/dev", "/proc", "/sys", "/run", "/tmp"):
+        archive.directory(path)
+    archive.device("/dev/console", 5, 1)
+    archive.symlink("/lib64", "lib")
+    # Not the script itself: that would need CONFIG_BINFMT_SCRIPT.
+    archive.symlink("/init", "bin/busybox")
+    archive.file("/etc/inittab", "::once:/bin/sh /etc/script\n")
+    archive.file("/etc/script", script)
+    _add_tree(archive, userland(notify=notify))
+    add_programs(archive, {f"/bin/{name}": path for name, path in guest.items()}, [])
+    return archive.to_bytes()
+
+
+def userland(*, notify: Notify = quiet) -> Path:
+    """What the packages give to the normal kernel, with all libraries, in the cache.
+
+    Args:
+        notify: Told what is fetched.
+
+    Returns:
+        A folder with bin, sbin and lib.
+
+    Raises:
+        BuildError: A library that a program needs was not found.
+        PrerequisiteError: A package could not be fetched.
+    """
+    roots = debian.unpack_all(PACKAGES, notify=notify)
+    key = cache.digest(_VERSION, *(root.name for root in roots))
+
+    def build(part: Path) -> None:
+        programs = {path: _tool(roots, Path(path).name) for path in _PROGRAMS}
+        known = with_dependencies(programs.values(), roots, notify=notify)
+        for path, source in (programs | required(programs.values(), known)).items():
+            target = part / path.lstrip("/")
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, target)
+            target.chmod(0o755)
+        for applet in _applets(part / "bin/busybox"):
+            (part / "bin" / applet).symlink_to("busybox")
+        # Where the kernel and scripts look for them.
+        for applet in ("init", "reboot", "poweroff", "halt", "modprobe"):
+            (part / "sbin" / applet).symlink_to("../bin/busybox")
+
+    return cache.entry("userland", cache.short(key), build, notify=notify)
+
+
+def add_programs(archive: Archive, programs: Mapping[str, Path], roots: Sequence[Path]) -> None:
+    """Add programs and the libraries that they need.
+
+    Args:
+        archive: What they are added to.
+        programs: Files on the host, by their absolute path in the guest.
+        roots: Where libraries are looked for, before the host.
+
+    Raises:
+        BuildError: A library was not found.
+    """
+    for path, source in (dict(programs) | required(programs.values(), roots)).items():
+        archive.file(path, source.read_bytes(), mode=0o755)
+
+
+def required(programs: Iterable[Path], roots: Sequence[Path]) -> dict[str, Path]:
+    """As `libraries`, but all of them have to be found.
+
+    Args:
+        programs: ELF programs.
+        roots: Where libraries are looked for, before the host.
+
+    Raises:
+        BuildError: A library was not found.
+    """
+    found, missing = libraries(programs, roots)
+    if missing:
+        name, wanted_by = next(iter(missing.items()))
+        raise BuildError(f"the library {name}, which {wanted_by} needs, was not found")
+    return found
+
+
+def with_dependencies(
+    programs: Iterable[Path], roots: Sequence[Path], *, notify: Notify = quiet
+) -> list[Path]:
+    """The roots, and those of the packages they depend on, until no library is missing.
+
+    Args:
+        programs: The programs that are to run.
+        roots: Unpacked packages.
+        notify: Told what is fetched.
+
+    Returns:
+        Roots for `add_programs`; a library that no package has is still missing.
+    """
+    programs = list(programs)
+    known = list(roots)
+    seen = {name for root in roots for name in debian.depends(root) if not name.startswith("lib")}
+    newest = list(roots)
+    while newest and libraries(programs, known)[1]:
+        names = {name for root in newest for name in debian.depends(root)} - seen
+        seen |= names
+        # libc6 is the host's: its packages are what the rest was linked with.
+        wanted = sorted(name for name in names if name.startswith("lib") and name != "libc6")
+        newest = debian.unpack_all(wanted, notify=notify)
+        known += newest
+    return known
+
+
+def libraries(
+    programs: Iterable[Path], roots: Sequence[Path]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """The dynamic linkers and libraries that programs need, and those of the libraries.
+
+    Args:
+        programs: ELF programs; static ones and scripts need nothing.
+        roots: Where libraries are looked for, before the host.
+
+    Returns:
+        Files on the host by their path in the guest, and for each library
+        that was not found the name of what needs it.
+    """
+    found: dict[str, Path] = {}
+    missing: dict[str, str] = {}
+    queue = list(programs)
+    done: set[Path] = set()
+    while queue:
+        program = queue.pop()
+        if program in done:
+            continue
+        done.add(program)
+        for name in _needed(program):
+            # /lib is in the search path of every distribution's linker, and
+            # /lib64 is a link to it, for the linker's own fixed path.
+            path = f"/lib/{name}"
+            if path in found:
+                continue
+            library = _find_library(name, roots)
+            if library is None:
+                missing.setdefault(name, program.name)
+                continue
+            found[path] = library
+            queue.append(library)
+    return dict(sorted(found.items())), missing
+
+
+def _needed(program: Path) -> list[str]:
+    """The names of the libraries and of the dynamic linker that an ELF file asks for."""
+    with program.open("rb") as file:
+        try:
+            elf = ELFFile(file)
+        except ELFError:
+            return []
+        names = [
+            PurePosixPath(segment.get_interp_name()).name
+            for segment in elf.iter_segments()
+            if isinstance(segment, InterpSegment)
+        ]
+        dynamic = elf.get_section_by_name(".dynamic")
+        if isinstance(dynamic, DynamicSection):
+            names += [cast(Any, tag).needed for tag in dynamic.iter_tags("DT_NEEDED")]
+        return names
+
+
+def _find_library(name: str, roots: Sequence[Path]) -> Path | None:
+    for root in (*roots, Path("/")):
+        for folder in _LIBRARY_FOLDERS:
+            path = root / folder / name
+            if path.is_file():
+                return path
+    return None
+
+
+def _add_skeleton(archive: Archive, authorized_key: str) -> None:
+    for path in ("/dev", "/proc", "/sys", "/run", "/sbin", "/bin", "/lib", "/mnt", "/var/log"):
+        archive.directory(path)
+    archive.directory("/tmp", mode=0o1777)
+    archive.directory("/root", mode=0o700)
+    archive.directory("/root/.ssh", mode=0o700)
+    archive.file("/root/.ssh/authorized_keys", authorized_key.strip() + "\n", mode=0o600)
+    archive.device("/dev/console", 5, 1)
+    archive.device("/dev/null", 1, 3)
+    for path, target in (("/lib64", "lib"), ("/usr/bin", "../bin"), ("/usr/sbin", "../sbin")):
+        archive.symlink(path, target)
+    for path, text in _FILES.items():
+        archive.file(path, text)
+    scripts = {"/init": _INIT, "/etc/sshd": _SSHD, "/etc/ready": _READY}
+    for path, text in scripts.items():
+        archive.file(path, _filled(text), mode=0o755)
+
+
+def _filled(script: str) -> str:
+    for word, value in (("JSON", _READY_JSON), ("STATUS", STATUS_LINE), ("SHELL", SHELL_LINE)):
+        script = script.replace(f"@{word}@", value)
+    return script
+
+
+def _add_tree(archive: Archive, root: Path) -> None:
+    for path in sorted(root.rglob("*")):
+        name = f"/{path.relative_to(root)}"
+        if path.is_symlink():
+            archive.symlink(name, str(path.readlink()))
+        elif path.is_file():
+            archive.file(name, path.read_bytes(), mode=0o755)
+
+
+def _applets(busybox: Path) -> list[str]:
+    done = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"cannot run {busybox} to list its applets")
+    return [name for name in done.stdout.split() if name != "busybox"]
+
+
+def _tool(roots: Sequence[Path], name: str) -> Path:
+    for root in roots:
+        for folder in ("bin", "sbin", "usr/bin", "usr/sbin"):
+            path = root / folder / name
+            if path.is_file():
+                return path
+    raise BuildError(f"none of the packages {', '.join(PACKAGES)} holds the program {name}")

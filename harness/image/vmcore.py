@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Turns what was kept of a machine into a core that debuggers open.
+
+Neither the dump of a machine's memory nor the hibernation image will do as it
+is. The dump lacks the note VMCOREINFO, without which nobody knows where the
+kernel lies; it is in the memory, and is found there. And while a spawned kernel
+runs, as in the image, the first 16 MiB of the normal kernel are elsewhere: the
+jump has exchanged them, page for page, with pages above (swap_pages of
+arch/x86/kernel/relocate_kernel_64.S). The list of these pages is in the memory
+too, and by it they are put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from harness.base.errors import HarnessError, UsageError
+from harness.kernel.specs import Role
+
+PAGE = 4096
+LOW_END = 16 << 20
+_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+_PHDR = struct.Struct("<IIQQQQQQ")
+_NOTE = re.compile(rb"\x0b\0\0\0(....)\0\0\0\0VMCOREINFO\0\0(OSRELEASE=)", re.DOTALL)
+_PT_LOAD, _PT_NOTE = 1, 4
+_ET_CORE, _EM_X86_64 = 4, 62
+# include/linux/kexec.h
+_DESTINATION, _INDIRECTION, _DONE, _SOURCE = 1, 2, 4, 8
+KERNEL_MAP = 0xFFFFFFFF80000000
+_CHUNK = 1 << 20
+_REGISTERS = (
+    *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx"),
+    *("rsi", "rdi", "orig_rax", "rip", "cs", "rfl", "rsp", "ss", "fs_base", "gs_base"),
+    *("ds", "es", "fs", "gs"),
+)
+_REGISTER = re.compile(r"\b(R[A-Z0-9]{2}|R[89]) ?=([0-9a-f]{8,16})")
+_CPU = re.compile(r"\b[RE]IP=([0-9a-f]+).*?\bCR3=([0-9a-f]+)", re.DOTALL)
+# Of CR3 and of an entry of a page table: the rest are flags.
+FRAME = 0x000FFFFFFFFFF000
+_LAST_ENTRY = 511 * 8
+_SEGMENT = re.compile(r"^([CDEFGS]S) =([0-9a-f]{4}) ([0-9a-f]{16})", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of physical memory, and where in the file it is; in bytes."""
+
+    phys: int
+    size: int
+    offset: int
+
+    def at(self, phys: int) -> int | None:
+        """Where in the file an address is, or None if it is not in this piece."""
+        inside = self.phys <= phys < self.phys + self.size
+        return self.offset + phys - self.phys if inside else None
+
+
+@dataclass
+class Core:
+    """The memory of a machine in a file.
+
+    Args:
+        path: The file.
+        pieces: What of the memory it has.
+        notes: The ELF notes that go with it.
+        symbols: System.map of the kernel whose memory it is. A spawned kernel
+            has a VMCOREINFO too: without them, the first that is found is taken.
+    """
+
+    path: Path
+    pieces: list[Piece]
+    notes: bytes = b""
+    symbols: Path | None = None
+    vmcoreinfo: bytes = field(init=False)
+    _map: mmap.mmap = field(init=False)
+
+    def __post_init__(self) -> None:
+        with self.path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.vmcoreinfo = self._find_vmcoreinfo()
+
+    @classmethod
+    def of(cls, path: Path, *, symbols: Path | None = None) -> Core:
+        """The memory in an ELF core, such as a hibernation image.
+
+        Args:
+            path: The core.
+            symbols: System.map of the kernel whose memory it is.
+
+        Raises:
+            UsageError: It is none.
+        """
+        pieces, notes = [], b""
+        try:
+            with path.open("rb") as file:
+                for segment in ELFFile(file).iter_segments():
+                    if segment["p_type"] == "PT_NOTE":
+                        file.seek(segment["p_offset"])
+                        notes += file.read(segment["p_filesz"])
+                    elif segment["p_type"] == "PT_LOAD" and segment["p_filesz"]:
+                        pieces.append(
+                            Piece(segment["p_paddr"], segment["p_filesz"], segment["p_offset"])
+                        )
+        except (OSError, ELFError, struct.error) as exc:
+            raise UsageError(f"{path} is no core: {exc}") from None
+        return cls(path, pieces, notes, symbols)
+
+    def _find_vmcoreinfo(self) -> bytes:
+        """The text of the note: among the notes, or where the kernel has it in memory."""
+        wanted = None
+        if self.symbols is not None and self.symbols.is_file():
+            wanted = _symbol(self.symbols, "init_top_pgt")
+        for found in chain(_NOTE.finditer(self.notes), _NOTE.finditer(self._map)):
+            (size,) = struct.unpack("<I", found[1])
+            source = self.notes if found.string is self.notes else self._map
+            text = bytes(source[found.start(2) : found.start(2) + size]).rstrip(b"\0")
+            # There are copies on their way; the kernel's own is whole.
+            if size < 1 << 16 and b"SYMBOL(swapper_pg_dir)=" in text:
+                table = _number(text, "SYMBOL(swapper_pg_dir)") - _number(text, "KERNELOFFSET")
+                if wanted in (None, table):
+                    return text
+        return b""
+
+    def read(self, phys: int, size: int) -> bytes:
+        """Some memory.
+
+        Args:
+            phys: Its physical address.
+            size: Bytes, in one piece.
+
+        Raises:
+            HarnessError: It is not in the core.
+        """
+        for piece in self.pieces:
+            offset = piece.at(phys)
+            if offset is not None and phys + size <= piece.phys + piece.size:
+                return self._map[offset : offset + size]
+        raise HarnessError(f"{self.path.name} does not have the memory at {phys:#x}")
+
+    def number(self, phys: int) -> int:
+        """Eight bytes, as a number."""
+        return int(struct.unpack("<Q", self.read(phys, 8))[0])
+
+    def info(self, key: str, default: int = 0) -> int:
+        """A number of VMCOREINFO; symbols and offsets are hexadecimal there.
+
+        Args:
+            key: Such as "SYMBOL(swapper_pg_dir)".
+            default: What it is where it is not there.
+        """
+        return _number(self.vmcoreinfo, key, default)
+
+
+def _number(text: bytes, key: str, default: int = 0) -> int:
+    found = re.search(rf"^{re.escape(key)}=(-?\w+)$".encode(), text, re.MULTILINE)
+    if not found:
+        return default
+    decimal = key.startswith(("NUMBER", "LENGTH", "SIZE", "OFFSET"))
+    return int(found[1], 10 if decimal else 16)
+
+
+def running(core: Core, registers: str) -> Role | None:
+    """Which kernel a machine stood in.
+
+    What the harness knows of it is too coarse: it takes a machine for hibernating
+    while the normal kernel suspends its devices, and for resuming until that has
+    resumed them. The page table tells. That of the normal kernel, whichever process
+    it is of, has the same entry for the kernel's image as init_top_pgt
+    (pgd_ctor() of arch/x86/mm/pgtable.c); what is in 0-16 MiB has its own there.
+
+    Args:
+        core: The memory, as it was found.
+        registers: As QEMU's `info registers -a` prints them. The first CPU counts:
+            the others are parked while a spawned kernel runs.
+
+    Returns:
+        The role; None on the way between the two, in the code that exchanges
+        the first 16 MiB, which has a page table of its own.
+
+    Raises:
+        HarnessError: The registers are none.
+    """
+    first = _CPU.search(registers)
+    if first is None:
+        raise HarnessError("the registers of the machine are not whole")
+    at, table = int(first[1], 16), int(first[2], 16) & FRAME
+    if core.vmcoreinfo:
+        image = _image_entry(core, _phys(core, core.info("SYMBOL(swapper_pg_dir)")))
+        # With page table isolation, that of user space is the page after the kernel's.
+        if image in (_image_entry(core, table), _image_entry(core, table & ~PAGE)):
+            return "normal"
+    if table < LOW_END:
+        return "spawned"
+    if not core.vmcoreinfo:
+        return "normal"
+    # The exchange ends with a jump into what it has put there.
+    return "spawned" if at < LOW_END else None
+
+
+def _image_entry(core: Core, table: int) -> int:
+    """The entry for the kernel's image in the top level of a page table, without flags."""
+    return core.number(table + _LAST_ENTRY) & FRAME
+
+
+def exchanged_pages(core: Core, symbols: Path) -> dict[int, int]:
+    """Where the pages are that a jump has moved.
+
+    Args:
+        core: The memory, while a spawned kernel runs in 0-16 MiB.
+        symbols: System.map of the normal kernel.
+
+    Returns:
+        For each page by its physical address the one that holds its content.
+
+    Raises:
+        HarnessError: The list of pages is not there or makes no sense.
+    """
+    image = core.number(_phys(core, _symbol(symbols, "kexec_image")))
+    if not image:
+        raise HarnessError("the normal kernel has no image loaded: nothing was exchanged")
+    # struct kimage begins with its head, the first entry of the list.
+    return page_list(core.number, image - _page_offset(core, symbols))
+
+
+def page_list(word: Callable[[int], int], at: int) -> dict[int, int]:
+    """Where the pages are that a list of kexec names.
+
+    Args:
+        word: Gives the eight bytes at a physical address.
+        at: The physical address of the first entry.
+
+    Returns:
+        For each page by its physical address the one that holds its content.
+
+    Raises:
+        HarnessError: The list makes no sense.
+    """
+    destination = 0
+    pages: dict[int, int] = {}
+    for _ in range(1 << 20):
+        entry = word(at)
+        at += 8
+        page = entry & ~(PAGE - 1)
+        if entry & _DONE:
+            return pages
+        if entry & _INDIRECTION:
+            at = page
+        elif entry & _DESTINATION:
+            destination = page
+        elif entry & _SOURCE:
+            pages[destination] = page
+            destination += PAGE
+        else:
+            break
+    raise HarnessError("the list of pages of the loaded image makes no sense")
+
+
+def _symbol(symbols: Path, name: str) -> int:
+    found = re.search(rf"^([0-9a-f]+) \w {name}$", symbols.read_text(), re.MULTILINE)
+    if not found:
+        raise HarnessError(f"{symbols} has no {name}")
+    return int(found[1], 16)
+
+
+def _phys(core: Core, address: int) -> int:
+    """The physical address of a symbol of the kernel."""
+    # Both move it: KASLR in the virtual, phys_base in the physical addresses.
+    return address - KERNEL_MAP + core.info("NUMBER(phys_base)")
+
+
+def _page_offset(core: Core, symbols: Path) -> int:
+    """Where the direct map begins."""
+    with contextlib.suppress(HarnessError):
+        return core.number(_phys(core, _symbol(symbols, "page_offset_base")))
+    five = core.info("NUMBER(pgtable_l5_enabled)")
+    return 0xFF11000000000000 if five else 0xFFFF888000000000
+
+
+def write(core: Core, target: Path, *, pages: dict[int, int] | None = None) -> None:
+    """Write a core that debuggers open.
+
+    Args:
+        core: The memory.
+        target: The file; it is whole or not there.
+        pages: Pages that are elsewhere, as `exchanged_pages` gives them.
+    """
+    loads = list(_loads(core, pages or {}))
+    notes = core.notes
+    if core.vmcoreinfo and b"VMCOREINFO" not in notes:
+        notes += _note(b"VMCOREINFO", 0, core.vmcoreinfo)
+    header = _EHDR.size + _PHDR.size * (len(loads) + 1)
+    data_at = -(-(header + len(notes)) // PAGE) * PAGE
+    part = target.with_name(f"{target.name}.part")
+    with part.open("wb") as file:
+        ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+        sizes = (_EHDR.size, _PHDR.size, len(loads) + 1, 0, 0, 0)
+        file.write(_EHDR.pack(ident, _ET_CORE, _EM_X86_64, 1, 0, _EHDR.size, 0, 0, *sizes))
+        file.write(_PHDR.pack(_PT_NOTE, 0, header, 0, 0, len(notes), len(notes), 4))
+        at = data_at
+        for piece in loads:
+            # Virtual addresses are zero: debuggers walk the kernel's page table.
+            file.write(_PHDR.pack(_PT_LOAD, 7, at, 0, piece.phys, piece.size, piece.size, PAGE))
+            at += piece.size
+        file.write(notes)
+        at = data_at
+        for piece in loads:
+            _copy(core, piece, file, at)
+            at += piece.size
+        file.truncate(at)
+    part.replace(target)
+
+
+def _loads(core: Core, pages: dict[int, int]) -> Iterator[Piece]:
+    """What the core is to have: the first 16 MiB as the list says, the rest as it is."""
+    if not pages:
+        yield from core.pieces
+        return
+    low: list[Piece] = []
+    for page in sorted(page for page in pages if page < LOW_END):
+        for piece in core.pieces:
+            offset = piece.at(pages[page])
+            if offset is not None:
+                break
+        else:
+            continue
+        last = low[-1] if low else None
+        if last and last.phys + last.size == page and last.offset + last.size == offset:
+            low[-1] = Piece(last.phys, last.size + PAGE, last.offset)
+        else:
+            low.append(Piece(page, PAGE, offset))
+    yield from low
+    for piece in core.pieces:
+        cut = max(0, LOW_END - piece.phys)
+        if cut < piece.size:
+            yield Piece(piece.phys + cut, piece.size - cut, piece.offset + cut)
+
+
+def prstatus(registers: str) -> bytes:
+    """The notes NT_PRSTATUS of the CPUs, from what QEMU's `info registers -a` prints.
+
+    Args:
+        registers: The text.
+    """
+    notes = b""
+    for number, text in enumerate(re.split(r"^CPU#\d+\s*$", registers, flags=re.MULTILINE)[1:]):
+        values = {key.lower(): int(value, 16) for key, value in _REGISTER.findall(text)}
+        segments = {key.lower(): (int(a, 16), int(b, 16)) for key, a, b in _SEGMENT.findall(text)}
+        for name, (selector, base) in segments.items():
+            values |= {name: selector, f"{name}_base": base}
+        # struct elf_prstatus: 112 bytes, 27 registers (struct user_regs_struct), pr_fpvalid.
+        data = struct.pack("<32xI76x", number + 1)
+        data += struct.pack("<27Q", *(values.get(name, 0) for name in _REGISTERS)) + bytes(8)
+        notes += _note(b"CORE", 1, data)
+    return notes
+
+
+def _note(name: bytes, kind: int, text: bytes) -> bytes:
+    padded = name + b"\0" * (-len(name) % 4 or 4)
+    head = struct.pack("<III", len(name) + 1, len(text), kind)
+    return head + padded[: -(-(len(name) + 1) // 4) * 4] + text + b"\0" * (-len(text) % 4)
+
+
+def _copy(core: Core, piece: Piece, file: BinaryIO, at: int) -> None:
+    """Copy a piece; what is zero becomes a hole."""
+    for begin in range(0, piece.size, _CHUNK):
+        offset = piece.offset + begin
+        data = core._map[offset : offset + min(_CHUNK, piece.size - begin)]
+        if data.count(0) != len(data):
+            file.seek(at + begin)
+            file.write(data)

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The user's own kernel: the options that name it, and what they are turned into."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from harness.base.errors import UsageError
+from harness.kernel import bzimage, kbuild, needs, tree
+from harness.kernel.kbuild import BuiltKernel, Progress
+from harness.kernel.specs import BzImageSource, KernelSpec
+
+Tell = Callable[[str], Progress]
+
+_HELP = {
+    "kernel_tree": "a kernel tree, built as it is, changes included; nothing is written into it",
+    "config_fragment": "config fragment applied after those of the kernel; may be repeated",
+    "config": "a whole .config for the normal kernel, in place of our fragments",
+    "apply_patches": "apply the patches of --kernel to the tree's copy",
+    "bzimage": "ready-made kernels: the normal one, and after a comma the spawned one",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """What the user said of a kernel, besides the name of its spec.
+
+    Args:
+        kernel_tree: A tree that is built in place of the spec's source.
+        fragments: Config fragments for the normal kernel.
+        config: A whole .config for the normal kernel.
+        apply_patches: Whether the spec's patches are applied to the tree.
+        bzimage: Ready-made kernels: the normal one, or both.
+    """
+
+    kernel_tree: Path | None = None
+    fragments: tuple[Path, ...] = ()
+    config: Path | None = None
+    apply_patches: bool = False
+    bzimage: tuple[Path, ...] = ()
+
+    def check(self) -> None:
+        """Check what can be checked before anything is built.
+
+        Raises:
+            UsageError: A file is not there, or two options contradict each other.
+        """
+        for path in (*self.fragments, *([self.config] if self.config else []), *self.bzimage):
+            if not path.is_file():
+                raise UsageError(f"there is no file {path}")
+        if self.bzimage and (self.kernel_tree or self.fragments or self.apply_patches):
+            raise UsageError(
+                "--bzimage takes kernels as they are",
+                hint="it goes with --config at most, which says how they were built",
+            )
+        if len(self.bzimage) > 2:
+            raise UsageError("--bzimage takes a normal and a spawned kernel, not more")
+        if self.apply_patches and self.kernel_tree is None:
+            raise UsageError("--apply-patches needs --kernel-tree")
+        if self.kernel_tree is not None:
+            tree.check_tree(self.kernel_tree)
+
+    def arguments(self) -> list[str]:
+        """The same as options of pytest."""
+        given: list[str] = []
+        if self.kernel_tree is not None:
+            given.append(f"--kernel-tree={self.kernel_tree}")
+        given += [f"--config-fragment={path}" for path in self.fragments]
+        if self.config is not None:
+            given.append(f"--config={self.config}")
+        if self.apply_patches:
+            given.append("--apply-patches")
+        if self.bzimage:
+            given.append(f"--bzimage={','.join(map(str, self.bzimage))}")
+        return given
+
+    def build(self, spec: KernelSpec, *, init: Path, tell: Tell) -> tuple[BuiltKernel, BuiltKernel]:
+        """Build both kernels, or take them as they are.
+
+        Args:
+            spec: What is not said here: source, patches, configs.
+            init: The program that the spawned kernel embeds.
+            tell: Makes the listener of the progress of a role.
+
+        Returns:
+            The normal and the spawned kernel.
+
+        Raises:
+            BuildError: One does not build.
+            PrerequisiteError: One lacks an option that the run needs.
+            UsageError: A file is not there or is no kernel.
+        """
+        ready = self.bzimage
+        if isinstance(spec.source, BzImageSource) and not ready and not self.kernel_tree:
+            ready = (spec.path(spec.source.normal), spec.path(spec.source.spawned))
+        if ready:
+            normal = bzimage.load(ready[0], "normal", config=self.config)
+            if len(ready) == 2:
+                return normal, bzimage.load(ready[1], "spawned")
+            return normal, kbuild.build_kernel(spec, "spawned", init=init, progress=tell("spawned"))
+        if self.kernel_tree is not None:
+            return self._build_tree(self.kernel_tree, spec, init=init, tell=tell)
+        normal = kbuild.build_kernel(
+            spec, "normal", fragments=self.fragments, base=self.config, progress=tell("normal")
+        )
+        needs.check(normal.config, "normal", label=f"{spec.name} normal")
+        return normal, kbuild.build_kernel(spec, "spawned", init=init, progress=tell("spawned"))
+
+    def _build_tree(
+        self, path: Path, spec: KernelSpec, *, init: Path, tell: Tell
+    ) -> tuple[BuiltKernel, BuiltKernel]:
+        progress = tell("tree")
+        with tree.open_tree(
+            path, spec=spec, patched=self.apply_patches, progress=progress
+        ) as mirror:
+            # Both configs first: a mistake in one is not to cost a build.
+            options = mirror.configure(
+                "normal", fragments=self.fragments, config=self.config, progress=progress
+            )
+            needs.check(options, "normal", label=f"{mirror.name} normal")
+            options = mirror.configure("spawned", progress=progress)
+            needs.check(options, "spawned", label=f"{mirror.name} spawned")
+            normal = functools.partial(
+                mirror.build, "normal", fragments=self.fragments, config=self.config
+            )
+            spawned = functools.partial(mirror.build, "spawned", init=init)
+            if mirror.was_built(
+                "normal", fragments=self.fragments, config=self.config
+            ) and mirror.was_built("spawned"):
+                return _side_by_side(normal, spawned, progress=tell("normal and spawned"))
+            return normal(progress=tell("normal")), spawned(progress=tell("spawned"))
+
+
+def _side_by_side(
+    first: Callable[..., BuiltKernel], second: Callable[..., BuiltKernel], *, progress: Progress
+) -> tuple[BuiltKernel, BuiltKernel]:
+    """Two incremental builds at once: what takes them long is links, each on one CPU.
+
+    The first that fails ends the other, and is what is said.
+    """
+    makes = kbuild.Makes()
+    with ThreadPoolExecutor(2) as pool:
+        builds = [pool.submit(build, progress=progress, makes=makes) for build in (first, second)]
+        try:
+            for build in as_completed(builds):
+                build.result()
+        except BaseException:
+            makes.end()
+            raise
+    return builds[0].result(), builds[1].result()
+
+
+def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of one's own kernel to a command, which gets them as `own`.
+
+    Args:
+        command: The function of the command.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **given: Any) -> Any:
+        own = _own(given.pop)
+        return command(*args, own=own, **given)
+
+    path = click.Path(path_type=Path)
+    result: Callable[..., Any] = wrapped
+    for option in (
+        click.option("--bzimage", default="", metavar="FILE[,FILE]", help=_HELP["bzimage"]),
+        click.option("--apply-patches", is_flag=True, help=_HELP["apply_patches"]),
+        click.option("--config", "kernel_config", type=path, help=_HELP["config"]),
+        click.option("--config-fragment", type=path, multiple=True, help=_HELP["config_fragment"]),
+        click.option("--kernel-tree", type=path, help=_HELP["kernel_tree"]),
+    ):
+        result = option(result)
+    return result
+
+
+def add_pytest_options(group: pytest.OptionGroup) -> None:
+    """Add the options of one's own kernel to pytest.
+
+    Args:
+        group: The group of options.
+    """
+    group.addoption("--kernel-tree", type=Path, help=_HELP["kernel_tree"])
+    group.addoption(
+        "--config-fragment",
+        type=Path,
+        action="append",
+        default=[],
+        help=_HELP["config_fragment"],
+    )
+    group.addoption("--config", type=Path, dest="kernel_config", help=_HELP["config"])
+    group.addoption("--apply-patches", action="store_true", help=_HELP["apply_patches"])
+    group.addoption("--bzimage", default="", help=_HELP["bzimage"])
+
+
+def from_pytest(config: pytest.Config) -> Own:
+    """What the user said, as options of pytest.
+
+    Args:
+        config: That of the session.
+
+    Raises:
+        UsageError: A file is not there, or two options contradict each other.
+    """
+    return _own(config.getoption)
+
+
+def _own(given: Callable[[str], Any]) -> Own:
+    """What was given, by the names that both the command line and pytest have for it."""
+    own = Own(
+        kernel_tree=given("kernel_tree"),
+        fragments=tuple(path.absolute() for path in given("config_fragment")),
+        config=_absolute(given("kernel_config")),
+        apply_patches=given("apply_patches"),
+        bzimage=_paths(given("bzimage")),
+    )
+    own.check()
+    return own
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.expanduser().absolute() if path is not None else None
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(name).expanduser().absolute() for name in text.split(",") if name)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab: the kernels, the hypervisor and the accelerator that runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.base.closing import Closing
+from harness.base.errors import SpecError
+from harness.base.progress import ProgressLine
+from harness.guest import guestbuild, initramfs
+from harness.kernel import kbuild
+from harness.kernel.own import Own
+from harness.kernel.specs import KernelSpec, VMConfig, load_kernel, load_vm_config, shown
+from harness.machine import bundle
+from harness.machine.machine import TCG_SCALE, Kernels, Machine, Timeouts
+from harness.record.result import KernelInfo
+from harness.record.timeline import Timeline
+from harness.vm import accel
+from harness.vm.domain import EMBEDDED, Hypervisor
+
+# Where the command that starts pytest leaves its progress line.
+PROGRESS = pytest.StashKey[ProgressLine]()
+
+Builds = Callable[[str, int, int, str], None]
+
+
+def no_builds(kernel: str, done: int, total: int, what: str) -> None:
+    """A `Builds` that tells nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user chose, on the command line or for pytest."""
+
+    kernel: str = "linux-6.12"
+    vm_config: str = "default"
+    accel: str = "auto"
+    libvirt_uri: str = EMBEDDED
+    own: Own = field(default_factory=Own)
+    built: Path | None = None
+    keep_bytes: int = 0
+
+
+def build_kernels(
+    spec: KernelSpec,
+    *,
+    own: Own | None = None,
+    progress: Builds = no_builds,
+) -> Kernels:
+    """Build all that a cycle boots, as far as it is not in the cache.
+
+    Args:
+        spec: The kernel.
+        own: What the user said of it besides.
+        progress: Told what is built, and how far.
+
+    Raises:
+        BuildError: Something does not build.
+        PrerequisiteError: Something that the build needs is missing.
+    """
+
+    def tell(role: str) -> kbuild.Progress:
+        return lambda done, total, what: progress(f"{role} {spec.name}", done, total, what)
+
+    guest = guestbuild.build_guest(notify=lambda what: progress("guest", 0, 0, what))
+    # Its packages are fetched now: later, the first boot would wait for them.
+    initramfs.userland(notify=lambda what: progress("userland", 0, 0, what))
+    normal, spawned = (own or Own()).build(spec, init=guest["kspawn"], tell=tell)
+    return Kernels(normal=normal, spawned=spawned, guest=guest)
+
+
+class Lab(Closing):
+    """What machines are made in; closing it ends all of them.
+
+    Args:
+        options: What the user chose.
+        progress: Told what is built.
+    """
+
+    def __init__(self, options: Options, *, progress: Builds = no_builds) -> None:
+        self.options = options
+        self.spec = load_kernel(options.kernel)
+        self.config = load_vm_config(options.vm_config)
+        self.hypervisor = Hypervisor(uri=options.libvirt_uri)
+        try:
+            # First: a mistake in a file is not to cost a build.
+            self._check_cpu()
+            if options.built is not None:
+                self.kernels = bundle.load(options.built)
+            else:
+                self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
+            self.accelerator = accel.choose(
+                options.accel, hypervisor=self.hypervisor, spawned=self.kernels.spawned
+            )
+        except BaseException:
+            self.hypervisor.close()
+            raise
+
+    def _check_cpu(self) -> None:
+        try:
+            self.hypervisor.check_cpu(self.config.cpu, self.config.cpu_features)
+        except SpecError as exc:
+            raise SpecError(f"{shown(self.config.file)}: {exc.message}", hint=exc.hint) from None
+
+    def timeouts(self, config: VMConfig | None = None) -> Timeouts:
+        """The deadlines for a machine under this accelerator."""
+        scale = (config or self.config).timeout_scale
+        return Timeouts(scale=scale * (TCG_SCALE if self.accelerator.name == "tcg" else 1.0))
+
+    def machine(
+        self,
+        folder: Path,
+        *,
+        timeline: Timeline | None = None,
+        config: VMConfig | None = None,
+        kernels: Kernels | None = None,
+        disk_bytes: int | None = None,
+        expected: Sequence[str] = (),
+        userland_disk: bool = False,
+        data_disk: Path | None = None,
+    ) -> Machine:
+        """A new machine, switched off.
+
+        Args:
+            folder: Where its logs go.
+            timeline: Where its phases go.
+            config: Its hardware; by default that of the options.
+            kernels: Other kernels than those of the lab.
+            disk_bytes: Size of the disk for the image.
+            expected: Patterns of splats that do not fail a run.
+            userland_disk: Whether it has a second disk, with the normal userland.
+            data_disk: A file that is its second disk.
+        """
+        return Machine(
+            hypervisor=self.hypervisor,
+            kernels=kernels or self.kernels,
+            config=config or self.config,
+            accel=self.accelerator.name,
+            folder=folder,
+            timeline=timeline or Timeline(),
+            timeouts=self.timeouts(config),
+            disk_bytes=disk_bytes,
+            expected=expected,
+            keep_bytes=self.options.keep_bytes,
+            userland_disk=userland_disk,
+            data_disk=data_disk,
+        )
+
+    def kernel_info(self) -> list[KernelInfo]:
+        """The kernels, for the result."""
+        return [
+            KernelInfo(
+                role=kernel.role,
+                name=kernel.name,
+                release=kernel.release,
+                config_hash=kernel.config_hash,
+                build_hash=kernel.build_hash,
+            )
+            for kernel in (self.kernels.normal, self.kernels.spawned)
+        ]
+
+    def close(self) -> None:
+        """End all machines and the hypervisor."""
+        self.hypervisor.close()

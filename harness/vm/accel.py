@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The accelerator: KVM only where a guest has really run under it.
+
+/dev/kvm may exist, open, and still not run a guest: nested virtualisation
+without support in the hardware runs the firmware and then hangs in the kernel,
+at full CPU. So a real kernel is booted, against a deadline.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+from harness.base.cache import file_digest, home
+from harness.base.deadline import Deadline
+from harness.base.errors import HarnessError, UsageError
+from harness.kernel.kbuild import BuiltKernel
+from harness.record.result import Accelerator
+from harness.vm.console import StatusPort
+from harness.vm.domain import DomainSpec, Hypervisor, Serial, emulator_path, new_name
+
+CHOICES = ("auto", "kvm", "tcg")
+PROBE_SECONDS = 20.0
+_KVM_GET_API_VERSION = 0xAE00
+_KVM_CREATE_VM = 0xAE01
+_DEVICE = Path("/dev/kvm")
+
+
+def choose(wanted: str, *, hypervisor: Hypervisor, spawned: BuiltKernel) -> Accelerator:
+    """Choose the accelerator, and say why.
+
+    Args:
+        wanted: "auto", "kvm" or "tcg".
+        hypervisor: Where the guest to try runs.
+        spawned: The kernel to try.
+
+    Raises:
+        UsageError: KVM was asked for by name and does not work.
+    """
+    if wanted == "tcg":
+        return Accelerator(name="tcg", reason="asked for")
+    problem = _device_problem(_DEVICE) or _remembered(hypervisor, spawned)
+    if not problem:
+        return Accelerator(name="kvm", reason="a guest ran under it")
+    if wanted == "kvm":
+        raise UsageError(f"KVM does not work here: {problem}", hint="use --accel auto or tcg")
+    return Accelerator(name="tcg", reason=f"no KVM: {problem}")
+
+
+def _device_problem(device: Path) -> str:
+    """What is wrong with /dev/kvm, as far as the device itself tells."""
+    try:
+        fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as exc:
+        return f"{device}: {exc.strerror}"
+    try:
+        version = fcntl.ioctl(fd, _KVM_GET_API_VERSION)
+        if version != 12:
+            return f"{device}: API version {version}, not 12"
+        os.close(fcntl.ioctl(fd, _KVM_CREATE_VM, 0))
+    except OSError as exc:
+        return f"{device}: no virtual machine can be made: {exc.strerror}"
+    finally:
+        os.close(fd)
+    return ""
+
+
+def _remembered(hypervisor: Hypervisor, spawned: BuiltKernel) -> str:
+    """The outcome of the trial, kept until the host is booted again."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    emulator = Path(emulator_path()).stat()
+    key = f"{boot_id} {emulator.st_size} {emulator.st_mtime_ns} {file_digest(spawned.bzimage)}"
+    store = home() / "accel.json"
+    if store.exists():
+        try:
+            known = json.loads(store.read_text())
+        except ValueError:
+            known = {}
+        if known.get("key") == key:
+            return str(known["problem"])
+    problem = try_guest(hypervisor, spawned)
+    part = store.with_name(f"{store.name}.part-{os.getpid()}")
+    part.write_text(json.dumps({"key": key, "problem": problem}))
+    part.replace(store)
+    return problem
+
+
+def try_guest(hypervisor: Hypervisor, spawned: BuiltKernel, *, accel: str = "kvm") -> str:
+    """Boot the spawned kernel until its init talks.
+
+    Args:
+        hypervisor: Where it runs.
+        spawned: The kernel.
+        accel: The accelerator to try.
+
+    Returns:
+        What is wrong, or nothing.
+    """
+    disk = hypervisor.scratch / "probe.raw"
+    disk.write_bytes(bytes(1 << 20))
+    port = hypervisor.runtime / "probe"
+    spec = DomainSpec(
+        name=new_name(),
+        accel=accel,
+        memory=64 << 20,
+        cpus=1,
+        machine="pc",
+        cpu="max",
+        features={},
+        kernel=spawned.bzimage,
+        initrd=None,
+        cmdline="console=ttyS0 panic=-1",
+        disk=disk,
+        disk_bus="virtio",
+        serials=[Serial(log=hypervisor.scratch / "probe.log"), Serial(socket=port)],
+    )
+    deadline = Deadline(seconds=PROBE_SECONDS, what="a guest under KVM")
+    try:
+        domain = hypervisor.start(spec)
+    except HarnessError as exc:
+        return f"QEMU does not start with it: {exc}"
+    try:
+        status = StatusPort(domain.sockets[port])
+        while not deadline.expired and domain.running:
+            if (line := status.next(0.1)) and line.get("event") == "init":
+                return ""
+        return f"a guest did not boot under it within {PROBE_SECONDS:.0f} s"
+    finally:
+        domain.destroy()
+        disk.unlink(missing_ok=True)
