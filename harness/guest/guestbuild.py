@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import cache
@@ -16,19 +17,31 @@ from harness.base.errors import BuildError, PrerequisiteError
 GUEST = Path(__file__).resolve().parent
 
 _COMPILER = "musl-gcc"
-_FLAGS = ("-static", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
-# Each program is made of the sources that begin with its name. The spawned
-# kernels have few MiB for theirs; the witness keeps registers in loops.
-_PROGRAMS: dict[str, tuple[str, ...]] = {
-    "kspawn": ("-Os", "-s"),
-    "witness": ("-O2", "-g", "-pthread"),
-    "uswsusp": ("-Os", "-s"),
-    "jumpback": ("-Os", "-s"),
-}
-# What a program takes from another one.
-_SHARED = {
-    "uswsusp": ("kspawn_util.c",),
-    "jumpback": ("kspawn_util.c", "kspawn_mem.c"),
+_WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes")
+# What a program does not use of a shared folder is not in it.
+_SMALL = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
+_FLAGS = ("-static", "-std=gnu11", *_WARNINGS, *_SMALL)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """How a program is made.
+
+    Args:
+        folders: The folders below harness/guest/ with its sources and headers.
+        flags: What the compiler is told besides.
+    """
+
+    folders: tuple[str, ...]
+    flags: tuple[str, ...] = ("-Os", "-s")
+
+
+# The spawned kernels have few MiB for theirs; the witness keeps registers in loops.
+_PROGRAMS = {
+    "kspawn": _Program(("kspawn", "shared")),
+    "witness": _Program(("witness", "witnesses"), ("-O2", "-g", "-pthread")),
+    "uswsusp": _Program(("uswsusp", "shared")),
+    "jumpback": _Program(("jumpback", "shared")),
 }
 PROGRAMS = tuple(_PROGRAMS)
 # musl's headers end where the kernel's begin: these are the system's own.
@@ -59,23 +72,40 @@ def build_guest(
     return {name: _build(name, folder, notify) for name in programs}
 
 
+def program_sources(name: str, folder: Path = GUEST) -> tuple[list[Path], list[Path]]:
+    """What a program is made of.
+
+    Args:
+        name: Its name.
+        folder: Where the sources are.
+
+    Returns:
+        Its sources, and its headers.
+    """
+    rooms = [folder / room for room in _PROGRAMS[name].folders]
+    sources = [path for room in rooms for path in sorted(room.glob("*.c"))]
+    headers = [path for room in rooms for path in sorted(room.glob("*.h"))]
+    return sources, headers
+
+
 def _build(name: str, folder: Path, notify: Notify) -> Path:
-    sources = sorted(folder.glob(f"{name}*.c"))
-    sources += [folder / shared for shared in _SHARED.get(name, ())]
-    if not any(source.stem == name for source in sources):
-        raise BuildError(f"the guest program {name} has no source {name}*.c")
+    sources, headers = program_sources(name, folder)
+    if not sources:
+        raise BuildError(f"the guest program {name} has no sources in {folder / name}")
     compiler = _compiler_version()
-    headers = sorted(folder.glob("*.h"))
-    flags = (*_FLAGS, *_PROGRAMS.get(name, ("-Os",)))
-    names = [path.name for path in (*sources, *headers)]
+    program = _PROGRAMS[name]
+    flags = (*_FLAGS, *program.flags)
+    names = [str(path.relative_to(folder)) for path in (*sources, *headers)]
     key = cache.digest(name, compiler, *flags, *names, *sources, *headers)
 
     def build(part: Path) -> None:
         notify(f"building the guest program {name}")
         includes = part / "include"
-        _link_kernel_headers(includes)
+        link_kernel_headers(includes)
         # Linked in one go: the whole takes a second.
-        command = [_COMPILER, *flags, "-isystem", str(includes), "-I", str(folder)]
+        command = [_COMPILER, *flags, "-isystem", str(includes)]
+        for room in program.folders:
+            command += ["-iquote", str(folder / room)]
         command += ["-o", str(part / name), *map(str, sources)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -109,7 +139,15 @@ def _compiler_version() -> str:
     return done.stdout.partition("\n")[0]
 
 
-def _link_kernel_headers(includes: Path) -> None:
+def link_kernel_headers(includes: Path) -> None:
+    """Make the kernel's headers known to the C library's compiler.
+
+    Args:
+        includes: The folder to make, for the compiler's -isystem.
+
+    Raises:
+        PrerequisiteError: They are missing.
+    """
     includes.mkdir()
     for name, places in _KERNEL_HEADERS.items():
         found = next((place for place in places if Path(place).is_dir()), None)

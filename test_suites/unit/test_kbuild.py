@@ -396,7 +396,8 @@ def test_environment_of_make_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_guest_program_builds_and_reports_errors(tmp_path: Path, home: Path) -> None:
     if not shutil.which("musl-gcc"):
         pytest.skip("musl-gcc is not installed")
-    source = tmp_path / "kspawn.c"
+    source = tmp_path / "kspawn" / "kspawn.c"
+    source.parent.mkdir()
     source.write_text("#include <linux/reboot.h>\nint main(void) { return 0; }\n")
     path = guestbuild.build_guest(["kspawn"], folder=tmp_path)["kspawn"]
     assert subprocess.run([path], check=False).returncode == 0

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the command line said. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "types.h"
+
+struct options {
+	size_t mebibytes;
+	const char *dir;
+	const char *socket;
+	bool spin;
+};
+
+extern struct options options;
+
+#endif
