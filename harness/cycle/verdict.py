@@ -12,6 +12,7 @@ from harness.base import processes
 from harness.base.errors import CheckFailedError, HarnessError
 from harness.cycle import witness
 from harness.cycle.witness import Process, Witness
+from harness.guest.witnesses import witnesses
 from harness.image import zones
 from harness.image.image import MAX_SEGMENTS, PAGE, Image, ImageError
 from harness.machine.machine import SPAWNED_END, Machine
@@ -43,13 +44,19 @@ RESTORED_BY = {
 # What is free by the struct pages, against the counters of the zones in the image.
 FREE_PAGES_TOLERANCE = 0.02
 
-# Every check of a full cycle, known before it runs: each is a test of its own.
-CYCLE_CHECKS = (
-    *(f"witness.{name}" for name in witness.CHECKS),
-    *(f"proc.{name}" for name in witness.PROC_CHECKS),
-    *MACHINE_CHECKS,
-    LOG_CHECK,
-)
+
+def cycle_checks() -> tuple[str, ...]:
+    """Every check of a full cycle, known before it runs: each is a test of its own.
+
+    Raises:
+        PrerequisiteError: The witness, which is asked for its own, cannot be built.
+    """
+    return (
+        *(f"witness.{facts.name}" for facts in witnesses()),
+        *(f"proc.{name}" for name in witness.PROC_CHECKS),
+        *MACHINE_CHECKS,
+        LOG_CHECK,
+    )
 
 
 @dataclass

@@ -18,26 +18,6 @@ from harness.record.result import Check, MemoryUse
 MEBIBYTES = 64
 # What it needs besides: its file in tmpfs, threads, sockets.
 _OTHER_MEBIBYTES = 10
-# What the witness asserts; harness/guest/witness.c has the same list.
-CHECKS = (
-    "anonymous-memory",
-    "tmpfs-file",
-    "registers",
-    "threads",
-    "pipe",
-    "tcp",
-    "unix-socket",
-    "posix-timer",
-    "timerfd",
-    "unlinked-file",
-    "signal",
-    "epoll",
-    "eventfd",
-    "file-lock",
-    "futex-shared",
-    "identity",
-    "clock",
-)
 PROC_CHECKS = (
     "processes",
     "start-time",

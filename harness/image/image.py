@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The hibernation image, read (and damaged on purpose) on the host.
 
-The format is described in docs/image-format.md; harness/guest/kspawn_image.c
+The format is described in docs/image-format.md; harness/guest/kspawn/image_save.c
 writes it.
 """
 

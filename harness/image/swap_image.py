@@ -3,7 +3,7 @@
 
 The stream of pages is that of /dev/snapshot (kernel/power/snapshot.c). What is
 where on the disk is the kernel's own for swsusp (kernel/power/swap.c), and
-harness/guest/uswsusp.c's for uswsusp.
+harness/guest/uswsusp/uswsusp.c's for uswsusp.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import ExitCode
-from harness.cycle.verdict import CYCLE_CHECKS
+from harness.cycle.verdict import cycle_checks
 from harness.kernel.specs import ROOT, VM_CONFIGS, load_vm_config, names
 from harness.machine.lab import Lab
 from harness.plugin.suite import NewCycle
@@ -38,7 +38,7 @@ def test_cycle(new_cycle: NewCycle, pytestconfig: pytest.Config, name: str) -> N
         resume_path=pytestconfig.getoption("--resume-path"),
     ).run()
     assert result.verdict is Verdict.PASSED, f"{result.reason}\n{result.log_tail}"
-    assert {check.name for check in result.checks} == set(CYCLE_CHECKS)
+    assert {check.name for check in result.checks} == set(cycle_checks())
 
 
 @pytest.mark.ci

@@ -42,7 +42,7 @@ REUSED_MIB = 32
 CYCLES = 4
 # Pages that are in use, and zero; a few more or less are for other things.
 ZEROS_MIB, OTHERS_MIB = 64, 4
-# As of harness/guest/kspawn_image.c: fewer between stored pages are stored.
+# As of harness/guest/kspawn/image_save.c: fewer between stored pages are stored.
 MIN_ZERO_RUN = 8
 # The largest order of a free block, on x86-64.
 MAX_ORDER = 10

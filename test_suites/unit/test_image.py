@@ -30,7 +30,7 @@ def ranges(*pairs: tuple[int, int]) -> bytes:
 
 
 def make(path: Path) -> Image:
-    """An image as harness/guest/kspawn_image.c writes it."""
+    """An image as harness/guest/kspawn/image_save.c writes it."""
     stored = sum(pages for _, pages, _ in SEGMENTS)
     zero = sum(pages for _, _, pages in SEGMENTS)
     data = b"".join(bytes([1 + i % 250]) * PAGE for i in range(stored))
