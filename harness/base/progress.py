@@ -28,8 +28,6 @@ _WAITS = {
     "boot and restore": "for the kernel of the image",
     "kexec": "for init of the resuming kernel",
     "swap on": "for mkswap",
-    "pm_test": "for the kernel to come back",
-    "test_resume": "for the kernel to come back",
     "power off": "for QEMU to end",
     "verify image": "for the checksums",
     "restore": "for memory to be written back",
@@ -68,7 +66,9 @@ class ProgressLine(Closing):
         """A listener of a timeline: draws the phase that began."""
         if seconds is None:
             title = f"{self.title}: {name}" if self.title else name
-            self._show(title, f"waits {_WAITS[name]}" if name in _WAITS else "", 0, 0)
+            self._show(
+                title, f"waits {_WAITS[name]}" if name in _WAITS else "waits for its end", 0, 0
+            )
 
     def _show(self, what: str, detail: str, done: int, total: int) -> None:
         self._progress.update(

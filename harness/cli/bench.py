@@ -23,8 +23,9 @@ from rich.table import Table
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError, KernelHangError
 from harness.cycle.witness import Witness
+from harness.machine.commandline import NORMAL_CMDLINE
 from harness.machine.lab import Lab
-from harness.machine.machine import NORMAL_CMDLINE, Machine
+from harness.machine.machine import Machine
 from harness.record.timeline import Phase, Timeline
 from harness.vm.console import StatusPort
 from harness.vm.domain import emulator_path

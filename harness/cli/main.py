@@ -26,7 +26,6 @@ from harness.cli import bench, doctor, treebench
 from harness.cli.options import vm_options
 from harness.compare import model as compare
 from harness.compare import report as compare_report
-from harness.cycle import cycle
 from harness.debug.drgn import drgn_command
 from harness.debug.shell import shell_command
 from harness.kernel import specs
@@ -34,6 +33,7 @@ from harness.kernel.own import Own, own_options
 from harness.machine import keep, lab
 from harness.night.command import matrix_command, worker_command
 from harness.record.result import Result, Verdict
+from harness.ways import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
@@ -66,7 +66,10 @@ cli.add_command(worker_command)
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--resume-path", type=click.Choice(cycle.RESUME_PATHS), default="restricted", show_default=True
+    "--resume-path",
+    type=click.Choice(registry.resume_paths()),
+    default=registry.DEFAULT,
+    show_default=True,
 )
 def cycle_command(
     kernel: str,

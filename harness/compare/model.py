@@ -23,22 +23,16 @@ from rich.table import Table
 
 from harness.base.errors import ExitCode, UsageError
 from harness.base.files import Stored
-from harness.cycle.cycle import WAYS, Cycle
+from harness.cycle.cycle import Cycle
 from harness.machine.lab import Lab
 from harness.record.result import Accelerator, KernelInfo, Result, Verdict
 from harness.record.timeline import Phase, Timeline
-from harness.ways.baselines import BASELINES
+from harness.ways import registry
 
 SCHEMA_VERSION = 1
 DEFAULT_FILLS = (10, 50, 90)
-REFERENCE = "swsusp"
-"""What the others are related to, where it is among them and passed."""
-
-LIMITS = {
-    ("snapshot", "no-memory"): "all of the image has to fit into the free memory of the kernel "
-    "that loads it; the other ways back can still take it",
-}
-"""Refusals that a way cannot help, by way and status word; docs/resume-snapshot.md."""
+WAYS = (*registry.resume_paths(), *registry.baselines())
+"""All ways that can be compared."""
 
 # What surrounds a way, and is no part of it.
 _AROUND = ("witness", "verify image", "check")
@@ -143,7 +137,7 @@ def chosen_ways(names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in WAYS:
             raise UsageError(f"there is no way {name!r}", hint=f"there are: {', '.join(WAYS)}")
-    chosen = names or [way for way in WAYS if way not in BASELINES or BASELINES[way].by_default]
+    chosen = names or [way for way in WAYS if registry.get(way).by_default]
     return [way for way in WAYS if way in chosen]
 
 
@@ -183,10 +177,11 @@ def times(phases: Sequence[Phase]) -> list[PhaseTime]:
     own = [p for p in phases[names.index("witness") :] if p.name not in _AROUND]
     last = max((p.boot for p in own), default=0)
     found, back = [], False
+    whole = {way.whole for way in registry.every() if way.whole}
     for phase in own:
         # With the power on, only coming back is marked as such.
         back = back or phase.boot > own[0].boot or (last == 1 and phase.name == "jump back")
-        both = phase.name in ("test_resume", "pm_test")
+        both = phase.name in whole
         part: Part = "both" if both else "return" if back else "leave"
         found.append(
             PhaseTime(
@@ -208,7 +203,7 @@ def outcome_of(result: Result, fill: int) -> Outcome:
         result: The result of a cycle.
         fill: How full memory was to be, in per cent.
     """
-    baseline = BASELINES.get(result.resume_path)
+    way = registry.get(result.resume_path)
     phases = times(result.phases)
     came_back = bool(phases) and all(phase.ok for phase in phases) and bool(result.checks)
     apart = all(phase.part != "both" for phase in phases) and came_back
@@ -219,14 +214,14 @@ def outcome_of(result: Result, fill: int) -> Outcome:
     image, memory = result.image, result.memory
     return Outcome(
         way=result.resume_path,
-        baseline=baseline is not None,
-        title=baseline.title if baseline else "",
+        baseline=not way.resumes,
+        title="" if way.resumes else way.title,
         fill=fill,
         run=result.run,
         passed=result.verdict is Verdict.PASSED,
         exit_code=result.exit_code,
         reason=result.reason,
-        limit=LIMITS.get((result.resume_path, result.refused), ""),
+        limit=way.limits.get(result.refused or "", ""),
         total_bytes=memory.total_bytes if memory else None,
         used_bytes=memory.used_bytes if memory else None,
         witness_bytes=memory.witness_bytes if memory else None,
@@ -245,13 +240,13 @@ def outcome_of(result: Result, fill: int) -> Outcome:
 def relate(comparison: Comparison) -> None:
     """Fill in the ratios, each within its fill.
 
-    The reference is swsusp where it passed; else the first way that did.
+    The reference is the way that is marked as such, where it passed; else the first way that did.
     """
     for fill in comparison.fills:
         good = [one for one in comparison.outcomes if one.fill == fill and one.seconds]
         if not good:
             continue
-        first = next((one for one in good if one.way == REFERENCE), good[0])
+        first = next((one for one in good if registry.get(one.way).reference), good[0])
         comparison.references[fill] = first.way
         for one in good:
             assert one.seconds is not None

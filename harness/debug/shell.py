@@ -30,7 +30,8 @@ from harness.kernel.kbuild import BuiltKernel
 from harness.kernel.own import Own, own_options
 from harness.machine import keep, lab
 from harness.machine.lab import Lab, Options
-from harness.machine.machine import Machine, State
+from harness.machine.machine import Machine
+from harness.machine.states import State
 from harness.record.timeline import Timeline
 
 ROLES = ("normal", "hibernating", "resuming")

@@ -85,29 +85,6 @@ _NEEDS: Mapping[Role, tuple[Need, ...]] = {
     ),
 }
 
-# What a way back needs of the spawned kernel besides.
-_WAYS: Mapping[str, tuple[Need, ...]] = {
-    "in-place": (
-        Need("KEXEC_IN_PLACE", "kexec_load writes memory where it belongs"),
-        Need("STRICT_DEVMEM", "nothing else is to write it"),
-    ),
-}
-
-
-def check_way(config: Mapping[str, str], resume_path: str, *, label: str) -> None:
-    """Check that the config of a spawned kernel has what a way back needs.
-
-    Args:
-        config: As `kconfig.parse` gives it.
-        resume_path: The way back.
-        label: Names the kernel.
-
-    Raises:
-        PrerequisiteError: It has not.
-    """
-    hint = f"its patches and fragments are listed in docs/resume-{resume_path}.md"
-    _check(config, _WAYS.get(resume_path, ()), label=label, hint=hint)
-
 
 def check(config: Mapping[str, str], role: Role, *, label: str, hint: str = "") -> None:
     """Check that a config has what a run needs.
@@ -122,10 +99,24 @@ def check(config: Mapping[str, str], role: Role, *, label: str, hint: str = "") 
         PrerequisiteError: It has not; the first missing option is named with
             its reason, and the others are named.
     """
-    _check(config, _NEEDS[role], label=label, hint=hint)
+    check_needs(config, _NEEDS[role], label=label, hint=hint)
 
 
-def _check(config: Mapping[str, str], needs: Sequence[Need], *, label: str, hint: str) -> None:
+def check_needs(
+    config: Mapping[str, str], needs: Sequence[Need], *, label: str, hint: str = ""
+) -> None:
+    """Check that a config has some options.
+
+    Args:
+        config: As `kconfig.parse` gives it.
+        needs: The options.
+        label: Names the kernel.
+        hint: What the user can do.
+
+    Raises:
+        PrerequisiteError: It has not; the first missing option is named with
+            its reason, and the others are named.
+    """
     missing = [need for need in needs if not need.met(config)]
     if not missing:
         return

@@ -21,7 +21,7 @@ from harness.base import cache
 from harness.base.errors import BuildError, HarnessError, UsageError
 from harness.guest import guestbuild, initramfs
 from harness.kernel.kbuild import BuiltKernel
-from harness.machine.machine import Kernels
+from harness.machine.kernels import Kernels
 
 Fetch = Callable[[str], bytes]
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,9 +15,10 @@ from harness.base.errors import PrerequisiteError, UsageError
 from harness.image import vmcore
 from harness.kernel.kbuild import BuiltKernel
 from harness.kernel.specs import Role, VMConfig
-
-if TYPE_CHECKING:
-    from harness.machine.machine import Machine
+from harness.machine.kernels import Kernels
+from harness.machine.lives import Life
+from harness.machine.states import Timeouts
+from harness.vm.domain import Domain
 
 FOLDER = "kept"
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -38,21 +39,6 @@ class KeptKernel(BaseModel):
     def built(self) -> BuiltKernel:
         """The kernel."""
         return BuiltKernel(**self.model_dump())
-
-
-class Life(BaseModel):
-    """What one life of QEMU was started with, to start it again."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    boot: int
-    kernel: Path
-    initrd: Path | None
-    cmdline: str
-    logs: list[str]
-    extra_args: list[str]
-    reboot: bool
-    userland_disk: bool = False
 
 
 class Kept(BaseModel):
@@ -93,12 +79,57 @@ class Kept(BaseModel):
         """
         return vmcore.Core.of(self.path(name), symbols=self.kernel("normal").symbols)
 
+    def needed(self) -> tuple[Life, Path]:
+        """What it takes to have the machine again: its life, and the file of its state.
+
+        Raises:
+            UsageError: They were not kept.
+        """
+        if self.machine is None or self.life is None or self.disk is None:
+            raise UsageError(f"the state of the machine was not kept: {self.not_kept}")
+        return self.life, self.path(self.machine)
+
     @property
     def running(self) -> Role | None:
         """The kernel that the machine stood in; None amid a jump, or if that was not kept."""
         if self.memory is None:
             return None
         return vmcore.running(self.core(self.memory), self.path("registers.txt").read_text())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A machine that broke, as far as it is kept.
+
+    Args:
+        state: Where it was.
+        folder: Where its logs are.
+        kernels: What it boots.
+        config: Its hardware.
+        accel: "kvm" or "tcg".
+        keep_bytes: Its memory is kept up to so much of it.
+        domain: Its QEMU, which runs.
+        life: What that was started with.
+        disk: Its disk.
+        data_disk: Its second disk, if that has filesystems of the normal kernel.
+        private_key: What its userland lets in.
+        host_key: The host key of its sshd.
+        timeouts: How long keeping it may take.
+    """
+
+    state: str
+    folder: Path
+    kernels: Kernels
+    config: VMConfig
+    accel: str
+    keep_bytes: int
+    domain: Domain
+    life: Life
+    disk: Path
+    data_disk: Path | None
+    private_key: Path
+    host_key: str
+    timeouts: Timeouts
 
 
 def parse_size(text: str) -> int:
@@ -116,7 +147,7 @@ def parse_size(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def keep_all(machine: Machine, reason: str) -> Kept:
+def keep_all(machine: Standing, reason: str) -> Kept:
     """Keep what a machine has in its memory and on its disk.
 
     The memory is an ELF core, as QEMU's dump-guest-memory writes it; the disk
@@ -132,7 +163,7 @@ def keep_all(machine: Machine, reason: str) -> Kept:
     folder = machine.folder / FOLDER
     folder.mkdir(exist_ok=True)
     kept = Kept(
-        state=str(machine.state),
+        state=machine.state,
         reason=reason,
         accel=machine.accel,
         life=machine.life,
@@ -165,7 +196,7 @@ def keep_all(machine: Machine, reason: str) -> Kept:
     return kept
 
 
-def _keep_memory(machine: Machine, target: Path) -> None:
+def _keep_memory(machine: Standing, target: Path) -> None:
     """Write the memory as an ELF core, with the registers of the CPUs.
 
     By pmemsave: at the event that ends dump-guest-memory, libvirt 9.0 dies.
@@ -191,7 +222,7 @@ def _keep_memory(machine: Machine, target: Path) -> None:
         raw.unlink(missing_ok=True)
 
 
-def _keep_machine(machine: Machine, folder: Path) -> None:
+def _keep_machine(machine: Standing, folder: Path) -> None:
     """Keep all that it takes to have the machine again, as it is now."""
     deadline = machine.timeouts.deadline(
         "save", "the state of the machine", memory=machine.config.memory_bytes
@@ -204,6 +235,23 @@ def _keep_machine(machine: Machine, folder: Path) -> None:
     if machine.life.initrd is not None:
         shutil.copy(machine.life.initrd, folder / "initrd.cpio")
     shutil.copy(machine.private_key, folder / "id_ed25519")
+
+
+def restore(kept: Kept, *, disk: Path, private_key: Path) -> None:
+    """Put what was kept of a machine where a new one has it.
+
+    Args:
+        kept: What was kept.
+        disk: The disk of the new machine.
+        private_key: The file of what its userland lets in.
+
+    Raises:
+        UsageError: It was not kept.
+    """
+    kept.needed()
+    assert kept.disk is not None
+    shutil.copy(kept.path(kept.disk), disk)
+    shutil.copy(kept.path("id_ed25519"), private_key)
 
 
 def ram_ranges(size: int, machine: str) -> list[tuple[int, int]]:

@@ -17,7 +17,9 @@ from harness.kernel import kbuild
 from harness.kernel.own import Own
 from harness.kernel.specs import KernelSpec, VMConfig, load_kernel, load_vm_config, shown
 from harness.machine import bundle
-from harness.machine.machine import TCG_SCALE, Kernels, Machine, Timeouts
+from harness.machine.kernels import Kernels
+from harness.machine.machine import Machine
+from harness.machine.states import TCG_SCALE, Timeouts
 from harness.record.result import KernelInfo
 from harness.record.timeline import Timeline
 from harness.vm import accel

@@ -26,12 +26,12 @@ from pydantic import (
 )
 
 from harness.base.errors import SpecError
-from harness.cycle import cycle
 from harness.kernel import specs
+from harness.ways import registry
 
 ROOT = specs.ROOT
 AXES = ("kernel", "config", "vm-config", "way", "suite")
-_DEFAULTS = {"config": "default", "vm-config": "default", "way": "restricted"}
+_DEFAULTS = {"config": "default", "vm-config": "default", "way": registry.DEFAULT}
 # Between the words of a job's title.
 SEPARATOR = " · "
 # What a job may use; it is the same job with more or less of it.
@@ -144,7 +144,7 @@ class Job(_Model):
     kernel: str
     config: str = "default"
     vm_config: str = "default"
-    way: str = "restricted"
+    way: str = registry.DEFAULT
     suite: str
     path: str
     args: tuple[str, ...] = ()
@@ -362,8 +362,8 @@ def _job(matrix: Matrix, found: Combination) -> Job:
             kernel.patch_files(role)
     with _naming("matrix.vm-config"):
         config = specs.load_vm_config(values["vm-config"])
-    if values["way"] not in cycle.RESUME_PATHS:
-        known = ", ".join(cycle.RESUME_PATHS)
+    if values["way"] not in registry.resume_paths():
+        known = ", ".join(registry.resume_paths())
         raise SpecError(f"matrix.way: {values['way']!r} is none of {known}")
     if values["config"] != "default" and values["config"] not in matrix.configs:
         raise SpecError(f"matrix.config: {values['config']!r} is not described in `configs`")

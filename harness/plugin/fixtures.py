@@ -15,6 +15,7 @@ from harness.base.errors import ExitCode, KernelError, KspawnError, UsageError
 from harness.base.files import new_run
 from harness.base.progress import ProgressLine
 from harness.cycle import cycle
+from harness.cycle.record import record
 from harness.kernel import known_bugs, own
 from harness.kernel.specs import load_kernel, load_vm_config
 from harness.machine import keep
@@ -25,6 +26,7 @@ from harness.record.result import Result
 from harness.record.timeline import Timeline
 from harness.vm import accel
 from harness.vm.domain import EMBEDDED
+from harness.ways import registry
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--accel", choices=accel.CHOICES, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=EMBEDDED, help="where the machines run")
     group.addoption(
-        "--resume-path", choices=cycle.RESUME_PATHS, default="restricted", help="the way back"
+        "--resume-path",
+        choices=registry.resume_paths(),
+        default=registry.DEFAULT,
+        help="the way back",
     )
     group.addoption("--built", type=Path, help="list of kernels that were built elsewhere")
     group.addoption("--results", type=Path, default=Path("results"), help="folder of the results")
@@ -226,7 +231,7 @@ def recorded(lab: Lab, machine: Machine, request: pytest.FixtureRequest) -> Iter
     finally:
         failures += failures_of(request)
         name = request.node.name if request.scope == "function" else machine.folder.name
-        cycle.record(lab, machine, name=name, failure=failures[0] if failures else None)
+        record(lab, machine, name=name, failure=failures[0] if failures else None)
 
 
 @pytest.fixture
@@ -263,7 +268,7 @@ def cycle_result(
     suite: type[CycleSuite] = request.cls
     named = suite.resume_path
     option = request.config.getoption
-    parts = ("cycle", named, "grown" if suite.grown else None)
+    parts = ("cycle", named)
     folder = run_folder / "-".join(part for part in parts if part)
     if named is None and option("--run-folder"):
         folder = run_folder
@@ -272,7 +277,6 @@ def cycle_result(
         folder=folder,
         timeline=new_timeline(),
         resume_path=named or option("--resume-path"),
-        grown=suite.grown,
         fill=suite.fill,
         resuming_append=suite.resuming_append,
     ).run()

@@ -15,7 +15,8 @@ from harness.base.errors import ExitCode, KspawnError
 from harness.cycle.cycle import Cycle
 from harness.cycle.verdict import cycle_checks
 from harness.cycle.witness import Witness
-from harness.machine.machine import Machine, State
+from harness.machine.machine import Machine
+from harness.machine.states import State
 from harness.record.result import Result, Verdict
 
 NewCycle = Callable[..., Cycle]
@@ -48,8 +49,6 @@ class CycleSuite:
     """
 
     resume_path: ClassVar[str | None] = None
-    # The normal kernel is a resuming one that found no image.
-    grown: ClassVar[bool] = False
     # Per cent of MemTotal that the witness fills.
     fill: ClassVar[int | None] = None
     # More of the command line of the kernel that brings it back.

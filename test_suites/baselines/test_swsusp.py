@@ -16,14 +16,16 @@ from harness.cycle import verdict
 from harness.cycle.cycle import Cycle
 from harness.cycle.witness import Witness
 from harness.kernel.specs import KERNELS, MIB, names
-from harness.machine.machine import Machine, State
+from harness.machine.machine import Machine
+from harness.machine.states import State
 from harness.plugin.suite import BASELINE_BUGS, NewCycle
 from harness.record.result import Result, Verdict
-from harness.ways import baselines
-from harness.ways.baselines import BASELINES
+from harness.ways import registry, swsusp, uswsusp
+from harness.ways.swsusp import image_info
 
 pytestmark = [pytest.mark.vm]
 
+BASELINES = registry.baselines()
 MARKS = {"swsusp": [pytest.mark.ci, pytest.mark.short], "uswsusp": [pytest.mark.ci]}
 
 
@@ -55,7 +57,7 @@ def test_baseline(new_cycle: NewCycle, name: str) -> None:
         assert result.image.stored_bytes > result.memory.witness_bytes
         assert result.disk_bytes is not None
         assert result.disk_bytes > result.memory.witness_bytes
-        logged = baselines.image_info(cycle.machine)
+        logged = image_info(cycle.machine)
         assert logged is not None
         if own or result.image.segments:
             # Two sources: the list of pages in the swap area, and the kernel's log.
@@ -99,7 +101,7 @@ def test_refusal_leaves_the_machine_running(machine: Machine) -> None:
     holder = Witness.start(machine)
     before = verdict.observe(machine)
     machine.run(f"mkswap {machine.disk_name()} 4096 && swapon {machine.disk_name()}").check()
-    for leave in (Machine.hibernate_classic, Machine.hibernate_userland):
+    for leave in (swsusp.hibernate, uswsusp.hibernate):
         with pytest.raises(RefusedError) as refusal:
             leave(machine)
         assert "No space left on device" in str(refusal.value) or refusal.value.status == "no-space"
@@ -110,7 +112,7 @@ def test_refusal_leaves_the_machine_running(machine: Machine) -> None:
 def test_damaged_image_of_uswsusp_is_refused(machine: Machine) -> None:
     """One bit of its last page: said before anything is restored; the loader goes on."""
     machine.boot()
-    machine.hibernate_userland()
+    uswsusp.hibernate(machine)
     with machine.disk.open("r+b") as file:
         pages, at = struct.unpack("<8xQQ", file.read(24))
         for _ in range(0, pages, 511):
@@ -122,6 +124,6 @@ def test_damaged_image_of_uswsusp_is_refused(machine: Machine) -> None:
         file.seek(last)
         file.write(bytes([byte ^ 1]))
     with pytest.raises(RefusedError) as refusal:
-        machine.resume_userland()
+        uswsusp.resume(machine)
     assert refusal.value.status == "damaged"
     assert machine.state is State.RUNNING

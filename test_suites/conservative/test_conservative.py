@@ -15,9 +15,10 @@ import pytest
 from harness.base.errors import RefusedError
 from harness.cycle import damage
 from harness.kernel.specs import load_vm_config
-from harness.machine.machine import State
+from harness.machine.states import State
 from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
 from harness.record.result import Verdict
+from harness.ways import conservative
 
 pytestmark = pytest.mark.vm
 
@@ -64,7 +65,7 @@ def test_bad_image_is_refused(
     machine = hibernated.again()
     harm(machine.disk)
     with pytest.raises(RefusedError) as refusal:
-        machine.resume_conservative()
+        conservative.resume(machine)
     assert refusal.value.status == status, refusal.value
     assert machine.state is state
     if state is State.RUNNING:
@@ -74,4 +75,4 @@ def test_bad_image_is_refused(
 def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
     """The control of the refusals: the same copy, undamaged, resumes."""
     machine = hibernated.again()
-    assert machine.resume_conservative()["outcome"] == "image"
+    assert conservative.resume(machine)["outcome"] == "image"

@@ -15,7 +15,7 @@ import pytest
 
 from harness.base.errors import RefusedError
 from harness.cycle import damage
-from harness.machine.machine import State
+from harness.machine.states import State
 from harness.plugin.suite import Hibernated, NewCycle, assert_only_failed
 from harness.record.result import Verdict
 

@@ -40,7 +40,9 @@ def crash(machine: Machine, where: str) -> None:
     machine.boot()
     if where == "after the jump":
         machine.hibernate(append="kspawn.fault=panic")
-    machine.load_fault("panic" if where == "before the jump" else "panic-back")
+    machine.load_module(
+        "kspawn_fault", mode="panic" if where == "before the jump" else "panic-back"
+    )
     machine.hibernate()
     machine.resume()
 

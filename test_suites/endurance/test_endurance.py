@@ -18,20 +18,23 @@ from statistics import median
 import pytest
 
 from harness.base.errors import RefusedError
-from harness.cycle import cycle, verdict
+from harness.cycle import verdict
 from harness.cycle.readings import SLACK_KB, Reading, leak_checks, read
 from harness.cycle.verdict import Before, Seen
 from harness.cycle.witness import Witness
 from harness.machine.machine import Machine
 from harness.plugin.suite import BASELINE_BUGS
 from harness.record.result import Check
-from harness.ways import baselines
-from harness.ways.baselines import BASELINES, image_info
+from harness.ways import no_image, registry
+from harness.ways.swsusp import image_info
 
 pytestmark = [pytest.mark.vm]
 
 ROUNDS = 10
 FILL_MIB = 200
+
+
+BASELINES = registry.baselines()
 
 
 @dataclass
@@ -47,7 +50,9 @@ def there_and_back(machine: Machine, path: str) -> Seen:
     """Hibernate and resume once by one of our ways back; what was seen."""
     machine.hibernate()
     seen = verdict.inspect(machine)
-    seen.back = cycle.RESUMES[path](machine)
+    back = registry.get(path).back
+    assert back is not None
+    seen.back = back(machine, "")
     return seen
 
 
@@ -55,11 +60,11 @@ def classic(machine: Machine, way: str) -> int:
     """The same by the kernel's own means; the bytes that were stored."""
     baseline = BASELINES[way]
     try:
-        baseline.leave(machine)
+        baseline.leave(machine, "")
     except RefusedError as refusal:
         raise AssertionError(f"{way}: {refusal}") from refusal
     if baseline.back:
-        baseline.back(machine)
+        baseline.back(machine, "")
     image = image_info(machine)
     assert image is not None
     return image.stored_bytes
@@ -75,13 +80,13 @@ def one_round(
     if way in BASELINES:
         stored = classic(machine, way)
         seconds = time.monotonic() - start
-        checks = baselines.checks(machine, before, BASELINES[way])
+        checks = verdict.baseline_checks(machine, before, BASELINES[way])
     else:
         seen = there_and_back(machine, way)
         seconds = time.monotonic() - start
         assert seen.image is not None
         stored = seen.image.info.stored_bytes
-        checks = verdict.machine_checks(machine, before, seen, resume_path=way)
+        checks = verdict.machine_checks(machine, before, seen, way=registry.get(way))
     checks += verdict.userland_checks(machine, holder, before)
     return Round(seconds, stored, read(machine)), checks
 
@@ -89,7 +94,7 @@ def one_round(
 @pytest.mark.parametrize(
     "way",
     [
-        *cycle.RESUME_PATHS,
+        *registry.resume_paths(),
         pytest.param("grown", marks=pytest.mark.userland_disk),
         *(
             pytest.param(name, marks=BASELINE_BUGS.get(name, []))
@@ -100,7 +105,7 @@ def one_round(
 )
 def test_ten_in_a_row(machine: Machine, way: str) -> None:
     if way == "grown":
-        machine.resume_or_start()
+        no_image.resume_or_start(machine)
     else:
         machine.boot()
     path = "restricted" if way == "grown" else way
@@ -134,11 +139,11 @@ def test_round_by_another_way_is_seen(machine: Machine) -> None:
     verdict.require(one_round(machine, holder, before, "restricted")[1])
     before = replace(before, lives=len(machine.lives))
     seen = there_and_back(machine, "in-place")
-    checks = verdict.machine_checks(machine, before, seen, resume_path="restricted")
+    checks = verdict.machine_checks(machine, before, seen, way=registry.get("restricted"))
     assert [check.name for check in checks if not check.ok] == ["restore.way"]
 
 
-@pytest.mark.parametrize("path", cycle.RESUME_PATHS)
+@pytest.mark.parametrize("path", registry.resume_paths())
 def test_image_beyond_half_of_memory(machine: Machine, path: str) -> None:
     machine.boot()
     holder = Witness.start(machine)

@@ -27,7 +27,8 @@ from harness.base.errors import (
 from harness.cycle.cycle import Cycle
 from harness.cycle.witness import Witness
 from harness.machine.lab import Lab
-from harness.machine.machine import Machine, State
+from harness.machine.machine import Machine
+from harness.machine.states import State
 from harness.plugin.suite import NewCycle
 from harness.record.result import SplatKind, Verdict
 from harness.record.timeline import Timeline
@@ -83,7 +84,7 @@ def test_normal_kernel_panics_on_jump(lab: Lab, folder: Path, new_timeline: NewT
     """A module's freeze callback panics: between KSPAWN and the jump."""
     with lab.machine(folder, timeline=new_timeline()) as machine:
         machine.boot()
-        machine.load_fault("panic")
+        machine.load_module("kspawn_fault", mode="panic")
         start = time.monotonic()
         with pytest.raises(KernelCrashError) as crash:
             machine.hibernate()

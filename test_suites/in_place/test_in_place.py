@@ -18,9 +18,10 @@ from harness.base.errors import RefusedError
 from harness.cycle import damage
 from harness.kernel.specs import load_vm_config
 from harness.machine.lab import Lab
-from harness.machine.machine import State
+from harness.machine.states import State
 from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
 from harness.record.result import Result, Verdict
+from harness.ways import in_place
 
 pytestmark = pytest.mark.vm
 
@@ -107,7 +108,7 @@ def test_bad_image_is_refused_without_a_jump(
     harm(machine.disk)
     before = len(machine.status_lines)
     with pytest.raises(RefusedError) as refusal:
-        machine.resume_in_place()
+        in_place.resume(machine)
     assert refusal.value.status == status, refusal.value
     events = [str(line["event"]) for line in machine.status_lines[before:]]
     assert events == ["init", "restoring", "refused", "power-off"]
@@ -128,7 +129,7 @@ def test_without_dev_mem_the_other_way_is_refused(hibernated: Hibernated) -> Non
 def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
     """The control of the refusals: the same copy, undamaged, resumes."""
     machine = hibernated.again()
-    assert machine.resume_in_place()["outcome"] == "image"
+    assert in_place.resume(machine)["outcome"] == "image"
 
 
 @pytest.mark.parametrize(

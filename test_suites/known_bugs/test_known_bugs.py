@@ -16,8 +16,11 @@ from __future__ import annotations
 import pytest
 
 from harness.base.errors import HarnessError, KernelError, RefusedError
-from harness.machine.machine import Machine, State, fill_free_memory
+from harness.machine.commandline import fill_free_memory
+from harness.machine.machine import Machine
+from harness.machine.states import State
 from harness.plugin.suite import NO_GDT
+from harness.ways import plain_jump
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
 
@@ -74,9 +77,9 @@ def test_peer_that_loads_the_gdt(machine: Machine) -> None:
 def test_refused_jump_resumes_all_devices(machine: Machine) -> None:
     """Where one freeze callback fails, the devices before it are thawed again."""
     machine.boot()
-    machine.load_fault("fail")
+    machine.load_module("kspawn_fault", mode="fail")
     with pytest.raises(RefusedError) as refusal:
-        machine.jump()
+        plain_jump.jump(machine)
     assert refusal.value.status == "no-jump"
     assert machine.state is State.RUNNING
     counts = machine.run("cd /sys/module/kspawn_fault/parameters && cat freezes thaws").check()
@@ -90,9 +93,9 @@ def test_refused_jump_resumes_all_devices(machine: Machine) -> None:
 def test_jump_without_a_fault(machine: Machine) -> None:
     """The control: the same module, and nothing fails."""
     machine.boot()
-    machine.load_fault("none")
+    machine.load_module("kspawn_fault", mode="none")
     try:
-        outcome = machine.jump()["outcome"]
+        outcome = plain_jump.jump(machine)["outcome"]
     except KernelError as exc:
         raise AssertionError(f"it did not come back: {exc}") from exc
     assert outcome == "plain"
@@ -115,7 +118,7 @@ def test_timer_that_failed_its_verification(machine: Machine) -> None:
     machine.boot()
     machine.load_module("kspawn_pending")
     try:
-        machine.jump(stay=True, append="tsc_early_khz=100000 clocksource=hpet")
+        plain_jump.jump(machine, stay=True, append="tsc_early_khz=100000 clocksource=hpet")
     except KernelError as exc:
         raise AssertionError(f"it did not come back: {exc}") from exc
     log = (machine.folder / "1-hibernating.log").read_text(errors="replace")
@@ -123,7 +126,7 @@ def test_timer_that_failed_its_verification(machine: Machine) -> None:
         pytest.fail("the timer has not failed its verification")
     try:
         for _ in range(3):
-            machine.jump_again()
+            plain_jump.jump_again(machine)
     except KernelError as exc:
         raise AssertionError(f"the kernel did not go on where it left: {exc}") from exc
 

@@ -18,6 +18,7 @@ from harness.machine.machine import Machine
 from harness.plugin.fixtures import recorded
 from harness.plugin.suite import NO_GDT
 from harness.record.timeline import Timeline
+from harness.ways import plain_jump, uswsusp
 
 pytestmark = [pytest.mark.vm]
 
@@ -33,7 +34,7 @@ def power_cycle(machine: Machine) -> None:
 @NO_GDT
 @pytest.mark.parametrize(
     "leave",
-    [pytest.param(Machine.jump, id="jump", marks=pytest.mark.ci), power_cycle],
+    [pytest.param(plain_jump.jump, id="jump", marks=pytest.mark.ci), power_cycle],
 )
 def test_cpu_that_is_offline(
     lab: Lab,
@@ -68,8 +69,8 @@ def test_init_on_free_in_a_classic_hibernation(machine: Machine) -> None:
     """
     machine.boot(append="init_on_free=1")
     churn_start(machine)
-    machine.hibernate_userland()
-    machine.resume_userland(scribble=True)
+    uswsusp.hibernate(machine)
+    uswsusp.resume(machine, scribble=True)
     found = churn_check(machine)
     assert found["ok"], found
     # More of what was free.

@@ -18,11 +18,13 @@ from harness.base.errors import RefusedError, StateError
 from harness.cycle import damage, verdict
 from harness.cycle.witness import Witness
 from harness.machine.lab import Lab
-from harness.machine.machine import Machine, State
+from harness.machine.machine import Machine
+from harness.machine.states import State
 from harness.plugin.fixtures import recorded
 from harness.plugin.suite import CycleSuite, Hibernated
 from harness.record.result import Result
 from harness.record.timeline import Timeline
+from harness.ways import no_image
 
 pytestmark = [pytest.mark.vm]
 
@@ -88,8 +90,7 @@ def hibernated(
 class TestGrownKernelIsHibernated(CycleSuite):
     """One cycle of a kernel that began in 0-16 MiB, with more than half in use."""
 
-    resume_path = "restricted"
-    grown = True
+    resume_path = "no-image"
     fill = 70
 
     def test_size(self, cycle_result: Result) -> None:
@@ -103,7 +104,7 @@ class TestGrownKernelIsHibernated(CycleSuite):
 @pytest.mark.short
 @pytest.mark.userland_disk
 def test_no_image(machine: Machine) -> None:
-    machine.resume_or_start()
+    no_image.resume_or_start(machine)
     assert machine.status_of("resuming", "refused")["status"] == "absent"
     assert_grew(machine)
     assert_takes(machine)
@@ -120,7 +121,7 @@ def test_bad_image(hibernated: Hibernated, harm: Callable[[Path], None], status:
     """Also where an image was, and memory above 16 MiB was written to already."""
     machine = hibernated.again()
     harm(machine.disk)
-    machine.resume_or_start()
+    no_image.resume_or_start(machine)
     assert machine.status_of("resuming", "refused")["status"] == status
     assert_grew(machine)
     assert_is_hibernated(machine, assert_takes(machine))
@@ -133,7 +134,7 @@ def test_cut_off_disk(hibernated: Hibernated) -> None:
     for length, status in ((24 << 20, "truncated"), (size, "damaged")):
         with machine.disk.open("r+b") as file:
             file.truncate(length)
-        machine.resume_or_start()
+        no_image.resume_or_start(machine)
         assert machine.status_of("resuming", "refused")["status"] == status
         assert_grew(machine)
         holder = assert_takes(machine)
@@ -146,7 +147,7 @@ def test_good_image_is_resumed(hibernated: Hibernated) -> None:
     """The control: by the same boot, an image comes before all else."""
     machine = hibernated.again()
     before = len(machine.status_lines)
-    back = machine.resume_or_start()
+    back = no_image.resume_or_start(machine)
     assert (back["event"], back["outcome"]) == ("back", "image")
     boot_id = machine.run("cat /proc/sys/kernel/random/boot_id").check().strip()
     assert boot_id == hibernated.boot_id
@@ -161,7 +162,7 @@ def test_nothing_is_added_unasked(machine: Machine) -> None:
         machine.resume()
     assert "grown" not in [line["event"] for line in machine.status_lines]
     with pytest.raises(StateError, match="userland"):
-        machine.resume_or_start()
+        no_image.resume_or_start(machine)
 
 
 @pytest.mark.userland_disk
@@ -170,6 +171,6 @@ def test_no_userland(machine: Machine) -> None:
     archive = machine.initrd()
     archive.write_bytes(bytes(archive.stat().st_size))
     with pytest.raises(RefusedError) as refusal:
-        machine.resume_or_start()
+        no_image.resume_or_start(machine)
     assert refusal.value.status == "no-userland"
     assert machine.state is State.OFF

@@ -12,6 +12,7 @@ import pytest
 from harness.cycle import verdict
 from harness.cycle.witness import Witness
 from harness.machine.machine import Machine
+from harness.ways import plain_jump
 
 pytestmark = [pytest.mark.vm]
 
@@ -20,7 +21,7 @@ def test_one_jump(machine: Machine) -> None:
     machine.boot()
     holder = Witness.start(machine)
     before = verdict.observe(machine)
-    assert machine.jump()["outcome"] == "plain"
+    assert plain_jump.jump(machine)["outcome"] == "plain"
     checks = verdict.userland_checks(machine, holder, before)
     checks += verdict.kernel_checks(machine, before)
     machine.close()

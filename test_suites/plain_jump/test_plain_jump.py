@@ -26,6 +26,7 @@ from harness.machine.machine import Machine
 from harness.plugin.fixtures import recorded
 from harness.record.result import Check
 from harness.record.timeline import Timeline
+from harness.ways import plain_jump
 
 pytestmark = [pytest.mark.vm]
 
@@ -60,14 +61,18 @@ def jumped(
         before = verdict.observe(machine)
         first = read(machine)
         # The first ones warm up what stays, such as slabs.
-        machine.jump(stay=True)
-        machine.jump_again()
+        plain_jump.jump(machine, stay=True)
+        plain_jump.jump_again(machine)
         taken = [read(machine)]
         for number in range(count):
-            back = machine.jump_again() if number % 2 else machine.jump(stay=True)
+            back = (
+                plain_jump.jump_again(machine)
+                if number % 2
+                else plain_jump.jump(machine, stay=True)
+            )
             assert back["outcome"] == "plain"
             taken.append(read(machine))
-        machine.release()
+        plain_jump.release(machine)
         last = read(machine)
         checks = verdict.userland_checks(machine, holder, before)
         checks += verdict.kernel_checks(machine, before)
@@ -127,9 +132,9 @@ def test_one_kernel_is_entered_again_and_again(machine: Machine) -> None:
     holder = Witness.start(machine)
     machine.run("sleep 100000 </dev/null >/dev/null 2>&1 &").check()
     before = verdict.observe(machine)
-    machine.jump(stay=True)
+    plain_jump.jump(machine, stay=True)
     for _ in range(5):
-        assert machine.jump_again()["outcome"] == "plain"
+        assert plain_jump.jump_again(machine)["outcome"] == "plain"
     lines = [line for line in machine.status_lines if line["event"] == "again"]
     assert [line["times"] for line in lines] == [1, 2, 3, 4, 5]
     assert len({boot_id for _, boot_id in entered(machine)}) == 1
@@ -147,8 +152,8 @@ def test_hibernation_after_a_kept_kernel(machine: Machine) -> None:
     machine.boot()
     holder = Witness.start(machine)
     before = verdict.observe(machine)
-    machine.jump(stay=True)
-    machine.jump_again()
+    plain_jump.jump(machine, stay=True)
+    plain_jump.jump_again(machine)
     machine.hibernate()
     assert machine.resume()["outcome"] == "image"
     checks = verdict.userland_checks(machine, holder, before)
@@ -157,6 +162,6 @@ def test_hibernation_after_a_kept_kernel(machine: Machine) -> None:
 
 def test_nothing_to_enter_again(machine: Machine) -> None:
     machine.boot()
-    machine.jump()
+    plain_jump.jump(machine)
     with pytest.raises(StateError, match="kept"):
-        machine.jump_again()
+        plain_jump.jump_again(machine)

@@ -15,9 +15,11 @@ import pytest
 from harness.base.errors import RefusedError
 from harness.cycle import damage
 from harness.kernel.specs import load_vm_config
-from harness.machine.machine import Machine, State
+from harness.machine.machine import Machine
+from harness.machine.states import State
 from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, assert_only_failed
 from harness.record.result import Verdict
+from harness.ways import snapshot
 
 pytestmark = pytest.mark.vm
 
@@ -91,7 +93,7 @@ def test_bad_image_is_refused_and_the_loader_lives_on(
     machine = hibernated.again()
     harm(machine.disk)
     with pytest.raises(RefusedError) as refusal:
-        machine.resume_snapshot()
+        snapshot.resume(machine)
     assert refusal.value.status == status, refusal.value
     assert_lives_on(machine, hibernated.boot_id)
 
@@ -110,7 +112,7 @@ def assert_lives_on(machine: Machine, hibernated: str) -> None:
 def test_good_image_is_not_refused(hibernated: Hibernated) -> None:
     """The control of the refusals: the same copy, undamaged, resumes."""
     machine = hibernated.again()
-    assert machine.resume_snapshot()["outcome"] == "image"
+    assert snapshot.resume(machine)["outcome"] == "image"
     text = machine.run("cat /proc/sys/kernel/random/boot_id").check()
     assert text.strip() == hibernated.boot_id
 
@@ -123,7 +125,7 @@ def test_image_beyond_free_memory_is_refused(machine: Machine) -> None:
     before = machine.run("md5sum /dev/shm/x").check()
     machine.hibernate()
     with pytest.raises(RefusedError, match="of free memory") as refusal:
-        machine.resume_snapshot(append="mem=256M")
+        snapshot.resume(machine, append="mem=256M")
     assert refusal.value.status == "no-memory"
     assert_lives_on(machine, boot_id)
     machine.unplug()
@@ -136,7 +138,7 @@ def test_restore_that_fails_leaves_the_loader_running(machine: Machine) -> None:
     machine.boot()
     machine.hibernate()
     boot_id = machine.boot()["boot_id"]
-    machine.load_fault("fail")
+    machine.load_module("kspawn_fault", mode="fail")
     # Nobody reads the status port while a command runs: a full one would stall it.
     resume = f"kspawn resume-snapshot -d {machine.disk_name()} -s /dev/null"
     done = machine.run(resume)

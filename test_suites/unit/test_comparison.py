@@ -19,13 +19,11 @@ from rich.console import Console
 from harness.base.errors import ExitCode, UsageError
 from harness.compare import model as compare
 from harness.compare import report as compare_report
-from harness.compare.model import Comparison, Outcome
-from harness.cycle.cycle import RESUME_PATHS, WAYS
-from harness.machine.machine import PM_TEST_LEVELS
+from harness.compare.model import WAYS, Comparison, Outcome
 from harness.record.result import Result, Verdict
 from harness.record.timeline import Phase
 from harness.report.drawing import NARROW, WIDE, Frame
-from harness.ways import baselines
+from harness.ways import pm_test, registry, swsusp
 from test_suites.unit.pages import Element, Page
 
 RUNS = Path(__file__).parent / "runs"
@@ -85,8 +83,14 @@ def broken(result: Result, code: ExitCode = ExitCode.CHECK_FAILED) -> Result:
 
 def test_all_ways_by_default_but_those_that_wait() -> None:
     chosen = compare.chosen_ways([])
-    assert set(chosen) == {*RESUME_PATHS, "swsusp", "uswsusp", "test_resume", "plain-jump"}
-    waiting = [f"pm_test-{level}" for level in PM_TEST_LEVELS]
+    assert set(chosen) == {
+        *registry.resume_paths(),
+        "swsusp",
+        "uswsusp",
+        "test_resume",
+        "plain-jump",
+    }
+    waiting = [f"pm_test-{level}" for level in pm_test.LEVELS]
     assert [*chosen, *waiting] == list(WAYS)
     assert compare.chosen_ways(["pm_test-core"]) == ["pm_test-core"]
 
@@ -411,7 +415,7 @@ COMPRESSED = "[   13.9] PM: Image size after compression: 161172 kbytes\n"
 
 
 def test_image_of_a_log() -> None:
-    info = baselines.image_of_log(f"x\n{CREATED}y\n{COMPRESSED}", 512 << 20)
+    info = swsusp.image_of_log(f"x\n{CREATED}y\n{COMPRESSED}", 512 << 20)
     assert info is not None
     assert (info.stored_bytes, info.zero_bytes) == (45210 * 4096, 1033 * 4096)
     assert info.file_bytes == 161172 << 10
@@ -419,13 +423,13 @@ def test_image_of_a_log() -> None:
 
 
 def test_image_of_an_older_log() -> None:
-    info = baselines.image_of_log("PM: hibernation: Image created (7 pages copied)", 1 << 20)
+    info = swsusp.image_of_log("PM: hibernation: Image created (7 pages copied)", 1 << 20)
     assert info is not None
     assert (info.stored_bytes, info.zero_bytes, info.file_bytes) == (7 * 4096, 0, 7 * 4096)
 
 
 def test_log_without_an_image() -> None:
-    assert baselines.image_of_log("PM: hibernation: Creating image:\n", 1 << 20) is None
+    assert swsusp.image_of_log("PM: hibernation: Creating image:\n", 1 << 20) is None
 
 
 def test_outcome_of_nothing() -> None:
@@ -433,7 +437,7 @@ def test_outcome_of_nothing() -> None:
     assert outcome == Outcome(
         way="swsusp",
         baseline=True,
-        title=baselines.BASELINES["swsusp"].title,
+        title=registry.get("swsusp").title,
         fill=10,
         run="x",
         passed=False,

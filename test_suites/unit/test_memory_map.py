@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lzallright import LZOCompressor
 
-from harness.cycle.cycle import firmware_ranges
+from harness.cycle.memorymap import firmware_ranges
 from harness.image.image import PAGE, ImageError
 from harness.image.swap_image import read_swsusp, read_uswsusp
 from harness.record.result import Range

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from harness.base.errors import HarnessError, PrerequisiteError, SpecError, UsageError
 from harness.base.files import only_one
-from harness.cycle import cycle
 from harness.kernel import specs
 from harness.night import local, record, runner, spec
 from harness.night.board import Board
@@ -34,6 +33,7 @@ from harness.night.model import (
 from harness.night.runner import Order, Stop
 from harness.night.spec import Job
 from harness.night.store import Store
+from harness.ways import registry
 from test_suites.unit.nights import make_plan, small_job
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -222,7 +222,7 @@ def test_the_sample_of_a_night_has_every_way_on_every_machine() -> None:
     # q35-sata-smp2 stands for q35 as well.
     machines = set(specs.names(specs.VM_CONFIGS)) - {"q35"}
     kernels = ("linux-6.12", "linux-6.1")
-    assert cycles == set(product(kernels, cycle.RESUME_PATHS, machines))
+    assert cycles == set(product(kernels, registry.resume_paths(), machines))
     others = ("no_image", "plain_jump", "baselines")
     ran = {(job.suite, job.kernel, job.vm_config) for job in jobs if job.suite in others}
     assert ran == set(product(others, kernels, machines))

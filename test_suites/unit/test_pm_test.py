@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.machine.machine import PM_TEST_LEVELS, pm_test_depth
+from harness.ways import pm_test
 
 LOGS = Path(__file__).parent / "logs"
-LEVELS = list(PM_TEST_LEVELS)
+LEVELS = list(pm_test.LEVELS)
 
 
 def log(level: str) -> str:
@@ -22,28 +22,28 @@ def log(level: str) -> str:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_depth(level: str) -> None:
-    assert pm_test_depth(log(level)) == level
+    assert pm_test.depth(log(level)) == level
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_last_time_counts(level: str) -> None:
-    assert pm_test_depth(log("core") + log(level)) == level
+    assert pm_test.depth(log("core") + log(level)) == level
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_what_comes_after_the_wait_does_not_count(level: str) -> None:
     _, wait, back = log(level).partition("debug: Waiting for 5 seconds")
     before = log("freezer").partition("debug: Waiting for 5 seconds")[0]
-    assert pm_test_depth(before + wait + back + "Disabling non-boot CPUs") == "freezer"
+    assert pm_test.depth(before + wait + back + "Disabling non-boot CPUs") == "freezer"
 
 
 def test_a_hibernation_that_did_not_wait() -> None:
-    assert pm_test_depth(log("core").replace("Waiting for 5 seconds", "")) == "none"
+    assert pm_test.depth(log("core").replace("Waiting for 5 seconds", "")) == "none"
 
 
 @pytest.mark.parametrize("level", LEVELS[:-1])
 def test_a_step_that_was_left_out(level: str) -> None:
     lines = log("core").splitlines()
-    assert any(PM_TEST_LEVELS[level].search(line) for line in lines)
-    left = "\n".join(line for line in lines if not PM_TEST_LEVELS[level].search(line))
-    assert pm_test_depth(left) == "odd"
+    assert any(pm_test.LEVELS[level].search(line) for line in lines)
+    left = "\n".join(line for line in lines if not pm_test.LEVELS[level].search(line))
+    assert pm_test.depth(left) == "odd"

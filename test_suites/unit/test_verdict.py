@@ -23,6 +23,7 @@ from harness.kernel.specs import VMConfig, load_vm_config
 from harness.machine.machine import Machine
 from harness.record.result import Splat, SplatKind
 from harness.vm.ssh import Done
+from harness.ways import registry
 
 LOG = Path(__file__).parent / "logs" / "cycle-status.jsonl"
 LINES: list[dict[str, Any]] = [json.loads(line) for line in LOG.read_text().splitlines()]
@@ -98,7 +99,7 @@ class Recorded:
             lives=1,
         )
         checks = verdict.machine_checks(
-            cast(Machine, self), before, seen, resume_path=self.resume_path
+            cast(Machine, self), before, seen, way=registry.get(self.resume_path)
         )
         assert [check.name for check in checks] == list(verdict.MACHINE_CHECKS)
         return [check.name for check in checks if not check.ok]

@@ -18,13 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cycle.cycle import RESUMES
 from harness.kernel.specs import MIB
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.plugin.fixtures import recorded
 from harness.record.timeline import Timeline
-from harness.ways.baselines import BASELINES
+from harness.ways import registry
 
 pytestmark = [pytest.mark.vm]
 
@@ -34,11 +33,7 @@ FILE_BYTES = MIB // 2
 FILES = 96
 CI = {name: [pytest.mark.ci] for name in ("restricted", "snapshot")}
 CI["plain-jump"] = [pytest.mark.ci, pytest.mark.short]
-WAYS = {
-    **{name: BASELINES[name].leave for name in ("plain-jump", "swsusp", "uswsusp")},
-    **dict.fromkeys(RESUMES, Machine.hibernate),
-}
-BACK = {**RESUMES, **{name: one.back for name, one in BASELINES.items() if one.back}}
+WAYS = ("plain-jump", "swsusp", "uswsusp", *registry.resume_paths())
 # One file after the other, the oldest one removed for it: what was written around the
 # jump is still there when it is looked at.
 WRITER = f"""\
@@ -190,9 +185,10 @@ def test_what_is_written_arrives(writing: Writing, way: str) -> None:
         writing.wait_for_rounds(10)
         rounds, sectors = writing.rounds(), writing.sectors()
         writing.wait_for_dirty_pages()
-        WAYS[way](writing.machine)
-        if way in BACK:
-            BACK[way](writing.machine)
+        taken = registry.get(way)
+        taken.leave(writing.machine, "")
+        if taken.back:
+            taken.back(writing.machine, "")
         writing.wait_for_rounds(1)
         problems = writing.problems()
         assert problems == []

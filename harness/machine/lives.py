@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lives of QEMU that a machine goes through, or the boots of one that resets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.base.errors import StateError
+from harness.kernel.specs import VMConfig
+from harness.machine.firmware import Firmware
+from harness.machine.logs import Logs
+from harness.record.timeline import Timeline
+from harness.vm import domain
+from harness.vm.console import StatusPort
+from harness.vm.domain import Domain, DomainSpec, Hypervisor, Serial
+
+
+class Life(BaseModel):
+    """What one life of QEMU was started with, to start it again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    boot: int
+    kernel: Path
+    initrd: Path | None
+    cmdline: str
+    logs: list[str]
+    extra_args: list[str]
+    reboot: bool
+    userland_disk: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What stays the same through all lives of a machine.
+
+    Args:
+        hypervisor: Where it runs.
+        config: Its hardware.
+        accel: "kvm" or "tcg".
+        disk: Its disk for the image.
+        private: A folder for its files.
+    """
+
+    hypervisor: Hypervisor
+    config: VMConfig
+    accel: str
+    disk: Path
+    private: Path
+
+    @property
+    def resets(self) -> bool:
+        """Whether a hibernation ends with a reset, and not with the power off."""
+        return self.config.after == "reset"
+
+
+class Lives:
+    """The lives of QEMU of one machine, one at a time.
+
+    Args:
+        hardware: What stays the same.
+        logs: Where its kernels log to.
+        timeline: Where power on and resets are noted.
+    """
+
+    def __init__(self, hardware: Hardware, *, logs: Logs, timeline: Timeline) -> None:
+        self.hardware = hardware
+        self.number = 0
+        # The process of QEMU and its start time, for each boot.
+        self.all: list[tuple[int, int]] = []
+        self.firmware = Firmware(hardware.private / "boot")
+        self.status: StatusPort | None = None
+        self._logs = logs
+        self._timeline = timeline
+        self._domain: Domain | None = None
+        # Those of this QEMU that were wanted.
+        self._resets = 0
+
+    @property
+    def on(self) -> bool:
+        """Whether there is a QEMU."""
+        return self._domain is not None
+
+    @property
+    def domain(self) -> Domain:
+        """The current life of QEMU.
+
+        Raises:
+            StateError: The machine is off.
+        """
+        if self._domain is None:
+            raise StateError("the machine is off: there is no QEMU")
+        return self._domain
+
+    @property
+    def life(self) -> Life:
+        """What the current life of QEMU was started with."""
+        return self._life
+
+    @property
+    def console(self) -> socket.socket:
+        """The fourth serial port, where a shell is."""
+        return self.domain.sockets[self._console]
+
+    def start(self, life: Life, *, second_disk: Path | None, incoming: Path | None = None) -> None:
+        """Power on, or let the firmware of a QEMU that was reset go on.
+
+        Args:
+            life: What it is started with; its number is the next one.
+            second_disk: The machine's second disk, if it has one.
+            incoming: A state of the machine that QEMU takes instead of a boot.
+
+        Raises:
+            LostVMError: QEMU does not start.
+        """
+        self.number += 1
+        self._life = life
+        if self.hardware.resets:
+            self.firmware.offer(
+                self.number, kernel=life.kernel, initrd=life.initrd, cmdline=life.cmdline
+            )
+        if self._domain is not None:
+            self._go_on_after_reset(life.logs)
+            return
+        tail = f"{self.number}-{self.hardware.private.name[-4:]}"
+        runtime = self.hardware.hypervisor.runtime
+        self._status_socket, self._console = runtime / f"s{tail}", runtime / f"c{tail}"
+        first, second = self._logs.add(self.number, life.logs)
+        serials = [
+            Serial(log=first),
+            Serial(socket=self._status_socket),
+            Serial(log=second),
+            Serial(socket=self._console),
+        ]
+        self._timeline.event("power on", f"boot {self.number}")
+        if self.hardware.resets:
+            self.firmware.release(self.number)
+        self._resets = 0
+        self._domain = self.hardware.hypervisor.start(
+            self._spec(life, serials, second_disk=second_disk, incoming=incoming)
+        )
+        self._begun()
+
+    def _spec(
+        self,
+        life: Life,
+        serials: Sequence[Serial],
+        *,
+        second_disk: Path | None,
+        incoming: Path | None,
+    ) -> DomainSpec:
+        config = self.hardware.config
+        return DomainSpec(
+            name=domain.new_name(),
+            accel=self.hardware.accel,
+            memory=config.memory_bytes,
+            cpus=config.cpus,
+            machine=config.machine,
+            cpu=config.cpu,
+            features=config.cpu_features,
+            kernel=life.kernel,
+            initrd=life.initrd,
+            cmdline=life.cmdline,
+            disk=self.hardware.disk,
+            disk_bus=config.disk_bus,
+            second_disk=second_disk,
+            serials=serials,
+            reboot=life.reboot or self.hardware.resets,
+            netboot=self.firmware.folder if self.hardware.resets else None,
+            extra_args=life.extra_args,
+            incoming=incoming,
+        )
+
+    def _begun(self) -> None:
+        self.all.append((self.domain.pid, self.domain.start_time))
+        self.status = StatusPort(
+            self.domain.sockets[self._status_socket],
+            log=self._logs.folder / f"{self.number}-status.log",
+        )
+
+    def _go_on_after_reset(self, logs: Sequence[str]) -> None:
+        """The next boot of the same QEMU, whose firmware waits for a kernel."""
+        self._timeline.event("reset", f"boot {self.number}")
+        consoles = self._logs.add(self.number, logs)
+        for port, path in zip((0, 2), consoles, strict=True):
+            self.domain.log_to(port, path)
+        self._begun()
+        # SeaBIOS resets once more by itself, at once or when this boot has begun.
+        self.domain.firmware_has(consoles)
+        self._resets = self.domain.resets
+        self.firmware.release(self.number)
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether there was a reset that nobody has seen to yet."""
+        return self._domain is not None and self._domain.resets > self._resets
+
+    def take_reset(self) -> None:
+        """A reset was wanted: the kernel is gone, and QEMU goes on."""
+        self._resets = self.domain.resets
+
+    def end_status(self) -> None:
+        """Close the status port."""
+        if self.status is not None:
+            self.status.close()
+            self.status = None
+
+    def cut(self) -> None:
+        """Pull the plug."""
+        if self._domain is not None:
+            self._domain.destroy()
+            self._domain = None

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The parts of a machine, and what can be done with it in whatever state it is."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.base.deadline import Deadline
+from harness.base.errors import StateError, UsageError
+from harness.guest import initramfs
+from harness.kernel.specs import VMConfig
+from harness.machine import commandline
+from harness.machine.kernels import Kernels
+from harness.machine.link import Link
+from harness.machine.lives import Hardware, Life, Lives
+from harness.machine.logs import KernelLog, Logs
+from harness.machine.states import State, Timeouts
+from harness.machine.watch import Watch
+from harness.record.result import LogFile, Splat
+from harness.record.timeline import Timeline
+from harness.vm import domain as domains
+from harness.vm import ssh
+from harness.vm.console import Prompt
+from harness.vm.domain import Domain, Hypervisor
+
+# Some room for the header of the image, over all of RAM stored.
+_DISK_EXTRA = 64 << 20
+
+
+class Parts:
+    """What a machine has, through as many lives of QEMU as it takes.
+
+    Args:
+        hypervisor: Where it runs.
+        kernels: What it boots.
+        config: Its hardware.
+        accel: "kvm" or "tcg".
+        folder: Where its logs go.
+        timeline: Where its phases go.
+        timeouts: How long they may take.
+        disk_bytes: Size of the disk for the image; by default RAM and a bit.
+        expected: Patterns of splats that do not fail the run.
+        keep_bytes: Memory and image are kept when it breaks, up to so much
+            memory; 0 keeps nothing.
+        data_disk: A file that is its second disk, for filesystems of the normal kernel.
+        userland_disk: Whether it has a second disk, with the normal userland for
+            a resuming kernel that finds no image.
+    """
+
+    def __init__(
+        self,
+        *,
+        hypervisor: Hypervisor,
+        kernels: Kernels,
+        config: VMConfig,
+        accel: str,
+        folder: Path,
+        timeline: Timeline,
+        timeouts: Timeouts,
+        disk_bytes: int | None = None,
+        expected: Sequence[str] = (),
+        keep_bytes: int = 0,
+        userland_disk: bool = False,
+        data_disk: Path | None = None,
+    ) -> None:
+        if userland_disk and data_disk is not None:
+            raise UsageError("a machine has one second disk: userland_disk or data_disk")
+        self.state = State.OFF
+        self.kernels = kernels
+        self.config = config
+        self.accel = accel
+        self.folder = folder
+        self.timeline = timeline
+        self.expected = list(expected)
+        self.keep_bytes = keep_bytes
+        self.data_disk = data_disk
+        self.userland_disk = userland_disk
+        self.jump_command = ""
+        # More of the command line of the last kernel that was to save.
+        self.saved_with = ""
+        # That of the kernel in the image on the disk, while another one runs.
+        self.image_key = ""
+        # Where spawned kernels log to, and whether one lies in memory, to be entered again.
+        self.spawned_line = commandline.SPAWNED_LINE
+        self.stays = False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._private = hypervisor.scratch / domains.new_name()
+        self._private.mkdir()
+        self.disk = self._private / "image.raw"
+        with self.disk.open("wb") as file:
+            file.truncate(disk_bytes or config.memory_bytes + _DISK_EXTRA)
+        hardware = Hardware(
+            hypervisor=hypervisor,
+            config=config,
+            accel=accel,
+            disk=self.disk,
+            private=self._private,
+        )
+        self.kernel_logs = Logs(folder, expected=self.expected)
+        self.qemu = Lives(hardware, logs=self.kernel_logs, timeline=timeline)
+        self.watch = Watch(self.qemu, self.kernel_logs, timeline=timeline, timeouts=timeouts)
+        self.link = Link(self.qemu, self.watch, key=ssh.make_key(self._private))
+
+    def power_on(
+        self,
+        *,
+        kernel: Path,
+        initrd: Path | None,
+        cmdline: str,
+        logs: Sequence[str],
+        extra_args: Sequence[str] = (),
+    ) -> None:
+        """Begin the next life of QEMU, or boot of one that resets.
+
+        Args:
+            kernel: What it boots.
+            initrd: The userland of that.
+            cmdline: Its command line.
+            logs: The kernels that log to the first and to the third serial port.
+            extra_args: More arguments of QEMU.
+
+        Raises:
+            LostVMError: QEMU does not start.
+        """
+        self.stays = False
+        life = Life(
+            boot=self.boot_number + 1,
+            kernel=kernel,
+            initrd=initrd,
+            # The memory of a kernel that resets after a panic is lost.
+            cmdline=cmdline.replace("panic=-1", self.panic_option),
+            logs=list(logs),
+            extra_args=list(extra_args),
+            reboot=False,
+            userland_disk=self.userland_disk,
+        )
+        self.qemu.start(life, second_disk=self._second_disk())
+
+    @property
+    def panic_option(self) -> str:
+        """What a kernel does after a panic: it waits where its memory is to be kept."""
+        return "panic=0" if self.keep_bytes else "panic=-1"
+
+    def _second_disk(self) -> Path | None:
+        return self.initrd() if self.userland_disk else self.data_disk
+
+    def initrd(self) -> Path:
+        """The userland of the normal kernel, with this machine's key in it."""
+        path = self._private / "normal.cpio"
+        if not path.exists():
+            path.write_bytes(
+                initramfs.normal_initramfs(
+                    guest=self.kernels.guest,
+                    tree=self.kernels.userland,
+                    authorized_key=self.link.key.public,
+                    files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
+                )
+            )
+        return path
+
+    def disk_name(self, letter: str = "a") -> str:
+        """The name of the image's disk in the guests, or of another one."""
+        return f"/dev/{'sd' if self.config.disk_bus == 'sata' else 'vd'}{letter}"
+
+    # -- what is done with a running one ---------------------------------
+
+    @property
+    def shell(self) -> ssh.Shell:
+        """The connection to the userland of the normal kernel.
+
+        Raises:
+            StateError: It does not run.
+        """
+        if self.state is not State.RUNNING or not self.link.open:
+            raise StateError(f"the machine is {self.state}: there is no connection to it")
+        return self.link.shell
+
+    def run(self, command: str, *, deadline: Deadline | None = None) -> ssh.Done:
+        """Run a command in the normal kernel's userland.
+
+        Args:
+            command: The command line.
+            deadline: By when it must have ended.
+
+        Raises:
+            StateError: It does not run.
+        """
+        return self.shell.run(command, deadline or self.timeouts.deadline("command", command))
+
+    def put(self, data: bytes, path: str) -> None:
+        """Write a file in the normal kernel's userland.
+
+        Args:
+            data: Its content.
+            path: Its absolute path.
+
+        Raises:
+            StateError: It does not run.
+        """
+        self.shell.put(data, path, self.timeouts.deadline("command", f"writing {path}"))
+
+    def load_module(self, name: str, **parameters: str) -> None:
+        """Load a module of harness/guest/modules into the normal kernel.
+
+        Args:
+            name: Its name.
+            parameters: What it is given.
+
+        Raises:
+            BuildError: It does not build against this kernel.
+            StateError: The normal kernel does not run.
+            HarnessError: It was not taken.
+        """
+        path = f"/run/{name}.ko"
+        given = shlex.join(f"{key}={value}" for key, value in parameters.items())
+        self.put(self.kernels.module(name).read_bytes(), path)
+        self.run(f"insmod {path} {given}").check()
+
+    def prompt(self) -> Prompt:
+        """The shell on the machine's console, for where there is no network."""
+        return Prompt(self.console)
+
+    @property
+    def console(self) -> socket.socket:
+        """The machine's fourth serial port, where its shell is."""
+        return self.qemu.console
+
+    def has_news(self) -> bool:
+        """Look after the machine; whether it said something that nobody took yet.
+
+        Raises:
+            KernelCrashError: A kernel crashed.
+            LostVMError: QEMU is gone.
+        """
+        self.watch.check_alive()
+        return self.watch.waiting
+
+    # -- what is known of it ---------------------------------------------
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long its phases may take."""
+        return self.watch.timeouts
+
+    @timeouts.setter
+    def timeouts(self, timeouts: Timeouts) -> None:
+        self.watch.timeouts = timeouts
+
+    @property
+    def domain(self) -> Domain:
+        """The current life of QEMU.
+
+        Raises:
+            StateError: The machine is off.
+        """
+        if not self.qemu.on:
+            raise StateError(f"the machine is {self.state}: there is no QEMU")
+        return self.qemu.domain
+
+    @property
+    def life(self) -> Life:
+        """What the current life of QEMU was started with."""
+        return self.qemu.life
+
+    @property
+    def lives(self) -> list[tuple[int, int]]:
+        """The process of QEMU and its start time, for each boot so far."""
+        return self.qemu.all
+
+    @property
+    def boot_number(self) -> int:
+        """The number of the current boot, from 1."""
+        return self.qemu.number
+
+    @property
+    def host_key(self) -> str:
+        """The host key of the normal kernel's sshd."""
+        return self.link.host_key
+
+    @host_key.setter
+    def host_key(self, key: str) -> None:
+        self.link.host_key = key
+
+    @property
+    def private_key(self) -> Path:
+        """The file with the key that its userland lets in."""
+        return self.link.key.private
+
+    @property
+    def logs(self) -> list[KernelLog]:
+        """The logs of all its kernels."""
+        return self.kernel_logs.all
+
+    @property
+    def splats(self) -> list[Splat]:
+        """All splats so far, in the order of the logs."""
+        return self.kernel_logs.splats
+
+    def log_files(self) -> list[LogFile]:
+        """The logs that were left, those that a kernel wrote to."""
+        return self.kernel_logs.files(self.boot_number)
+
+    @property
+    def status_lines(self) -> list[dict[str, Any]]:
+        """All status lines so far, each with the number of its boot."""
+        return self.watch.lines
+
+    def status_of(self, role: str, event: str) -> dict[str, Any]:
+        """The latest status line of a kind; see `Watch.status_of`."""
+        return self.watch.status_of(role, event)
