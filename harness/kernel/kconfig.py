@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.base.errors import BuildError
+from harness.base import paths
+from harness.base.errors import BuildError, UsageError
 
 # Deeper than any line: no help text is being read.
 _NO_HELP = 1 << 30
+# A .config of all options has 300 KiB.
+_LARGEST = 4 << 20
 
 
 def parse(text: str) -> dict[str, str]:
@@ -30,6 +33,29 @@ def parse(text: str) -> dict[str, str]:
             options[found[1]] = found[2].strip('"')
         elif found := re.match(r"# CONFIG_(\w+) is not set$", line.strip()):
             options[found[1]] = "n"
+    return options
+
+
+def read_options(path: Path, *, what: str = "") -> dict[str, str]:
+    """The options of a file that somebody named as a .config or as a fragment.
+
+    Args:
+        path: The file.
+        what: Names it in errors, such as "--config".
+
+    Raises:
+        UsageError: It cannot be read, is no text, or has no option.
+    """
+    label = f"{what}: " if what else ""
+    data = paths.read(path, largest=_LARGEST, what=what)
+    try:
+        options = parse(data.decode())
+    except UnicodeDecodeError:
+        raise UsageError(f"{label}{path} is no text: are these options of a kernel?") from None
+    if len(data) > _LARGEST:
+        raise UsageError(f"{label}{path} is larger than {_LARGEST >> 20} MiB")
+    if not options:
+        raise UsageError(f"{label}no line of {path} is an option", hint="such as CONFIG_KEXEC=y")
     return options
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import click
 import pytest
 
+from harness.base import paths
 from harness.base.errors import UsageError
-from harness.kernel import bzimage, kbuild, needs, tree
+from harness.kernel import bzimage, kbuild, kconfig, needs, tree
 from harness.kernel.kbuild import BuiltKernel, Progress
 from harness.kernel.specs import BzImageSource, KernelSpec
 
@@ -51,11 +52,14 @@ class Own:
         """Check what can be checked before anything is built.
 
         Raises:
-            UsageError: A file is not there, or two options contradict each other.
+            UsageError: A file is not there or is of another kind, or two options
+                contradict each other.
         """
-        for path in (*self.fragments, *([self.config] if self.config else []), *self.bzimage):
-            if not path.is_file():
-                raise UsageError(f"there is no file {path}")
+        texts = [(path, "--config-fragment") for path in self.fragments]
+        texts += [(self.config, "--config")] if self.config else []
+        for path, option in (*texts, *((path, "--bzimage") for path in self.bzimage)):
+            if not paths.is_file(path):
+                raise UsageError(f"{option}: there is no file {path}")
         if self.bzimage and (self.kernel_tree or self.fragments or self.apply_patches):
             raise UsageError(
                 "--bzimage takes kernels as they are",
@@ -67,6 +71,21 @@ class Own:
             raise UsageError("--apply-patches needs --kernel-tree")
         if self.kernel_tree is not None:
             tree.check_tree(self.kernel_tree)
+        for path, option in texts:
+            kconfig.read_options(path, what=option)
+
+    def check_source(self, spec: KernelSpec) -> None:
+        """Check that the source of a spec is there, if it is what is built.
+
+        Args:
+            spec: The kernel.
+
+        Raises:
+            PrerequisiteError: It is not there.
+            SpecError: It is named by what is no path.
+        """
+        if self.kernel_tree is None and not self.bzimage:
+            spec.check_source()
 
     def arguments(self) -> list[str]:
         """The same as options of pytest."""
@@ -217,19 +236,23 @@ def from_pytest(config: pytest.Config) -> Own:
 def _own(given: Callable[[str], Any]) -> Own:
     """What was given, by the names that both the command line and pytest have for it."""
     own = Own(
-        kernel_tree=given("kernel_tree"),
-        fragments=tuple(path.absolute() for path in given("config_fragment")),
-        config=_absolute(given("kernel_config")),
+        kernel_tree=_path(given("kernel_tree"), "--kernel-tree"),
+        fragments=tuple(
+            paths.given(path, what="--config-fragment").absolute()
+            for path in given("config_fragment")
+        ),
+        config=_path(given("kernel_config"), "--config"),
         apply_patches=given("apply_patches"),
-        bzimage=_paths(given("bzimage")),
+        bzimage=_files(given("bzimage")),
     )
     own.check()
     return own
 
 
-def _absolute(path: Path | None) -> Path | None:
-    return path.expanduser().absolute() if path is not None else None
+def _path(path: Path | None, option: str) -> Path | None:
+    return paths.given(path, what=option).absolute() if path is not None else None
 
 
-def _paths(text: str) -> tuple[Path, ...]:
-    return tuple(Path(name).expanduser().absolute() for name in text.split(",") if name)
+def _files(text: str) -> tuple[Path, ...]:
+    names = (name for name in text.split(",") if name)
+    return tuple(paths.given(name, what="--bzimage").absolute() for name in names)

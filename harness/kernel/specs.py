@@ -6,11 +6,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,7 +20,10 @@ from pydantic import (
     field_validator,
 )
 
-from harness.base.errors import SpecError
+from harness.base import paths, yamltext
+from harness.base.errors import PrerequisiteError, SpecError, UsageError
+from harness.base.text import cut
+from harness.kernel import kconfig
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "kernels"
@@ -28,6 +31,7 @@ VM_CONFIGS = ROOT / "vm-configs"
 
 MIB = 1 << 20
 MINIMUM_MEMORY = 64 * MIB
+MAXIMUM_MEMORY = 16 << 40
 _UNITS = {"MiB": MIB, "GiB": 1 << 30}
 
 Role = Literal["normal", "spawned"]
@@ -112,8 +116,14 @@ class KernelSpec(_Model):
 
         Args:
             name: As written in the file: absolute, relative, or with `~`.
+
+        Raises:
+            SpecError: It is no path.
         """
-        return (self._file.parent / Path(name).expanduser()).resolve()
+        try:
+            return (self._file.parent / paths.given(name)).resolve()
+        except UsageError as exc:
+            raise SpecError(f"{shown(self._file)}: source: {exc.message}") from None
 
     def patch_files(self, role: Role) -> list[Path]:
         """The patches of a build, in the order they apply.
@@ -143,22 +153,70 @@ class KernelSpec(_Model):
         names = self.configs.normal if role == "normal" else self.configs.spawned
         folder = KERNELS / "configs"
         for name in names:
-            if not (folder / name).is_file():
+            if not _is_file(folder, name):
                 available = ", ".join(sorted(path.name for path in folder.glob("*.config")))
                 raise SpecError(
-                    f"{shown(self._file)}: configs.{role}: no file {name!r} in {shown(folder)}",
+                    f"{shown(self._file)}: configs.{role}: "
+                    f"no file {cut(repr(name))} in {shown(folder)}",
                     hint=f"there are: {available}",
                 )
+            with _named(f"{shown(self._file)}: configs.{role}"):
+                kconfig.read_options(folder / name)
         return [folder / name for name in names]
+
+    def check_source(self) -> None:
+        """Check that a source on this machine is there, before anything is built.
+
+        Raises:
+            PrerequisiteError: It is not.
+            SpecError: It is named by what is no path.
+        """
+        source = self.source
+        match source:
+            case TarballSource():
+                needed = [source.path]
+            case DirectorySource():
+                needed = [f"{source.path}/Kconfig"]
+            case BzImageSource():
+                needed = [source.normal, source.spawned]
+            case _:
+                needed = []
+        for name in needed:
+            if not paths.is_file(self.path(name)):
+                raise PrerequisiteError(
+                    f"{shown(self._file)}: source: there is no file {self.path(name)}"
+                )
 
     def _series(self, field: str, name: str) -> list[Path]:
         folder = KERNELS / "patches"
-        found = sorted(folder.glob(f"{name}/*.patch" if (folder / name).is_dir() else name))
+        try:
+            is_folder = (folder / paths.given(name)).is_dir()
+            matches = folder.glob(f"{name}/*.patch" if is_folder else name)
+            found = sorted(path for path in matches if path.is_file())
+        # What glob does not take: an absolute pattern, or none.
+        except (UsageError, OSError, ValueError, NotImplementedError):
+            found = []
         if not found:
             raise SpecError(
-                f"{shown(self._file)}: {field}: {name!r} names no patch in {shown(folder)}"
+                f"{shown(self._file)}: {field}: {cut(repr(name))} names no patch in {shown(folder)}"
             )
         return found
+
+
+def _is_file(folder: Path, name: str) -> bool:
+    try:
+        return paths.is_file(folder / paths.given(name))
+    except UsageError:
+        return False
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Put a place before the message of a UsageError, which is one of a spec then."""
+    try:
+        yield
+    except UsageError as exc:
+        raise SpecError(f"{place}: {exc.message}", hint=exc.hint) from None
 
 
 class VMConfig(_Model):
@@ -177,7 +235,9 @@ class VMConfig(_Model):
     after: Literal["poweroff", "reset"] = Field(
         default="poweroff", description="what the hibernating kernel does when it has saved"
     )
-    timeout_scale: float = Field(default=1.0, gt=0, description="stretches every deadline")
+    timeout_scale: float = Field(
+        default=1.0, ge=0.1, le=1000, description="stretches every deadline"
+    )
 
     _file: Path = PrivateAttr(default=VM_CONFIGS / "unknown.yaml")
 
@@ -189,11 +249,13 @@ class VMConfig(_Model):
     @field_validator("memory")
     @classmethod
     def _check_memory(cls, value: str) -> str:
-        found = re.fullmatch(r"(\d+) ?(MiB|GiB)", value)
+        found = re.fullmatch(r"([0-9]{1,12}) ?(MiB|GiB)", value)
         if not found:
-            raise ValueError(f"{value!r} is no size, write it like 512MiB or 1GiB")
+            raise ValueError(f"{cut(repr(value))} is no size, write it like 512MiB or 1GiB")
         if int(found[1]) * _UNITS[found[2]] < MINIMUM_MEMORY:
             raise ValueError(f"{value} is below the minimum of {MINIMUM_MEMORY // MIB}MiB")
+        if int(found[1]) * _UNITS[found[2]] > MAXIMUM_MEMORY:
+            raise ValueError(f"{value} is above the maximum of {MAXIMUM_MEMORY >> 30}GiB")
         return value
 
     @property
@@ -213,9 +275,15 @@ def load_kernel(name_or_path: str | Path) -> KernelSpec:
             path of a YAML file.
 
     Raises:
-        SpecError: There is no such kernel, or its file is wrong.
+        SpecError: There is no such kernel, its file is wrong, or a file that it names is
+            not there or is of another kind.
     """
-    return _load(KernelSpec, find(name_or_path, folder=KERNELS, what="kernel"))
+    spec = _load(KernelSpec, find(name_or_path, folder=KERNELS, what="kernel"))
+    # What it names has to be there: else that would come out after builds, or hours.
+    for role in get_args(Role):
+        spec.fragments(role)
+        spec.patch_files(role)
+    return spec
 
 
 def load_vm_config(name_or_path: str | Path) -> VMConfig:
@@ -249,10 +317,13 @@ def find(name_or_path: str | Path, *, folder: Path, what: str) -> Path:
     """
     text = str(name_or_path)
     is_path = os.sep in text or text.endswith((".yaml", ".yml"))
-    path = Path(text).expanduser() if is_path else folder / f"{text}.yaml"
-    if not path.is_file():
+    try:
+        path = paths.given(text) if is_path else folder / paths.given(f"{text}.yaml")
+    except UsageError as exc:
+        raise SpecError(f"{what}: {exc.message}") from None
+    if not paths.is_file(path):
         raise SpecError(
-            f"there is no {what} {text!r}",
+            f"there is no {what} {cut(repr(text))}",
             hint=f"{shown(folder)} has: {', '.join(names(folder)) or 'none'}",
         )
     return path
@@ -279,20 +350,6 @@ def _load(model: type[_AnySpec], path: Path) -> _AnySpec:
     return spec
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice: the second one would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                problem = f"the key {key.value!r} is there twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that is a mapping.
 
@@ -300,17 +357,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SpecError: It cannot be read, or is something else.
     """
     try:
-        data = yaml.load(path.read_text(), Loader=_Loader)
-    except yaml.MarkedYAMLError as exc:
-        line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
-        raise SpecError(f"{shown(path)}: {line}{exc.problem or 'not YAML'}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise SpecError(f"{shown(path)}: not YAML: {str(exc).splitlines()[0]}") from None
-    except OSError as exc:
-        raise SpecError(f"{shown(path)}: cannot be read: {exc.strerror}") from None
-    if not isinstance(data, dict):
-        raise SpecError(f"{shown(path)}: the file is not a mapping of keys to values")
-    return data
+        return yamltext.parse(paths.read(path, largest=yamltext.LARGEST))
+    except SpecError as exc:
+        raise SpecError(f"{shown(path)}: {exc.message}") from None
+    except UsageError as exc:
+        raise SpecError(exc.message) from None
+
+
+# What is said of keys that are not known, or are no words.
+_KEYS = ("extra_forbidden", "invalid_key")
 
 
 def first_error(exc: ValidationError, model: type[BaseModel]) -> str:
@@ -321,7 +376,7 @@ def first_error(exc: ValidationError, model: type[BaseModel]) -> str:
         model: What it was read as.
     """
     # What a key that is not known was meant for is missing: the typo is the one to name.
-    errors = sorted(exc.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    errors = sorted(exc.errors(include_url=False), key=lambda e: e["type"] not in _KEYS)
     error = errors[0]
     place = _place(error["loc"])
     message = _message(error, model)
@@ -329,7 +384,7 @@ def first_error(exc: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in location]
+    parts = [cut(str(part), 60) for part in location]
     # pydantic puts the kind of a source between the key and what is in it.
     if parts[:1] == ["source"] and len(parts) > 2:
         del parts[1]
@@ -351,8 +406,8 @@ def _message(error: Any, model: type[BaseModel]) -> str:
             message = f"kind: {context['tag']!r} is none of {context['expected_tags']}"
         case _:
             text = str(error["msg"])
-            message = f"{text[0].lower()}{text[1:]}, not {error['input']!r}"
-    return message
+            message = f"{text[0].lower()}{text[1:]}, not {cut(repr(error['input']))}"
+    return cut(message, 400)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -69,10 +69,12 @@ def build_kernels(
     def tell(role: str) -> kbuild.Progress:
         return lambda done, total, what: progress(f"{role} {spec.name}", done, total, what)
 
+    own = own or Own()
+    own.check_source(spec)
     guest = guestbuild.build_guest(notify=lambda what: progress("guest", 0, 0, what))
     # Its packages are fetched now: later, the first boot would wait for them.
     initramfs.userland(notify=lambda what: progress("userland", 0, 0, what))
-    normal, spawned = (own or Own()).build(spec, init=guest["kspawn"], tell=tell)
+    normal, spawned = own.build(spec, init=guest["kspawn"], tell=tell)
     return Kernels(normal=normal, spawned=spawned, guest=guest)
 
 
@@ -88,9 +90,11 @@ class Lab(Closing):
         self.options = options
         self.spec = load_kernel(options.kernel)
         self.config = load_vm_config(options.vm_config)
+        # First: a mistake in a file is not to cost a build, nor the start of libvirt.
+        if options.built is None:
+            options.own.check_source(self.spec)
         self.hypervisor = Hypervisor(uri=options.libvirt_uri)
         try:
-            # First: a mistake in a file is not to cost a build.
             self._check_cpu()
             if options.built is not None:
                 self.kernels = bundle.load(options.built)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import socket
 import sys
@@ -16,10 +17,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.base import cache
-from harness.base.errors import BuildError, PrerequisiteError
+from harness.base.errors import BuildError, PrerequisiteError, UsageError
 from harness.base.files import new_run, only_one
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
+from harness.base.text import cut
 from harness.kernel import specs
 from harness.kernel.own import Own
 from harness.machine import lab
@@ -31,6 +33,10 @@ from harness.night.runner import Stop
 from harness.night.spec import Job, Matrix, expand, load
 from harness.night.store import NAME, Night, Store
 from harness.vm import accel
+
+_ADDRESS = re.compile(
+    r"((tcp|tls|ws|wss|ucx)://)?([\w.-]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>[0-9]{1,5})"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +89,9 @@ def matrix_command(
     An interrupted run goes on where it was when it is started again. Exit
     codes: those of the worst job, and 6 if a test failed and then passed.
     """
+    words = _words(prefix)
+    if scheduler is not None:
+        _check_address(scheduler, "--scheduler")
     matrix = load(file)
     request = Request(
         matrix=matrix,
@@ -91,7 +100,7 @@ def matrix_command(
         retries=matrix.retries if retries is None else retries,
         scheduler=scheduler,
         accel=accel_,
-        prefix=tuple(shlex.split(prefix)),
+        prefix=words,
         memory=memory,
         cpus=cpus,
         fresh=fresh,
@@ -124,6 +133,7 @@ def worker_command(
     If any worker has --build, kernels are built by such workers only. Words
     after `--` go to `dask worker`.
     """
+    _check_address(address, "ADDRESS")
     capacity = local.Capacity.of_host(memory=memory, cpus=cpus)
     resources = f"MEMORY={capacity.memory} KVM={kvm}" + (" BUILD=1" if build else "")
     command = [sys.executable, "-P", "-m", "distributed.cli.dask_worker", address]
@@ -132,6 +142,23 @@ def worker_command(
     command += ["--name", name or socket.gethostname()]
     command += ["--local-directory", str(cache.home() / "dask"), *more]
     os.execv(sys.executable, command)
+
+
+def _words(prefix: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(prefix))
+    except ValueError as exc:
+        raise UsageError(f"--prefix: {cut(repr(prefix))}: {str(exc).lower()}") from None
+
+
+def _check_address(address: str, what: str) -> None:
+    """Dask would say with a traceback, or not at all, that it is none."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found["port"]) > 65535:
+        raise UsageError(
+            f"{what}: {cut(repr(address))} is no address of a Dask scheduler",
+            hint="write it like tcp://host:8786",
+        )
 
 
 def show_jobs(jobs: Sequence[Job]) -> None:

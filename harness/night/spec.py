@@ -10,11 +10,12 @@ overwrites no value of an axis, and is a combination of its own if there is none
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import (
     BaseModel,
@@ -25,8 +26,10 @@ from pydantic import (
     field_validator,
 )
 
-from harness.base.errors import SpecError
-from harness.kernel import specs
+from harness.base import paths
+from harness.base.errors import SpecError, UsageError
+from harness.base.text import cut
+from harness.kernel import kconfig, specs
 from harness.ways import registry
 
 ROOT = specs.ROOT
@@ -39,7 +42,9 @@ ALLOWANCES = ("timeout", "memory", "cpus")
 # What a job takes besides the RAM of its machine: QEMU, pytest, libvirt.
 OVERHEAD_MIB = 384
 _SUITES = ROOT / "test_suites"
-_DURATION = re.compile(r"(\d+) ?(s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,9}) ?(s|m|h)")
+# A week. What is longer is no time-out, and too much more no time that the system knows.
+_LONGEST = 7 * 24 * 3600
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 Combination = dict[str, Any]
@@ -57,8 +62,11 @@ def seconds_of(text: str) -> int:
     """
     found = _DURATION.fullmatch(text)
     if not found:
-        raise ValueError(f"{text!r} is no duration, write it like 90s, 30m or 2h")
-    return int(found[1]) * _SECONDS[found[2]]
+        raise ValueError(f"{cut(repr(text))} is no duration, write it like 90s, 30m or 2h")
+    seconds = int(found[1]) * _SECONDS[found[2]]
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{text!r} is not within 1s and {_LONGEST // 3600}h")
+    return seconds
 
 
 def bare(name: str) -> str:
@@ -355,11 +363,8 @@ def _job(matrix: Matrix, found: Combination) -> Job:
     for axis in suite.ignores:
         values[axis] = _DEFAULTS[axis]
     with _naming("matrix.kernel"):
-        kernel = specs.load_kernel(found["kernel"])
-        # What they name has to be there: else it would come out after hours.
-        for role in get_args(specs.Role):
-            kernel.fragments(role)
-            kernel.patch_files(role)
+        # What it names is looked for as well: else it would come out after hours.
+        specs.load_kernel(found["kernel"])
     with _naming("matrix.vm-config"):
         config = specs.load_vm_config(values["vm-config"])
     if values["way"] not in registry.resume_paths():
@@ -388,21 +393,40 @@ def _job(matrix: Matrix, found: Combination) -> Job:
 
 
 def _suite_path(name: str, suite: Suite) -> str:
-    path = Path(suite.path) if suite.path else _SUITES / name
+    place = f"suites.{cut(name)}.path" if suite.path else "matrix.suite"
+    with _naming(place):
+        path = _given(suite.path) if suite.path else _SUITES / _given(name)
     whole = path if path.is_absolute() else ROOT / path
-    if not whole.exists():
-        place = f"suites.{name}.path" if suite.path else "matrix.suite"
-        available = ", ".join(sorted(f.name for f in _SUITES.iterdir() if f.is_dir()))
-        raise SpecError(
-            f"{place}: there is no {specs.shown(whole)}", hint=f"test_suites/ has: {available}"
-        )
+    available = ", ".join(sorted(f.name for f in _SUITES.iterdir() if f.is_dir()))
+    hint = f"test_suites/ has: {available}"
+    if not os.path.lexists(whole):
+        raise SpecError(f"{place}: there is no {specs.shown(whole)}", hint=hint)
+    # With `..` or a link in it, it may lie anywhere.
+    real = whole.resolve()
+    inside = real.is_relative_to(_SUITES) or (suite.path and path.is_absolute())
+    tests = real.rglob("test_*.py") if real.is_dir() else [real]
+    if not inside or not any(file.suffix == ".py" and file.is_file() for file in tests):
+        raise SpecError(f"{place}: {specs.shown(whole)} holds no tests of the bench", hint=hint)
     return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(whole)
 
 
+def _given(text: str) -> Path:
+    """A path of the file, as `paths.given`; what is wrong with it is a SpecError."""
+    try:
+        return paths.given(text)
+    except UsageError as exc:
+        raise SpecError(exc.message) from None
+
+
 def _fragment(config: str, name: str) -> str:
-    path = Path(name) if Path(name).is_absolute() else ROOT / name
-    if not path.is_file():
-        raise SpecError(f"configs.{config}: there is no file {specs.shown(path)}")
+    with _naming(f"configs.{config}"):
+        path = ROOT / _given(name)
+        if not paths.is_file(path):
+            raise SpecError(f"there is no file {specs.shown(path)}")
+        try:
+            kconfig.read_options(path)
+        except UsageError as exc:
+            raise SpecError(exc.message, hint=exc.hint) from None
     return str(path)
 
 
@@ -412,8 +436,8 @@ def load(path: Path) -> Matrix:
     Raises:
         SpecError: It is not there, or wrong; the line names the field.
     """
-    if not path.is_file():
-        raise SpecError(f"there is no matrix file {path}")
+    if not paths.is_file(path):
+        raise SpecError(f"there is no matrix file {cut(str(path))}")
     data = specs.read_yaml(path)
     try:
         matrix = Matrix.model_validate(data)

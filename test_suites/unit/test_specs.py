@@ -70,7 +70,7 @@ def test_sizes_are_binary(tmp_path: Path) -> None:
         ("cpus: 9", "cpus: input should be less than or equal to 8, not 9"),
         ("machine: microvm", "machine: input should be 'pc' or 'q35', not 'microvm'"),
         ("cpu_features: {la57: maybe}", "cpu_features.la57: input should be a valid boolean"),
-        ("timeout_scale: 0", "timeout_scale: input should be greater than 0"),
+        ("timeout_scale: 0", "timeout_scale: input should be greater than or equal to 0.1"),
     ],
 )
 def test_wrong_vm_config_names_file_and_field(tmp_path: Path, line: str, expected: str) -> None:
@@ -124,12 +124,12 @@ def test_paths_are_taken_from_the_file(tmp_path: Path) -> None:
 
 
 def test_unknown_patches_and_fragments_are_named(tmp_path: Path) -> None:
-    text = KERNEL.replace("normal.config", "nosuch.config") + "patches: {common: [nosuch]}\n"
-    spec = specs.load_kernel(write(tmp_path, text))
+    path = write(tmp_path, KERNEL + "patches: {common: [nosuch]}\n")
     with pytest.raises(SpecError, match=r"patches\.common: 'nosuch' names no patch"):
-        spec.patch_files("normal")
+        specs.load_kernel(path)
+    path = write(tmp_path, KERNEL.replace("normal.config", "nosuch.config"))
     with pytest.raises(SpecError, match=r"configs\.normal: no file 'nosuch\.config'"):
-        spec.fragments("normal")
+        specs.load_kernel(path)
 
 
 def test_series_are_in_order() -> None:

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Bad input, through the real command line: one line that names it, and a documented code.
+
+Each case stands for its kind. None of them may end in a traceback, nor with 1, which
+says that a kernel failed a check.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+
+CONFIGS = "configs: {normal: [normal.config], spawned: [spawned.config]}\n"
+DEBIAN = "source: {kind: debian, package: linux-source-6.12}\n"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    def says(self, *words: str, code: int = 2) -> None:
+        """Assert that it ended in one line with these words, and with a code."""
+        assert "Traceback" not in self.out + self.err
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        assert lines, self
+        # click puts two lines on the usage before its own.
+        assert len(lines) == 1 or lines[0].startswith("Usage:"), self.err
+        for word in words:
+            assert word in lines[-1], self.err
+        assert len(lines[-1]) < 700
+        assert self.code == code, self.err
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def kspawn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Command:
+    """Runs the command line in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["kspawn", *map(str, words)])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        seen = capsys.readouterr()
+        return Done(int(ended.value.code or 0), seen.out, seen.err)
+
+    return run
+
+
+def bomb(levels: int = 9, width: int = 9) -> str:
+    """A few hundred bytes of aliases that stand for width**levels values."""
+    lines = ["a0: &a0 [x]"]
+    for level in range(1, levels + 1):
+        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * width)}]")
+    return "\n".join(lines) + "\n"
+
+
+# What no YAML file may do, whatever it describes.
+YAML = {
+    "list-as-key": ("? [a, b]\n: 1\n", ["line 1", "a key is a list"]),
+    "mapping-as-key": ("name: x\n? {a: b}\n: 1\n", ["line 2", "a key is a mapping"]),
+    "number-as-key": ("name: x\n1: x\n", ["x.yaml: 1: ", "key"]),
+    "deep": ("a: " + "[" * 3000 + "]" * 3000, ["line 1", "deeper than 32"]),
+    "deep-blocks": ("".join(" " * n + "a:\n" for n in range(300)), ["deeper than 32"]),
+    "alias-bomb": (bomb(), ["comes to more than 10000 values"]),
+    "merge-bomb": (
+        "a0: &a0 {x: 1}\n"
+        + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)),
+        ["comes to more than 10000 values"],
+    ),
+    "alias-of-itself": ("a: &a [*a]\n", ["line 1", "an alias stands within what it names"]),
+    "unknown-alias": ("a: *b\n", ["line 1", "undefined alias"]),
+    "no-date": ("a: 2026-99-99\n", ["line 1", "2026-99-99"]),
+    "long-number": ("a: " + "9" * 5000 + "\n", ["line 1", "not a value"]),
+    "wrong-tag": ("a: !!int four\n", ["line 1", "'four'"]),
+    "python-tag": ("a: !!python/object/apply:os.system [id]\n", ["could not determine"]),
+    "control-characters": ("a: \x1b]0;x\n", ["not YAML", "special characters"]),
+    "large": ("a: " + "x" * (1 << 19) + "\n", ["larger than 256 KiB"]),
+    "list": ("- a\n", ["not a mapping"]),
+    "empty": ("", ["not a mapping"]),
+    "two-documents": ("a: 1\n---\nb: 2\n", ["line 2", "document"]),
+}
+
+
+@pytest.mark.parametrize("command", ["matrix", "build", "cycle"])
+@pytest.mark.parametrize("case", YAML)
+def test_yaml(kspawn: Command, tmp_path: Path, case: str, command: str) -> None:
+    text, words = YAML[case]
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    before = time.monotonic()
+    kspawn(*([command, "--vm-config", path] if command == "cycle" else [command, path])).says(
+        "x.yaml", *words
+    )
+    # A bomb is not to be expanded first.
+    assert time.monotonic() - before < 20
+
+
+def test_a_file_that_is_no_text(kspawn: Command, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(bytes(range(256)))
+    kspawn("matrix", path).says("x.yaml", "not YAML")
+
+
+def matrix(folder: Path, *, more: str = "", **axes: str) -> Path:
+    """A matrix file with one job, and what is wrong about it."""
+    words = {"kernel": "linux-6.12", "suite": "restricted"} | axes
+    lines = "".join(f"  {axis.replace('_', '-')}: [{value}]\n" for axis, value in words.items())
+    path = folder / "x.yaml"
+    path.write_text(f"name: x\nmatrix:\n{lines}{more}")
+    return path
+
+
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    ("axes", "more", "words"),
+    [
+        ({"kernel": LONG}, "", ["matrix.kernel", "at most 255 bytes"]),
+        ({"kernel": f"{'d' * 250}/" * 20 + "x.yaml"}, "", ["matrix.kernel", "there is no"]),
+        ({"kernel": "~nouser/x.yaml"}, "", ["matrix.kernel", "no user ~nouser"]),
+        ({"kernel": '"a\\0b"'}, "", ["matrix.kernel", "has a NUL in it", "a\\x00b"]),
+        ({"kernel": '"a\\e]0;x"'}, "", ["matrix.kernel", "a\\x1b]0;x"]),
+        ({"vm_config": LONG}, "", ["matrix.vm-config", "at most 255 bytes"]),
+        ({"vm_config": '"\\0/x.yaml"'}, "", ["matrix.vm-config", "has a NUL in it"]),
+        ({"suite": LONG}, "", ["matrix.suite", "at most 255 bytes"]),
+        ({"suite": '"a\\0b"'}, "", ["matrix.suite", "has a NUL in it"]),
+        ({"suite": "../harness"}, "", ["matrix.suite", "holds no tests"]),
+        ({"suite": "../../../../../../../../etc/passwd"}, "", ["matrix.suite", "no tests"]),
+        ({"suite": "/etc/passwd"}, "", ["matrix.suite", "holds no tests"]),
+        ({"suite": "~nouser"}, "", ["matrix.suite", "no user ~nouser"]),
+        ({}, "suites: {restricted: {path: ../../../../etc/passwd}}\n", ["suites.restricted.path"]),
+        ({}, "suites: {restricted: {path: harness}}\n", ["suites.restricted.path", "no tests"]),
+        ({}, "suites: {restricted: {path: /etc}}\n", ["suites.restricted.path", "no tests"]),
+        ({}, 'suites: {restricted: {path: "a\\0b"}}\n', ["suites.restricted.path", "NUL"]),
+        (
+            {},
+            f"suites: {{restricted: {{timeout: {'9' * 400}s}}}}\n",
+            ["suites.restricted.timeout", "is no duration"],
+        ),
+        ({}, "suites: {restricted: {timeout: 999999999h}}\n", ["not within 1s and 168h"]),
+        ({}, "suites: {restricted: {timeout: 0s}}\n", ["not within 1s and 168h"]),
+        ({"config": "c"}, "configs: {c: [/etc/passwd]}\n", ["configs.c", "is an option"]),
+        ({"config": "c"}, 'configs: {c: ["a\\0"]}\n', ["configs.c", "NUL"]),
+        ({"config": "c"}, f"configs: {{c: [{LONG}]}}\n", ["configs.c", "at most 255"]),
+        ({"config": "c"}, "configs: {c: [/bin/true]}\n", ["configs.c", "is no text"]),
+    ],
+)
+def test_matrix(
+    kspawn: Command, tmp_path: Path, axes: dict[str, str], more: str, words: list[str]
+) -> None:
+    kspawn("matrix", matrix(tmp_path, more=more, **axes)).says("x.yaml", *words)
+
+
+def test_the_matrix_that_these_are_made_from_is_good(kspawn: Command, tmp_path: Path) -> None:
+    done = kspawn("matrix", matrix(tmp_path), "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    more = "suites: {restricted: {path: test_suites/restricted, timeout: 168h}}\n"
+    assert kspawn("matrix", matrix(tmp_path, more=more), "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{DEBIAN}{CONFIGS}patches: {{common: [{LONG}]}}", ["patches.common", "no patch"]),
+        (f'{DEBIAN}{CONFIGS}patches: {{common: ["a\\0b"]}}', ["patches.common", "no patch"]),
+        (f"{DEBIAN}{CONFIGS}patches: {{common: [/etc/*]}}", ["patches.common", "no patch"]),
+        (f"{DEBIAN}{CONFIGS}patches: {{common: ['']}}", ["patches.common", "no patch"]),
+        (f"{DEBIAN}{CONFIGS}patches: {{spawned: [x**]}}", ["patches.spawned", "no patch"]),
+        (f"{DEBIAN}{CONFIGS.replace('normal.config', LONG)}", ["configs.normal", "no file"]),
+        (f"{DEBIAN}{CONFIGS.replace('normal.config', '/etc/passwd')}", ["is an option"]),
+        (f"{DEBIAN}{CONFIGS.replace('normal.config', '../../README.md')}", ["is an option"]),
+    ],
+)
+def test_kernel(kspawn: Command, tmp_path: Path, text: str, words: list[str]) -> None:
+    """Also of a cycle: all files are looked for before anything else is done."""
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: x\n{text}\n")
+    for command in (["build", path], ["cycle", "--kernel", path]):
+        kspawn(*command).says("x.yaml", *words)
+    assert not list(tmp_path.glob("results/*"))
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "words"),
+    [
+        ("kind: directory, path: nosuch", 3, ["source", "there is no file", "nosuch/Kconfig"]),
+        ("kind: tarball, path: nosuch", 3, ["source", "there is no file", "nosuch"]),
+        ("kind: bzimage, normal: nosuch, spawned: x", 3, ["there is no file", "nosuch"]),
+        ("kind: directory, path: ~nouser/x", 2, ["no user ~nouser"]),
+        ('kind: directory, path: "a\\0b"', 2, ["NUL"]),
+        (f"kind: tarball, path: {LONG}", 2, ["at most 255 bytes"]),
+    ],
+)
+def test_source(kspawn: Command, tmp_path: Path, source: str, code: int, words: list[str]) -> None:
+    """Before libvirt is started or a guest program is built."""
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: x\nsource: {{{source}}}\n{CONFIGS}")
+    before = time.monotonic()
+    kspawn("build", path).says(*words, code=code)
+    assert time.monotonic() - before < 2
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("timeout_scale: .inf", ["timeout_scale", "less than or equal to 1000"]),
+        ("timeout_scale: 1.0e+308", ["timeout_scale", "less than or equal to 1000"]),
+        ("timeout_scale: 1.0e-300", ["timeout_scale", "greater than or equal to 0.1"]),
+        ("timeout_scale: -.inf", ["timeout_scale", "greater than or equal to 0.1"]),
+        ("timeout_scale: .nan", ["timeout_scale"]),
+        ("memory: 65536GiB", ["memory", "above the maximum of 16384GiB"]),
+        (f"memory: {'9' * 400}GiB", ["memory", "is no size"]),
+        (f"cpus: {'9' * 400}", ["cpus", "less than or equal to 8"]),
+    ],
+)
+def test_vm_config(kspawn: Command, tmp_path: Path, line: str, words: list[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: x\n{line}\n")
+    kspawn("cycle", "--vm-config", path).says("x.yaml", *words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["cycle", "--kernel", LONG], ["at most 255 bytes"]),
+        (["cycle", "--kernel", "~nouser/x.yaml"], ["no user ~nouser"]),
+        (["cycle", "--vm-config", "~nouser/x.yaml"], ["no user ~nouser"]),
+        (["cycle", "--kernel", "\x1b]0;x"], ["\\x1b]0;x"]),
+        (["cycle", "--config", "/etc/passwd"], ["--config", "no line of /etc/passwd is an opt"]),
+        (["cycle", "--config", "/bin/true"], ["--config", "/bin/true is no text"]),
+        (["cycle", "--config", "~nouser/x"], ["--config", "no user ~nouser"]),
+        (["cycle", "--config", LONG], ["--config", "at most 255 bytes"]),
+        (["cycle", "--config-fragment", "/etc/passwd"], ["--config-fragment", "is an option"]),
+        (["cycle", "--config-fragment", "/bin/true"], ["--config-fragment", "is no text"]),
+        (["cycle", "--bzimage", f"/etc/passwd,{LONG}"], ["--bzimage", "at most 255 bytes"]),
+        (["cycle", "--bzimage", "~nouser/x"], ["--bzimage", "no user ~nouser"]),
+        (["cycle", "--kernel-tree", "~nouser/x"], ["--kernel-tree", "no user ~nouser"]),
+        (["cycle", "--kernel-tree", LONG], ["--kernel-tree", "at most 255 bytes"]),
+        (["matrix", LONG], ["no matrix file"]),
+        (["matrix", "x.yaml", "--prefix", '"x'], ["--prefix", "no closing quotation"]),
+        (["matrix", "x.yaml", "--scheduler", "notanaddress"], ["--scheduler", "notanaddress"]),
+        (["worker", "notanaddress"], ["ADDRESS", "notanaddress"]),
+        (["worker", "tcp://host:99999"], ["ADDRESS", "host:99999"]),
+        (["worker", "file:///etc/passwd"], ["ADDRESS"]),
+    ],
+)
+def test_options(kspawn: Command, given: list[str], words: list[str]) -> None:
+    kspawn(*given).says(*words)
