@@ -23,7 +23,7 @@ _PART = ".part-"
 # What this project builds and can build again. Other modules keep things of
 # runs that are under way here too: those are theirs to remove.
 KINDS = (
-    *("bisect", "ccache", "counts", "debug", "guest", "kernels", "logs", "mirrors"),
+    *("bisect", "ccache", "counts", "debug", "emulator", "guest", "kernels", "logs", "mirrors"),
     *("modules", "packages", "sources", "trees", "userland"),
 )
 

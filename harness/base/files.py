@@ -9,12 +9,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from harness.base.errors import KspawnError, UsageError
+
+# The name of a file in a known folder, where it comes from a file or from elsewhere: it
+# leads nowhere else.
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
+
+
+def private_file(path: Path, data: bytes = b"") -> Path:
+    """Write a file that only this user may read.
+
+    Args:
+        path: The file; what was there is gone.
+        data: What is in it.
+
+    Returns:
+        The file.
+    """
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+    return path
 
 
 class Stored(BaseModel):

@@ -42,8 +42,11 @@ _PROGRAMS = {
     "witness": _Program(("witness", "witnesses"), ("-O2", "-g", "-pthread")),
     "uswsusp": _Program(("uswsusp", "shared")),
     "jumpback": _Program(("jumpback", "shared")),
+    # It runs on the host, in the place of QEMU.
+    "minder": _Program(("minder",)),
 }
-PROGRAMS = tuple(_PROGRAMS)
+MINDER = "minder"
+PROGRAMS = tuple(name for name in _PROGRAMS if name != MINDER)
 # musl's headers end where the kernel's begin: these are the system's own.
 _KERNEL_HEADERS = {
     "linux": ("/usr/include/linux",),

@@ -14,16 +14,25 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from harness.base import cache
 from harness.base.errors import BuildError, HarnessError, UsageError
+from harness.base.files import FileName
 from harness.guest import guestbuild, initramfs
 from harness.kernel.kbuild import BuiltKernel
 from harness.machine.kernels import Kernels
 
 Fetch = Callable[[str], bytes]
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+
+
+# Kinds of the cache that a bundle brings.
+Kind = Literal["guest", "kernels", "modules", "userland"]
+# A place in the cache, below the root of it.
+Place = Annotated[str, StringConstraints(pattern=rf"^({_NAME}/)*{_NAME}$")]
 
 
 class _Model(BaseModel):
@@ -34,16 +43,16 @@ class File(_Model):
     """A file of an entry, or a symbolic link."""
 
     path: str = Field(description="relative to the entry")
-    sha256: str = ""
-    mode: int = 0o644
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
+    mode: int = Field(default=0o644, ge=0, le=0o777)
     link: str = Field(default="", description="what it points at, if it is a link")
 
 
 class Entry(_Model):
     """An entry of the build cache."""
 
-    kind: str
-    key: str
+    kind: Kind
+    key: FileName
     files: tuple[File, ...]
 
     @property
@@ -57,10 +66,10 @@ class Bundle(_Model):
 
     name: str = Field(description="of the kernel's spec")
     release: str
-    normal: str = Field(description="the build hash")
-    spawned: str
-    guest: dict[str, str] = Field(description="kind/key/path of each program by its name")
-    userland: str
+    normal: FileName = Field(description="the build hash")
+    spawned: FileName
+    guest: dict[FileName, Place] = Field(description="kind/key/path of each program by its name")
+    userland: Place
     entries: tuple[Entry, ...]
 
     def blobs(self) -> Iterator[tuple[str, Path]]:
@@ -99,10 +108,12 @@ def pack(kernels: Kernels) -> Bundle:
 
 def _entry(folder: Path) -> Entry:
     paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
-    return Entry(
-        kind=folder.parent.name,
-        key=folder.name,
-        files=tuple(_file(path, str(path.relative_to(folder))) for path in paths),
+    return Entry.model_validate(
+        {
+            "kind": folder.parent.name,
+            "key": folder.name,
+            "files": tuple(_file(path, str(path.relative_to(folder))) for path in paths),
+        }
     )
 
 

@@ -9,9 +9,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.base.errors import PrerequisiteError, UsageError
+from harness.base.files import FileName
 from harness.image import vmcore
 from harness.kernel.kbuild import BuiltKernel
 from harness.kernel.specs import Role, VMConfig
@@ -48,12 +49,12 @@ class Kept(BaseModel):
 
     state: str
     reason: str
-    memory: str | None = None
-    image: str | None = None
+    memory: FileName | None = None
+    image: FileName | None = None
     # The state of the whole machine, as QEMU's migration writes it, and its disk.
-    machine: str | None = None
-    disk: str | None = None
-    data_disk: str | None = None
+    machine: FileName | None = None
+    disk: FileName | None = None
+    data_disk: FileName | None = None
     accel: str = ""
     life: Life | None = None
     config: VMConfig | None = None
@@ -161,7 +162,9 @@ def keep_all(machine: Standing, reason: str) -> Kept:
         LostVMError: QEMU does not answer.
     """
     folder = machine.folder / FOLDER
+    # The memory of a machine is all that its processes knew.
     folder.mkdir(exist_ok=True)
+    folder.chmod(0o700)
     kept = Kept(
         state=machine.state,
         reason=reason,
@@ -193,6 +196,8 @@ def keep_all(machine: Standing, reason: str) -> Kept:
     if keep_image(machine.disk, folder / "image.raw"):
         kept.image = "image.raw"
     (folder / "kept.json").write_text(kept.model_dump_json(indent=2) + "\n")
+    for path in folder.iterdir():
+        path.chmod(0o600)
     return kept
 
 
@@ -311,7 +316,12 @@ def load(run: Path) -> Kept:
     if len(found) > 1:
         names = ", ".join(str(path.parent.parent) for path in found[:4])
         raise UsageError(f"{run} kept several machines", hint=f"name one of: {names}")
-    kept = Kept.model_validate_json(found[0].read_text())
+    try:
+        kept = Kept.model_validate_json(found[0].read_bytes())
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{found[0]}: {where}: {first['msg']}") from exc
     kept._folder = found[0].parent
     if kept.memory is None and kept.image is None:
         raise PrerequisiteError(f"{run} kept neither memory nor an image: {kept.not_kept}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import cache
 from harness.base.closing import Closing
 from harness.base.errors import SpecError
 from harness.base.progress import ProgressLine
@@ -71,6 +72,8 @@ def build_kernels(
 
     own = own or Own()
     own.check_source(spec)
+    for kind in cache.KINDS:
+        cache.sweep(kind)
     guest = guestbuild.build_guest(notify=lambda what: progress("guest", 0, 0, what))
     # Its packages are fetched now: later, the first boot would wait for them.
     initramfs.userland(notify=lambda what: progress("userland", 0, 0, what))

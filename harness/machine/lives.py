@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from harness.base.errors import StateError
+from harness.base.files import FileName
 from harness.kernel.specs import VMConfig
 from harness.machine.firmware import Firmware
 from harness.machine.logs import Logs
@@ -23,14 +24,14 @@ from harness.vm.domain import Domain, DomainSpec, Hypervisor, Serial
 class Life(BaseModel):
     """What one life of QEMU was started with, to start it again."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Runs of before kept arguments of QEMU as well: those are never taken from a file.
+    model_config = ConfigDict(extra="ignore")
 
     boot: int
     kernel: Path
     initrd: Path | None
     cmdline: str
-    logs: list[str]
-    extra_args: list[str]
+    logs: list[FileName]
     reboot: bool
     userland_disk: bool = False
 
@@ -172,7 +173,6 @@ class Lives:
             serials=serials,
             reboot=life.reboot or self.hardware.resets,
             netboot=self.firmware.folder if self.hardware.resets else None,
-            extra_args=life.extra_args,
             incoming=incoming,
         )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from harness.base.closing import Closing
@@ -24,12 +24,11 @@ from harness.machine.states import State
 class Machine(StateMachine, Closing):
     """One machine, through as many lives of QEMU as it takes; see `Parts` for what it is given."""
 
-    def boot(self, *, append: str = "", extra_args: Sequence[str] = ()) -> dict[str, Any]:
+    def boot(self, *, append: str = "") -> dict[str, Any]:
         """Boot the normal kernel until its userland is ready.
 
         Args:
             append: More of its command line.
-            extra_args: More arguments of QEMU.
 
         Returns:
             The ready line: release, boot_id, hostkey.
@@ -44,7 +43,6 @@ class Machine(StateMachine, Closing):
                     initrd=self.initrd(),
                     cmdline=f"{commandline.NORMAL_CMDLINE} {append}".strip(),
                     logs=("normal", "hibernating"),
-                    extra_args=extra_args,
                 )
                 self.spawned_line = commandline.SPAWNED_LINE
                 deadline = self.timeouts.deadline("boot", "the userland of the normal kernel")

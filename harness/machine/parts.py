@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.base.deadline import Deadline
 from harness.base.errors import StateError, UsageError
+from harness.base.files import private_file
 from harness.guest import initramfs
 from harness.kernel.specs import VMConfig
 from harness.machine import commandline
@@ -89,9 +90,10 @@ class Parts:
         self.stays = False
         self.folder.mkdir(parents=True, exist_ok=True)
         self._private = hypervisor.scratch / domains.new_name()
-        self._private.mkdir()
+        self._private.mkdir(mode=0o700)
         self.disk = self._private / "image.raw"
-        with self.disk.open("wb") as file:
+        # An image is all that the processes of the machine knew.
+        with private_file(self.disk).open("r+b") as file:
             file.truncate(disk_bytes or config.memory_bytes + _DISK_EXTRA)
         hardware = Hardware(
             hypervisor=hypervisor,
@@ -112,7 +114,6 @@ class Parts:
         initrd: Path | None,
         cmdline: str,
         logs: Sequence[str],
-        extra_args: Sequence[str] = (),
     ) -> None:
         """Begin the next life of QEMU, or boot of one that resets.
 
@@ -121,7 +122,6 @@ class Parts:
             initrd: The userland of that.
             cmdline: Its command line.
             logs: The kernels that log to the first and to the third serial port.
-            extra_args: More arguments of QEMU.
 
         Raises:
             LostVMError: QEMU does not start.
@@ -134,7 +134,6 @@ class Parts:
             # The memory of a kernel that resets after a panic is lost.
             cmdline=cmdline.replace("panic=-1", self.panic_option),
             logs=list(logs),
-            extra_args=list(extra_args),
             reboot=False,
             userland_disk=self.userland_disk,
         )
@@ -152,13 +151,14 @@ class Parts:
         """The userland of the normal kernel, with this machine's key in it."""
         path = self._private / "normal.cpio"
         if not path.exists():
-            path.write_bytes(
+            private_file(
+                path,
                 initramfs.normal_initramfs(
                     guest=self.kernels.guest,
                     tree=self.kernels.userland,
                     authorized_key=self.link.key.public,
                     files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
-                )
+                ),
             )
         return path
 

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable
 from typing import Any
 
-from harness.base.errors import RefusedError
+from harness.base.errors import PrerequisiteError, RefusedError
 from harness.machine.commandline import STARVED
 from harness.machine.statemachine import Observer, StateMachine
 from harness.machine.states import State
 
 SHELL = "kspawn.shell=1"
+# The header of an image, and what its file system needs for it.
+_ROOM = 16 << 20
 
 
 def hibernate(
@@ -30,10 +33,12 @@ def hibernate(
         The status line of the save: sizes and times.
 
     Raises:
+        PrerequisiteError: The host has no room for the image; the machine is running.
         RefusedError: The image could not be saved; the normal kernel is
             back, and the machine running.
         KernelError: A kernel crashed or hung.
     """
+    _check_space(machine)
     with machine.transition(State.RUNNING, to=State.HIBERNATED):
         machine.saved_with = append
         with machine.refusable(lambda: after_refusal(machine)):
@@ -42,6 +47,21 @@ def hibernate(
             machine.wait_off()
     machine.image_key = machine.host_key
     return saved
+
+
+def _check_space(machine: StateMachine) -> None:
+    """Check that the host has room for what is in use of RAM: the disk is a sparse file."""
+    free = shutil.disk_usage(machine.disk.parent).free
+    if free >= machine.config.memory_bytes + _ROOM:
+        return
+    command = "awk '/^MemTotal/ {t=$2} /^MemFree/ {f=$2} END {print (t-f)*1024}' /proc/meminfo"
+    used = int(float(machine.run(command).check()))
+    if free < used + _ROOM:
+        raise PrerequisiteError(
+            f"{machine.disk.parent} has {free >> 20} MiB free, and the image needs about "
+            f"{used + _ROOM >> 20} MiB",
+            hint="KSPAWN_HOME names another folder",
+        )
 
 
 def _jump_and_save(

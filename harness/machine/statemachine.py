@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -186,7 +187,8 @@ class StateMachine(Parts):
             return
         try:
             kept = keep_all(self._standing(), reason)
-        except (KspawnError, OSError) as exc:
+        except (KspawnError, OSError, ValueError, subprocess.SubprocessError) as exc:
+            # What went wrong first is what is reported.
             self.timeline.event("memory not kept", str(exc))
             return
         self.timeline.event("memory kept" if kept.memory else "memory not kept", kept.not_kept)

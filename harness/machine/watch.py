@@ -68,6 +68,7 @@ class Watch:
         if splat := self._logs.unexpected(self._lives.number):
             self._raise_splat(splat)
         domain, was_reset = self._lives.domain, self._lives.was_reset
+        domain.check_disk()
         if off_is_fine and (domain.shut_down or was_reset):
             return
         if domain.running and not was_reset:

@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 import re
+import resource
 import secrets
 import shutil
 import socket
@@ -23,11 +24,12 @@ import libvirt
 import libvirt_qemu
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.base import processes
+from harness.base import cache, processes
 from harness.base.cache import home
 from harness.base.closing import Closing
 from harness.base.deadline import Deadline
 from harness.base.errors import LostVMError, PrerequisiteError, SpecError
+from harness.guest import guestbuild
 from harness.vm import guard
 
 EMBEDDED = "embed"
@@ -109,6 +111,49 @@ def emulator_path() -> str:
     return path
 
 
+def minded_emulator() -> Path:
+    """A program that becomes QEMU, and sees to it that QEMU ends with the harness.
+
+    Its folder in the cache is of this very QEMU: libvirt keeps what it found out of
+    an emulator by the emulator's own path and time.
+
+    Raises:
+        PrerequisiteError: There is no QEMU, or no compiler.
+        BuildError: It does not build.
+    """
+    qemu = Path(emulator_path()).resolve()
+    minder = guestbuild.build_guest([guestbuild.MINDER])[guestbuild.MINDER]
+    status = qemu.stat()
+    key = cache.digest(str(qemu), str(status.st_size), str(status.st_mtime_ns), minder)
+
+    def build(part: Path) -> None:
+        (part / "emulator").symlink_to(qemu)
+        shutil.copy(minder, part / qemu.name)
+
+    return cache.entry("emulator", cache.short(key), build) / qemu.name
+
+
+# What libvirt, SSH and a cycle hold open at once, twice over.
+_FILES = 256
+
+
+def _allow_files() -> None:
+    """See to it that enough files may be open at once.
+
+    Raises:
+        PrerequisiteError: The user's limit is too low, and may not be raised.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _FILES:
+        return
+    if hard != resource.RLIM_INFINITY and hard < _FILES:
+        raise PrerequisiteError(
+            f"only {hard} files may be open at once, and a machine needs {_FILES}",
+            hint=f"ulimit -n {_FILES}",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, hard))
+
+
 class _EventLoop:
     """libvirt's default event loop, in a thread; one a process."""
 
@@ -152,11 +197,10 @@ class Hypervisor(Closing):
         if len(os.fsencode(base)) > 40 or not os.access(base, os.W_OK):
             base = Path("/tmp")
         guard.sweep(base, prefix=_PREFIX)
-        self.runtime = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        self._lock = guard.hold(self.runtime)
-        self.scratch = home() / "scratch" / self.runtime.name
-        self.scratch.mkdir(parents=True)
-        (self.runtime / "scratch").symlink_to(self.scratch)
+        _allow_files()
+        self.runtime, self.scratch, self._lock = guard.make_runtime(
+            base, prefix=_PREFIX, scratches=home()
+        )
         self._guard = guard.Guard(runtime=self.runtime, scratch=self.scratch)
         self._domains: dict[str, Domain] = {}
         try:
@@ -167,6 +211,9 @@ class Hypervisor(Closing):
             )
             self.connection.domainEventRegisterAny(
                 None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._rebooted, None
+            )
+            self.connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, self._io_error, None
             )
         except BaseException:
             self._release()
@@ -181,8 +228,26 @@ class Hypervisor(Closing):
         self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object
     ) -> None:
         known = self._domains.get(domain.name())
-        if known is not None and event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+        if known is None:
+            return
+        if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
             known.note_stop(detail)
+        elif event == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN:
+            known.note_shutdown(by_host=detail == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN_HOST)
+
+    def _io_error(
+        self,
+        _conn: object,
+        domain: libvirt.virDomain,
+        path: str,
+        _alias: str,
+        action: int,
+        reason: str,
+        _opaque: object,
+    ) -> None:
+        known = self._domains.get(domain.name())
+        if known is not None and action == libvirt.VIR_DOMAIN_EVENT_IO_ERROR_PAUSE:
+            known.io_error = f"{path}: {'no space left' if reason == 'enospc' else reason}"
 
     def _open(self) -> libvirt.virConnect:
         _EventLoop.start()
@@ -287,6 +352,9 @@ class Domain:
         self._domain: Any = None
         self._stopped = threading.Event()
         self._detail = -1
+        self._by_host = False
+        self.io_error = ""
+        """Why QEMU stopped the guest: the disk, and what the host said of it."""
         self.resets = 0
         self._consoles: Sequence[Path] = ()
         self.sockets: dict[Path, socket.socket] = {}
@@ -295,7 +363,9 @@ class Domain:
         """Create the domain paused, connect its sockets, let it run."""
         connection = self._hypervisor.connection
         try:
-            self._domain = connection.createXML(self.spec.xml(emulator=emulator_path()), flags)
+            self._domain = connection.createXML(
+                self.spec.xml(emulator=str(minded_emulator())), flags
+            )
             for serial in self.spec.serials:
                 if serial.socket is not None:
                     self.sockets[serial.socket] = self._connect(serial.socket)
@@ -327,6 +397,10 @@ class Domain:
         """Told by libvirt that QEMU is gone, and why."""
         self._detail = detail
         self._stopped.set()
+
+    def note_shutdown(self, *, by_host: bool) -> None:
+        """Told by libvirt that QEMU ends, and whether the host or the guest wants that."""
+        self._by_host = by_host
 
     def note_reset(self) -> None:
         """Told by libvirt that the guest was reset, and goes on."""
@@ -369,7 +443,8 @@ class Domain:
     @property
     def shut_down(self) -> bool:
         """Whether it ended because the guest switched off (or reset)."""
-        return self._stopped.is_set() and self._detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN
+        by_guest = self._detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN and not self._by_host
+        return self._stopped.is_set() and by_guest
 
     def wait_stopped(self, deadline: Deadline) -> bool:
         """Wait until QEMU is gone.
@@ -467,6 +542,18 @@ class Domain:
                 break
             self._stopped.wait(0.1)
         raise LostVMError("QEMU does not take or give the state of the machine")
+
+    def check_disk(self) -> None:
+        """Check that the host has room for what the guest writes.
+
+        Raises:
+            LostVMError: QEMU stopped the guest, for a write of it cannot be done.
+        """
+        if self.io_error:
+            raise LostVMError(
+                f"QEMU stopped the machine, for it cannot write {self.io_error}",
+                hint="KSPAWN_HOME names the folder that holds the disks of machines",
+            )
 
     def destroy(self) -> None:
         """Pull the plug; safe at any time, and more than once."""

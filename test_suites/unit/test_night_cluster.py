@@ -27,7 +27,9 @@ from test_suites.unit.nights import make_plan, small_job
 
 MEMORY = 900
 # Jobs of these tests boot nothing.
-NOTHING = Bundle(name="none", release="", normal="", spawned="", guest={}, userland="", entries=())
+NOTHING = Bundle(
+    name="none", release="", normal="n", spawned="s", guest={}, userland="u", entries=()
+)
 
 HOLD = """\
 import pathlib
