@@ -49,7 +49,6 @@ _EMPTY = (
     "drivers/iio",
     "drivers/infiniband",
     "drivers/leds",
-    "drivers/md",
     "drivers/media",
     "drivers/mfd",
     "drivers/mmc",
