@@ -89,6 +89,16 @@ def source(package: str, *, notify: Notify = quiet) -> Path:
     return extract(archives[0], key=unpacked.name, notify=notify)
 
 
+def can_be_had(package: str) -> bool:
+    """Whether the source in a package is in the cache, or can be fetched.
+
+    Args:
+        package: The name of the package, such as linux-source-6.12.
+    """
+    cached = any(path.name.startswith(f"{package}_") for path in cache.entries("sources"))
+    return cached or _newest(package) is not None or package in _candidates((package,))
+
+
 def extract(archive: Path, *, key: str, notify: Notify = quiet) -> Path:
     """The tree of a source archive, extracted once.
 

@@ -24,7 +24,7 @@ from harness.bisect.repository import Bisect, Range, git, resolve
 from harness.bisect.search import UNDECIDED, Search
 from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
-from harness.kernel.specs import ROOT, load_kernel
+from harness.kernel.specs import DEFAULT, ROOT, load_kernel
 from harness.night.local import Capacity
 
 SKIP = 125
@@ -57,7 +57,7 @@ def _build_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--kernel",
-            default="linux-6.12",
+            default=DEFAULT,
             show_default=True,
             help="Has the configs, the patches, and the spawned kernel.",
         ),

@@ -20,6 +20,7 @@ from harness.base.errors import UsageError
 from harness.base.files import Stored
 from harness.bisect.outcome import Outcome
 from harness.bisect.posterior import Tally
+from harness.kernel.specs import DEFAULT
 
 SCHEMA_VERSION = 1
 FILE = "bisect.json"
@@ -109,7 +110,7 @@ class Settings(_Model):
     arguments: list[str] = Field(description="of pytest")
     cwd: str = Field(default="", description="where pytest runs")
     options: list[str] = Field(default_factory=list, description="of the bench, for pytest")
-    kernel: str = "linux-6.12"
+    kernel: str = DEFAULT
     fragments: list[str] = Field(default_factory=list)
     config: str = ""
     patched: bool = False

@@ -23,13 +23,15 @@ from pydantic import ValidationError
 
 from harness.base import archive, cache, files, processes
 from harness.base.errors import BuildError, HarnessError, KspawnError
+from harness.base.version import Version
 from harness.bisect import outcome, recorder
 from harness.bisect.outcome import Report
 from harness.bisect.repository import git, make_work_tree
 from harness.bisect.state import Build, Settings
 from harness.guest import guestbuild
 from harness.kernel import kbuild, tree
-from harness.kernel.specs import ROOT, load_kernel
+from harness.kernel.specs import KernelSpec, load_kernel, of_version
+from harness.kernel.yamlfile import ROOT
 from harness.record.result import BY_HAND, Result
 
 # A build that ended for one of these says nothing about its revision.
@@ -117,7 +119,7 @@ def perform(task: Task) -> Done:
 def _build_log(task: Task, made: Build) -> str:
     """What make said, before the next build of the work tree writes over it."""
     place = work_tree(task.settings, task.slot)
-    path = cache.home() / "logs" / f"{place.name}-normal.log"
+    path = tree.build_log(place, "normal")
     own = path.exists() and path.stat().st_mtime >= time.time() - made.seconds
     return f"{made.error}\n" + (f"\n{path.read_text(errors='replace')}" if own else "")
 
@@ -234,7 +236,7 @@ def _note(settings: Settings, revision: str) -> Path:
     So another bisection of the same range, with other tests, builds nothing.
     """
     content = git(Path(settings.tree), "rev-parse", f"{revision}^{{tree}}").stdout
-    spec = load_kernel(settings.kernel)
+    spec = _spec_of(settings, revision)
     given = [Path(path) for path in (*settings.fragments, *settings.fixes)]
     base = [Path(settings.config)] if settings.config else spec.fragments("normal")
     patches: list[Path] = []
@@ -243,6 +245,16 @@ def _note(settings: Settings, revision: str) -> Path:
     counts = f"{bool(settings.config)} {len(settings.fragments)} {len(settings.fixes)}"
     key = cache.digest(content, kbuild.compiler(), counts, *base, *given, *patches)
     return work_tree(settings, 0).parent / "built" / cache.short(key)
+
+
+def _spec_of(settings: Settings, revision: str) -> KernelSpec:
+    """What is known of a revision, by the version that it has itself."""
+    source = Path(settings.tree)
+    makefile = git(source, "show", f"{revision}:Makefile", check=False).stdout
+    version = Version.of_makefile(makefile)
+    if version is None:
+        return load_kernel(settings.kernel)
+    return of_version(settings.kernel, version, source)
 
 
 def _built_before(note: Path, revision: str) -> Build | None:
@@ -264,7 +276,7 @@ def _make(settings: Settings, place: Path, revision: str) -> Build:
         kernel = tree.build_tree(
             place,
             "normal",
-            spec=load_kernel(settings.kernel),
+            spec=_spec_of(settings, revision),
             fragments=[Path(path) for path in settings.fragments],
             config=Path(settings.config) if settings.config else None,
             patched=settings.patched,

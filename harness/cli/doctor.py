@@ -29,6 +29,7 @@ from rich.text import Text
 
 from harness.base import cache
 from harness.base.errors import ExitCode
+from harness.kernel import specs
 
 PACKAGES_FILE = Path(__file__).with_name("debian-packages.txt")
 
@@ -36,7 +37,6 @@ _MIN_PYTHON = (3, 11)
 _MIN_DISK = 6 << 30
 _MIN_RAM = 2 << 30
 _ACCOUNT = "libvirt-qemu"
-_SOURCE_PACKAGE = "linux-source-6.12"
 # A program that hangs must not hang the doctor.
 _TIMEOUT = 30
 
@@ -278,16 +278,20 @@ def check_static_program() -> Finding:
 def check_kernel_source() -> Finding:
     """The default kernel's source can be had, from the cache or through apt."""
     name = "kernel source"
-    if cached := sorted((cache.home() / "sources").glob(f"{_SOURCE_PACKAGE}_*")):
+    source = specs.load_kernel(specs.DEFAULT).source
+    if not isinstance(source, specs.DebianSource):
+        return Finding(name, State.OK, f"of the kind {source.kind}")
+    package = source.package
+    if cached := sorted((cache.home() / "sources").glob(f"{package}_*")):
         return Finding(name, State.OK, f"{cached[-1].name} in the cache")
     if not shutil.which("apt-get"):
         advice = "give the source of the kernel as a directory"
         return Finding(name, State.NOTE, "no apt-get to fetch it", advice)
-    policy = _run(["apt-cache", "policy", _SOURCE_PACKAGE]).stdout
+    policy = _run(["apt-cache", "policy", package]).stdout
     version = re.search(r"^ +Candidate: (\S+)$", policy, re.MULTILINE)
     if version and version[1] != "(none)":
-        return Finding(name, State.OK, f"{_SOURCE_PACKAGE} {version[1]}, to be fetched")
-    return Finding(name, State.NOTE, f"apt knows no {_SOURCE_PACKAGE}", "apt-get update, as root")
+        return Finding(name, State.OK, f"{package} {version[1]}, to be fetched")
+    return Finding(name, State.NOTE, f"apt knows no {package}", "apt-get update, as root")
 
 
 def check_disk(home: Path, minimum: int = _MIN_DISK) -> Finding:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harness.kernel.specs import DEFAULT
 from harness.vm import accel
 from harness.vm.domain import EMBEDDED
 
@@ -20,9 +21,7 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command: The function of the command.
     """
     for option in (
-        click.option(
-            "--kernel", default="linux-6.12", show_default=True, help="Name or YAML file."
-        ),
+        click.option("--kernel", default=DEFAULT, show_default=True, help="Name or YAML file."),
         click.option(
             "--vm-config", default="default", show_default=True, help="Name or YAML file."
         ),

@@ -12,7 +12,9 @@ from harness.machine.machine import Machine
 from harness.record.result import MemoryMap, Range
 
 # What a kernel says of the firmware's map as it begins to boot (arch/x86/kernel/e820.c).
-_E820 = re.compile(r"BIOS-e820: \[mem 0x([0-9a-f]+)-0x([0-9a-f]+)\] (\w+)")
+# RAM is "System RAM" there on newer kernels, "usable" on older ones.
+_E820 = re.compile(r"BIOS-e820: \[mem 0x([0-9a-f]+)-0x([0-9a-f]+)\] +(\w+(?: \w+)*)")
+_RAM = ("usable", "System RAM")
 
 
 def firmware_ranges(log: str, ram: int) -> list[Range]:
@@ -23,9 +25,9 @@ def firmware_ranges(log: str, ram: int) -> list[Range]:
         ram: The RAM of the machine, in bytes: far above it devices are reserved.
     """
     found = [(int(start, 16), int(end, 16) + 1, what) for start, end, what in _E820.findall(log)]
-    top = max([ram, *(end for _, end, what in found if what == "usable")])
+    top = max([ram, *(end for _, end, what in found if what in _RAM)])
     return [
-        Range(start=start, end=end, what="System RAM" if what == "usable" else "reserved")
+        Range(start=start, end=end, what="System RAM" if what in _RAM else "reserved")
         for start, end, what in found
         if start < top
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.base import cache
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, PrerequisiteError
+from harness.guest import layouts
 
 GUEST = Path(__file__).resolve().parent
 
@@ -99,12 +100,14 @@ def _build(name: str, folder: Path, notify: Notify) -> Path:
     program = _PROGRAMS[name]
     flags = (*_FLAGS, *program.flags)
     names = [str(path.relative_to(folder)) for path in (*sources, *headers)]
-    key = cache.digest(name, compiler, *flags, *names, *sources, *headers)
+    made = layouts.header()
+    key = cache.digest(name, compiler, *flags, *names, *sources, *headers, made)
 
     def build(part: Path) -> None:
         notify(f"building the guest program {name}")
         includes = part / "include"
         link_kernel_headers(includes)
+        (includes / layouts.HEADER).write_text(made)
         # Linked in one go: the whole takes a second.
         command = [_COMPILER, *flags, "-isystem", str(includes)]
         for room in program.folders:

@@ -60,7 +60,8 @@ if [ -e /sys/class/net/eth0 ]; then
 fi
 # A port that is not there has the type "unknown": a shell on it would end at
 # once, again and again.
-if grep -q '^3: uart:1' /proc/tty/driver/serial; then
+# The driver's name there is serial, or serial_8250 on newer kernels.
+if grep -qs '^3: uart:1' /proc/tty/driver/serial /proc/tty/driver/serial_8250; then
     stty -F /dev/@SHELL@ sane 115200
     echo '@SHELL@::respawn:-/bin/sh' >>/etc/inittab
 fi

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.base.errors import HarnessError
+from harness.guest.layouts import page_list_at
 from harness.image.image import PAGE, Image
 from harness.image.vmcore import FRAME, KERNEL_MAP, LOW_END, page_list
 
-# Where relocate_kernel_64.S keeps the list of what the jump exchanged, in the
-# page of the jump back entry (CP_PA_BACKUP_PAGES_MAP), from v2.6.27 to 6.13.
-_PAGES_MAP = 2048 + 0x30
 # arch/x86/include/asm/pgtable_types.h
 _PRESENT, _LARGE = 0x1, 0x80
 _WORD = (1 << 64) - 1
@@ -49,7 +47,10 @@ class Kernel:
 
     @cached_property
     def _moved(self) -> dict[int, int]:
-        return page_list(self.word, (self.entry & -PAGE) + _PAGES_MAP)
+        at = page_list_at(self.word, self.entry)
+        if at is None:
+            raise HarnessError(f"the code at the jump back entry {self.entry:#x} is not known")
+        return page_list(self.word, at)
 
     def _at_phys(self, phys: int) -> int:
         if phys >= LOW_END:

@@ -25,7 +25,7 @@ from pathlib import Path
 from harness.base import cache, debian, processes
 from harness.base.errors import BuildError, PrerequisiteError, UsageError
 from harness.guest import guestbuild, initramfs
-from harness.kernel import kconfig
+from harness.kernel import kconfig, versions
 from harness.kernel.specs import (
     DebianSource,
     DirectorySource,
@@ -346,12 +346,13 @@ def _recipe(
     def notify(message: str) -> None:
         progress(0, 0, message)
 
+    source = _source(spec, notify)
     files = [*([] if base else spec.fragments(role)), *fragments]
     allconfig = "".join(path.read_text().rstrip("\n") + "\n" for path in files)
     if role == "spawned":
         allconfig += f'CONFIG_INITRAMFS_SOURCE="{EMBEDDED}"\n'
+    allconfig = versions.fit(allconfig, spec.kernel_version())
     patches = spec.patch_files(role)
-    source = _source(spec, notify)
     whole = [base] if base else []
     key = cache.digest(_VERSION, source.digest, allconfig, compiler(), *patches, *whole)
     return _Recipe(
@@ -391,7 +392,7 @@ def _check_tools() -> None:
 def _prepare(recipe: _Recipe, tree: Path) -> None:
     recipe.notify(f"{recipe.label}: copying the source")
     recipe.source.copy(tree)
-    apply_patches(recipe.patches, tree)
+    apply_series(recipe.patches, tree, notify=recipe.say)
     recipe.notify(f"{recipe.label}: configuring")
     if (tree / ".config").exists():
         _make(tree, ["mrproper"])
@@ -426,7 +427,7 @@ def configure(
         (objects / ".config").write_text(f"{base}\n{fragments}")
         _make(tree, [f"O={build}", "olddefconfig"])
     got = (objects / ".config").read_text()
-    kconfig.check(fragments, got, tree=tree, label=label)
+    kconfig.check(fragments, got, tree=tree, label=label, may_lack=versions.may_lack)
     return kconfig.parse(got)
 
 
@@ -436,6 +437,7 @@ def compile_in(
     target: Path,
     *,
     name: str,
+    log: str,
     role: Role,
     init: Path | None = None,
     progress: Progress = no_progress,
@@ -447,7 +449,8 @@ def compile_in(
         tree: The source. The caller sees to it that nobody else builds here.
         build: The folder of the objects, in the source.
         target: The folder that the kernel's files are copied to.
-        name: Names the kernel in messages, and its log.
+        name: Names the kernel in messages.
+        log: The name of the log, as `log_file` takes it.
         role: Which of the two builds.
         init: The static program that a spawned kernel embeds as its init.
         progress: Told how far it is, as of `build_kernel`.
@@ -458,7 +461,7 @@ def compile_in(
         PrerequisiteError: A tool is missing.
     """
     _check_tools()
-    work = _Work(name=name, role=role, key=f"{name}-{role}", progress=progress, build=build)
+    work = _Work(name=name, role=role, key=log, progress=progress, build=build)
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
     with _no_orphans(tree / build, work) as guard:
         _compile(work, tree, embedded, guard, makes=makes)
@@ -473,6 +476,30 @@ def is_complete(tree: Path, build: str) -> bool:
         build: The folder of the objects, in the source.
     """
     return (tree / build / ".complete").exists()
+
+
+def apply_series(
+    patches: Sequence[Path], tree: Path, *, notify: cache.Notify = cache.quiet
+) -> None:
+    """Apply patches; of one that other versions need otherwise, the variant that applies.
+
+    Args:
+        patches: The files, in order, each the variant that the version has.
+        tree: The source, or as much of it as all their variants touch.
+        notify: Told which are there already, and which are of another version.
+
+    Raises:
+        BuildError: No variant of one applies; the one of the version is named.
+    """
+    for patch in patches:
+        variants = versions.variants(patch)
+        if any(is_applied(one, tree) for one in variants):
+            notify(f"{patch.name} is there already")
+            continue
+        fitting = next((one for one in variants if applies(one, tree)), patch)
+        if fitting != patch:
+            notify(f"{shown(fitting)} applies in place of {shown(patch)}")
+        apply_patches([fitting], tree)
 
 
 def apply_patches(patches: Sequence[Path], tree: Path) -> None:
@@ -507,8 +534,24 @@ def is_applied(patch: Path, tree: Path) -> bool:
         patch: The patch.
         tree: The source, or as much of it as the patch touches.
     """
-    command = ["patch", "-p1", "--reverse", "--force", "--dry-run", "--fuzz=0", "-i", str(patch)]
-    done = subprocess.run(command, cwd=tree, capture_output=True, check=False)
+    return _would(["--reverse", "--force"], patch, tree)
+
+
+def applies(patch: Path, tree: Path) -> bool:
+    """Whether a patch would apply, without fuzz.
+
+    Args:
+        patch: The patch.
+        tree: The source, or as much of it as the patch touches.
+    """
+    return _would(["--forward"], patch, tree)
+
+
+def _would(how: Sequence[str], patch: Path, tree: Path) -> bool:
+    command = ["patch", "-p1", *how, "--dry-run", "--fuzz=0", "--reject-file=-", "-i", str(patch)]
+    done = subprocess.run(
+        command, cwd=tree, capture_output=True, check=False, stdin=subprocess.DEVNULL
+    )
     return done.returncode == 0
 
 
@@ -645,10 +688,19 @@ def _make(tree: Path, goals: Sequence[str], *, inherit: Sequence[int] = ()) -> N
         raise BuildError(f"make {goals[-1]} failed: {message}")
 
 
+def log_file(key: str) -> Path:
+    """What make said in the last build of a key.
+
+    Args:
+        key: The key of a tree in the cache, or the name that `compile_in` was given.
+    """
+    return cache.home() / "logs" / f"{key}.log"
+
+
 def _make_with_progress(
     work: _Work, tree: Path, goals: Sequence[str], *, inherit: Sequence[int], makes: Makes
 ) -> None:
-    log = cache.home() / "logs" / f"{work.key}.log"
+    log = log_file(work.key)
     log.parent.mkdir(parents=True, exist_ok=True)
     steps = _Steps(work, tree / work.build)
     arguments = [f"O={work.build}", f"-j{os.cpu_count() or 1}", *goals]

@@ -8,7 +8,7 @@ takes to explain an option; conf(1) of the tree does the configuring.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +59,18 @@ def read_options(path: Path, *, what: str = "") -> dict[str, str]:
     return options
 
 
-def check(wanted: str, got: str, *, tree: Path, label: str = "") -> None:
+def _never(name: str) -> bool:
+    return False
+
+
+def check(
+    wanted: str,
+    got: str,
+    *,
+    tree: Path,
+    label: str = "",
+    may_lack: Callable[[str], bool] = _never,
+) -> None:
     """Check that every option that was asked for took.
 
     Args:
@@ -67,6 +78,7 @@ def check(wanted: str, got: str, *, tree: Path, label: str = "") -> None:
         got: The .config that came out.
         tree: The source, to say what an option depends on.
         label: Names the kernel in the error.
+        may_lack: Tells whether a tree may be without an option, by its name.
 
     Raises:
         BuildError: An option did not take; it is named, with its unmet dependency.
@@ -76,7 +88,10 @@ def check(wanted: str, got: str, *, tree: Path, label: str = "") -> None:
         actual = config.get(name, "n")
         if actual == value:
             continue
-        reason = Kconfig(tree).explain(name, config)
+        known = Kconfig(tree)
+        if name not in known.symbols and may_lack(name):
+            continue
+        reason = known.explain(name, config)
         place = f"{label}: " if label else ""
         raise BuildError(f"{place}CONFIG_{name}={value} did not take, it is {actual}: {reason}")
 

@@ -1,52 +1,66 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bugs of kernels that tests are known to show: expected failures, never skips."""
+"""Bugs of kernels that tests are known to show: expected failures, never skips.
+
+Which versions have a bug, and which patch of ours fixes it, is in
+kernels/facts/versions.yaml.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 
-from harness.kernel.specs import KernelSpec, Role
+from harness.kernel import kbuild, versions
+from harness.kernel.specs import KernelSpec
 
 MARK = "known_bug"
 
 
-def has_bug(
-    spec: KernelSpec, *, kernels: Collection[str], fixed_by: str, build: Role = "normal"
-) -> bool:
+def has_bug(name: str, spec: KernelSpec, *, tree: Path | None = None, patched: bool = True) -> bool:
     """Whether a kernel has a bug.
 
     Args:
-        spec: The kernel.
-        kernels: Names of kernels whose source has it; those that are named after
-            one of them (linux-6.1-fixed) have the same source.
-        fixed_by: A part of the name of the patch that fixes it.
-        build: Which of the kernel's builds shows it.
+        name: The bug, in kernels/facts/versions.yaml.
+        spec: The kernel, of the version of its source.
+        tree: The user's tree that it is built from; it may have a fix already.
+        patched: Whether the patches of the spec are applied.
 
     Raises:
-        SpecError: A series of the kernel has no patch.
+        SpecError: There is no bug of that name, or a series has no patch.
     """
-    if not any(spec.name == name or spec.name.startswith(f"{name}-") for name in kernels):
+    bug = versions.facts().bug(name)
+    version = spec.kernel_version()
+    if not bug.holds(version):
         return False
-    return not any(fixed_by in path.name for path in spec.patch_files(build))
+    fixes = set(versions.facts().patch(bug.fixed_by).ordered(version))
+    # The spawned kernel of a tree gets the patches of its series, or none, as well.
+    if patched and fixes & set(spec.patch_files(bug.build)):
+        return False
+    return tree is None or not any(kbuild.is_applied(fix, tree) for fix in fixes)
 
 
-def expect(item: pytest.Item, spec: KernelSpec) -> None:
+def expect(
+    item: pytest.Item, spec: KernelSpec, *, tree: Path | None = None, patched: bool = True
+) -> None:
     """Make a test an expected failure where the kernel has a bug that it is marked with.
 
-    `@pytest.mark.known_bug(reason, kernels=..., fixed_by=..., build=...)`: the reason names
-    the defect and the commit that fixes it upstream, the rest is as of `has_bug`. Only a
-    failed assertion is expected, and a test that passes all the same is red.
+    `@pytest.mark.known_bug(name)`: of kernels/facts/versions.yaml. Only a failed assertion is
+    expected. A test that passes all the same is red, but for the user's own tree: that
+    may have a fix in a form of its own.
 
     Args:
         item: The test.
         spec: The kernel under test.
+        tree: As of `has_bug`.
+        patched: As of `has_bug`.
 
     Raises:
-        SpecError: A series of the kernel has no patch.
+        SpecError: There is no bug of that name, or a series has no patch.
     """
     for mark in item.iter_markers(MARK):
-        (reason,) = mark.args
-        if has_bug(spec, **mark.kwargs):
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError))
+        (name,) = mark.args
+        if has_bug(name, spec, tree=tree, patched=patched):
+            reason = versions.facts().bug(name).what
+            strict = tree is None
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=strict, raises=AssertionError))

@@ -17,7 +17,7 @@ from harness.base import paths
 from harness.base.errors import UsageError
 from harness.kernel import bzimage, kbuild, kconfig, needs, tree
 from harness.kernel.kbuild import BuiltKernel, Progress
-from harness.kernel.specs import BzImageSource, KernelSpec
+from harness.kernel.specs import BzImageSource, KernelSpec, load_for_tree, load_kernel
 
 Tell = Callable[[str], Progress]
 
@@ -86,6 +86,19 @@ class Own:
         """
         if self.kernel_tree is None and not self.bzimage:
             spec.check_source()
+
+    def spec(self, kernel: str) -> KernelSpec:
+        """What is known of the kernel: that of a tree, by the tree's version.
+
+        Args:
+            kernel: Name or YAML file, as of `specs.load_kernel`.
+
+        Raises:
+            SpecError: There is no such kernel, or the tree says no version.
+        """
+        if self.kernel_tree is None:
+            return load_kernel(kernel)
+        return load_for_tree(kernel, self.kernel_tree.expanduser().absolute())
 
     def arguments(self) -> list[str]:
         """The same as options of pytest."""

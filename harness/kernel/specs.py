@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,21 +20,57 @@ from pydantic import (
     field_validator,
 )
 
-from harness.base import paths, yamltext
+from harness.base import debian, paths
 from harness.base.errors import PrerequisiteError, SpecError, UsageError
+from harness.base.terminal import err
 from harness.base.text import cut
-from harness.kernel import kconfig
+from harness.base.version import Version
+from harness.kernel import kconfig, versions
+from harness.kernel.yamlfile import ROOT, Role, first_error, read_yaml, shown, unknown_key
 
-ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "kernels"
+KERNELS = versions.KERNELS
 VM_CONFIGS = ROOT / "vm-configs"
+
+__all__ = [
+    "DEFAULT",
+    "KERNELS",
+    "MAXIMUM_MEMORY",
+    "MIB",
+    "MINIMUM_MEMORY",
+    "ROOT",
+    "VM_CONFIGS",
+    "BzImageSource",
+    "Configs",
+    "DebianSource",
+    "DirectorySource",
+    "GitSource",
+    "KernelSpec",
+    "Patches",
+    "Role",
+    "Series",
+    "TarballSource",
+    "VMConfig",
+    "default_kernel",
+    "find",
+    "first_error",
+    "known_kernels",
+    "load_for_tree",
+    "load_kernel",
+    "load_vm_config",
+    "names",
+    "of_version",
+    "read_yaml",
+    "shown",
+    "unknown_key",
+]
+
+DEFAULT = "default"
+"""Stands for the newest known kernel that can be had, and for what a tree says itself."""
 
 MIB = 1 << 20
 MINIMUM_MEMORY = 64 * MIB
 MAXIMUM_MEMORY = 16 << 40
 _UNITS = {"MiB": MIB, "GiB": 1 << 30}
-
-Role = Literal["normal", "spawned"]
 
 
 class _Model(BaseModel):
@@ -85,8 +121,15 @@ Source = Annotated[
 ]
 
 
+class Series(_Model):
+    """Patches of kernels/facts/versions.yaml by name: "ours", "fixes", a name, or "-name"."""
+
+    normal: list[str] = Field(default_factory=lambda: [versions.OURS])
+    spawned: list[str] = Field(default_factory=lambda: [versions.OURS])
+
+
 class Patches(_Model):
-    """Series to apply: folders of kernels/patches, or globs in it."""
+    """Patches in place of those of the version: folders of kernels/patches, or globs in it."""
 
     common: list[str] = Field(default_factory=list)
     normal: list[str] = Field(default_factory=list)
@@ -94,22 +137,31 @@ class Patches(_Model):
 
 
 class Configs(_Model):
-    """Fragments of kernels/configs, by the role of the build."""
+    """Fragments of kernels/configs in place of those of the version, by the role of the build."""
 
     normal: list[str] = Field(min_length=1)
     spawned: list[str] = Field(min_length=1)
 
 
 class KernelSpec(_Model):
-    """A kernel: where it comes from and how its two builds are made."""
+    """A kernel: where it comes from; the version of that says how its two builds are made."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     source: Source
-    patches: Patches = Field(default_factory=Patches)
-    configs: Configs
+    version: str = Field(default="", description="of the source, where its name does not say it")
+    series: Series = Field(default_factory=Series)
+    patches: Patches | None = None
+    configs: Configs | None = None
 
     _file: Path = PrivateAttr(default=KERNELS / "unknown.yaml")
+
+    @field_validator("version")
+    @classmethod
+    def _check_version(cls, value: str) -> str:
+        if value and Version.parse(value) is None:
+            raise ValueError(f"{value!r} is no version, write it like '6.12'")
+        return value
 
     def path(self, name: str) -> Path:
         """A path of the source, taken from the folder of the YAML file.
@@ -125,6 +177,39 @@ class KernelSpec(_Model):
         except UsageError as exc:
             raise SpecError(f"{shown(self._file)}: source: {exc.message}") from None
 
+    def kernel_version(self) -> Version:
+        """The version of the source.
+
+        Raises:
+            SpecError: Neither the file nor the source says it.
+        """
+        found = Version.parse(self.version) or self._version_of_source()
+        if found is None:
+            raise SpecError(
+                f"{shown(self._file)}: the source does not say which version of Linux it is",
+                hint="add a line such as version: '6.12'",
+            )
+        return found
+
+    def _version_of_source(self) -> Version | None:
+        match self.source:
+            case DebianSource(package=name) | TarballSource(path=name):
+                found = re.search(r"\d+\.\d+(\.\d+)?", Path(name).name)
+                return Version.parse(found[0]) if found else None
+            case DirectorySource(path=name):
+                return Version.of_tree(self.path(name))
+            case GitSource(revision=name):
+                return Version.parse(name)
+        return None
+
+    def of_version(self, version: Version) -> KernelSpec:
+        """The same kernel of another version: that of the tree it is built from.
+
+        Args:
+            version: What the tree says.
+        """
+        return self.model_copy(update={"version": str(version)})
+
     def patch_files(self, role: Role) -> list[Path]:
         """The patches of a build, in the order they apply.
 
@@ -134,6 +219,13 @@ class KernelSpec(_Model):
         Raises:
             SpecError: A series or a glob has no patch.
         """
+        if self.patches is None:
+            chosen = self.series.normal if role == "normal" else self.series.spawned
+            try:
+                return versions.patches(self.kernel_version(), role, chosen)
+            except SpecError as exc:
+                message = f"{shown(self._file)}: series.{role}: {exc.message}"
+                raise SpecError(message, hint=exc.hint) from None
         own = self.patches.normal if role == "normal" else self.patches.spawned
         files: list[Path] = []
         for kind, names in (("common", self.patches.common), (role, own)):
@@ -150,6 +242,8 @@ class KernelSpec(_Model):
         Raises:
             SpecError: A fragment is not there.
         """
+        if self.configs is None:
+            return versions.fragments(self.kernel_version(), role)
         names = self.configs.normal if role == "normal" else self.configs.spawned
         folder = KERNELS / "configs"
         for name in names:
@@ -163,6 +257,13 @@ class KernelSpec(_Model):
             with _named(f"{shown(self._file)}: configs.{role}"):
                 kconfig.read_options(folder / name)
         return [folder / name for name in names]
+
+    def chosen(self) -> str:
+        """What its version brings with it, in a line."""
+        series: dict[Role, Sequence[Path]] = {
+            role: self.patch_files(role) for role in get_args(Role)
+        }
+        return versions.describe(self.kernel_version(), series)
 
     def check_source(self) -> None:
         """Check that a source on this machine is there, before anything is built.
@@ -271,19 +372,87 @@ def load_kernel(name_or_path: str | Path) -> KernelSpec:
     """Read the description of a kernel.
 
     Args:
-        name_or_path: A name such as "linux-6.12", found in kernels/, or the
-            path of a YAML file.
+        name_or_path: A name such as "linux-6.12", found in kernels/, the path of a
+            YAML file, or "default", the newest that can be had.
 
     Raises:
         SpecError: There is no such kernel, its file is wrong, or a file that it names is
             not there or is of another kind.
     """
+    if name_or_path == DEFAULT:
+        name_or_path = default_kernel()
     spec = _load(KernelSpec, find(name_or_path, folder=KERNELS, what="kernel"))
     # What it names has to be there: else that would come out after builds, or hours.
     for role in get_args(Role):
         spec.fragments(role)
         spec.patch_files(role)
     return spec
+
+
+def load_for_tree(name_or_path: str | Path, tree: Path) -> KernelSpec:
+    """The description of a kernel that is built from a tree: its version chooses.
+
+    Args:
+        name_or_path: As of `load_kernel`; by default the tree alone says all.
+        tree: The tree.
+
+    Raises:
+        SpecError: There is no such kernel, its file is wrong, or the tree says no version.
+    """
+    version = Version.of_tree(tree)
+    if version is None:
+        raise SpecError(f"{tree} is no kernel tree: its Makefile says no version")
+    return of_version(name_or_path, version, tree)
+
+
+def of_version(name_or_path: str | Path, version: Version, tree: Path) -> KernelSpec:
+    """The same, where the version is known already.
+
+    Args:
+        name_or_path: As of `load_kernel`.
+        version: The version of the tree.
+        tree: The tree.
+
+    Raises:
+        SpecError: There is no such kernel, or its file is wrong.
+    """
+    if name_or_path != DEFAULT:
+        return load_kernel(name_or_path).of_version(version)
+    source = DirectorySource(kind="directory", path=str(tree))
+    return KernelSpec(name=f"linux-{version.series}", source=source, version=str(version))
+
+
+def known_kernels() -> list[str]:
+    """The kernels of kernels/ that are a version and nothing besides, the newest first."""
+    found = {
+        name: version
+        for name in names(KERNELS)
+        if re.fullmatch(r"linux-\d+\.\d+", name)
+        and (version := Version.parse(name.removeprefix("linux-")))
+    }
+    return sorted(found, key=lambda name: found[name], reverse=True)
+
+
+def default_kernel() -> str:
+    """The newest known kernel that can be had; says so if it is not the newest.
+
+    Where none can be had it is the newest as well: what is wrong then comes out
+    where its source is fetched.
+    """
+    newest, *others = known_kernels()
+    for name in (newest, *others):
+        source = load_kernel(name).source
+        if not isinstance(source, DebianSource) or debian.can_be_had(source.package):
+            if name != newest:
+                _say(f"the source of {newest} is not to be had, taking {name}")
+            return name
+    return newest
+
+
+@functools.cache
+def _say(what: str) -> None:
+    """Say something once a run."""
+    err.print(f"kspawn: {what}")
 
 
 def load_vm_config(name_or_path: str | Path) -> VMConfig:
@@ -329,15 +498,6 @@ def find(name_or_path: str | Path, *, folder: Path, what: str) -> Path:
     return path
 
 
-def shown(path: Path) -> str:
-    """A path as a person reads it: from the checkout or from here, where it can be."""
-    resolved = path.resolve()
-    for base in (ROOT, Path.cwd()):
-        if resolved.is_relative_to(base):
-            return str(resolved.relative_to(base))
-    return str(path)
-
-
 def _load(model: type[_AnySpec], path: Path) -> _AnySpec:
     data = read_yaml(path)
     try:
@@ -348,91 +508,3 @@ def _load(model: type[_AnySpec], path: Path) -> _AnySpec:
         raise SpecError(f"{shown(path)}: name: {spec.name!r} is not the name of the file")
     spec._file = path
     return spec
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that is a mapping.
-
-    Raises:
-        SpecError: It cannot be read, or is something else.
-    """
-    try:
-        return yamltext.parse(paths.read(path, largest=yamltext.LARGEST))
-    except SpecError as exc:
-        raise SpecError(f"{shown(path)}: {exc.message}") from None
-    except UsageError as exc:
-        raise SpecError(exc.message) from None
-
-
-# What is said of keys that are not known, or are no words.
-_KEYS = ("extra_forbidden", "invalid_key")
-
-
-def first_error(exc: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing that is wrong with a file, in one line with its field.
-
-    Args:
-        exc: What reading it raised.
-        model: What it was read as.
-    """
-    # What a key that is not known was meant for is missing: the typo is the one to name.
-    errors = sorted(exc.errors(include_url=False), key=lambda e: e["type"] not in _KEYS)
-    error = errors[0]
-    place = _place(error["loc"])
-    message = _message(error, model)
-    return f"{place}: {message}" if place else message
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    parts = [cut(str(part), 60) for part in location]
-    # pydantic puts the kind of a source between the key and what is in it.
-    if parts[:1] == ["source"] and len(parts) > 2:
-        del parts[1]
-    return ".".join(parts)
-
-
-def _message(error: Any, model: type[BaseModel]) -> str:
-    context = error.get("ctx", {})
-    match error["type"]:
-        case "extra_forbidden":
-            message = unknown_key(str(error["loc"][-1]), _known(model, error["loc"][:-1]))
-        case "missing":
-            message = "missing"
-        case "value_error":
-            message = str(context["error"])
-        case "union_tag_not_found":
-            message = "kind: missing"
-        case "union_tag_invalid":
-            message = f"kind: {context['tag']!r} is none of {context['expected_tags']}"
-        case _:
-            text = str(error["msg"])
-            message = f"{text[0].lower()}{text[1:]}, not {cut(repr(error['input']))}"
-    return cut(message, 400)
-
-
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """What to say of a key that is not known: what may have been meant, or all that there is.
-
-    Args:
-        key: As it is written in the file.
-        known: Those that may be there.
-    """
-    names = list(known)
-    if near := difflib.get_close_matches(key, names, n=1):
-        return f"unknown key, is it {near[0]!r}? (known are: {', '.join(names)})"
-    return "unknown key" + (f" (known are: {', '.join(names)})" if names else "")
-
-
-def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """The keys that may be at a place of a file, by the JSON schema of its model."""
-    schema = model.model_json_schema()
-    node = schema
-    for part in place:
-        if mapping := node.get("discriminator", {}).get("mapping"):
-            node = {"$ref": mapping.get(part, "")}
-        else:
-            other = node.get("items") or node.get("additionalProperties") or {}
-            node = node.get("properties", {}).get(part, other)
-        if reference := node.get("$ref"):
-            node = schema["$defs"].get(reference.rpartition("/")[2], {})
-    return list(node.get("properties", ()))

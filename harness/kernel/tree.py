@@ -34,7 +34,8 @@ from typing import Any
 
 from harness.base import cache, files
 from harness.base.errors import UsageError
-from harness.kernel import kbuild, kconfig
+from harness.base.version import Version
+from harness.kernel import kbuild, kconfig, versions
 from harness.kernel.kbuild import BuiltKernel, Progress, no_progress
 from harness.kernel.specs import KernelSpec, Role, shown
 
@@ -110,7 +111,7 @@ def open_tree(
 
     tree = tree.expanduser().resolve()
     check_tree(tree)
-    key = f"{_name(tree)}-{cache.short(cache.digest(str(tree)))}"
+    key = _key(tree)
     with cache.lock("mirrors", key, notify=notify):
         mirror = Mirror(tree=tree, root=cache.home() / "mirrors" / key, spec=spec, patched=patched)
         # Of runs that were killed: nobody else is here.
@@ -142,6 +143,21 @@ def check_tree(tree: Path) -> None:
         )
 
 
+def _key(tree: Path) -> str:
+    """What tells the mirror of a tree from those of others of the same name."""
+    return f"{_name(tree)}-{cache.short(cache.digest(str(tree)))}"
+
+
+def build_log(tree: Path, role: Role) -> Path:
+    """What make said in the last build of a tree.
+
+    Args:
+        tree: The tree.
+        role: Which of the two builds.
+    """
+    return kbuild.log_file(f"{_key(tree.expanduser().resolve())}-{role}")
+
+
 def _name(tree: Path) -> str:
     """The name of a tree's kernels: that of its folder, as a file name."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", tree.name).lstrip(".-") or "tree"
@@ -169,6 +185,11 @@ class Mirror:
     def name(self) -> str:
         """The name of its kernels."""
         return _name(self.tree)
+
+    @property
+    def version(self) -> Version:
+        """The version of the tree; that of the spec, where its Makefile says none."""
+        return Version.of_tree(self.tree) or self.spec.kernel_version()
 
     @property
     def source(self) -> Path:
@@ -253,16 +274,13 @@ class Mirror:
         patches = self.patches
         with tempfile.TemporaryDirectory(dir=self.root, prefix=_PART) as name:
             stage = Path(name)
-            touched = sorted({file for patch in patches for file in _touched(patch)})
+            files = {one for patch in patches for one in versions.variants(patch)}
+            touched = sorted({file for patch in files for file in _touched(patch)})
             for file in touched:
                 if file in now:
                     (stage / file).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(self.tree / file, stage / file)
-            for patch in patches:
-                if kbuild.is_applied(patch, stage):
-                    notify(f"{self.name}: {patch.name} is there already")
-                else:
-                    kbuild.apply_patches([patch], stage)
+            kbuild.apply_series(patches, stage, notify=lambda what: notify(f"{self.name}: {what}"))
             return {
                 file: (stage / file).read_bytes() if (stage / file).is_file() else None
                 for file in touched
@@ -308,6 +326,7 @@ class Mirror:
                 build,
                 made,
                 name=self.name,
+                log=f"{self.root.name}-{role}",
                 role=role,
                 init=init,
                 progress=progress,
@@ -370,6 +389,7 @@ class Mirror:
         text = "".join(_read(path).rstrip("\n") + "\n" for path in (*own, *fragments))
         if role == "spawned":
             text += f'CONFIG_INITRAMFS_SOURCE="{kbuild.EMBEDDED}"\n'
+        text = versions.fit(text, self.version)
         base = _read(config) if config is not None and role == "normal" else None
         key = cache.digest(text, base or "", str(base is None), self._kconfig, kbuild.compiler())
         stamp = objects / ".configured"

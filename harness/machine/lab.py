@@ -16,7 +16,7 @@ from harness.base.progress import ProgressLine
 from harness.guest import guestbuild, initramfs
 from harness.kernel import kbuild
 from harness.kernel.own import Own
-from harness.kernel.specs import KernelSpec, VMConfig, load_kernel, load_vm_config, shown
+from harness.kernel.specs import DEFAULT, KernelSpec, VMConfig, load_vm_config, shown
 from harness.machine import bundle
 from harness.machine.kernels import Kernels
 from harness.machine.machine import Machine
@@ -40,7 +40,7 @@ def no_builds(kernel: str, done: int, total: int, what: str) -> None:
 class Options:
     """What the user chose, on the command line or for pytest."""
 
-    kernel: str = "linux-6.12"
+    kernel: str = DEFAULT
     vm_config: str = "default"
     accel: str = "auto"
     libvirt_uri: str = EMBEDDED
@@ -91,7 +91,7 @@ class Lab(Closing):
 
     def __init__(self, options: Options, *, progress: Builds = no_builds) -> None:
         self.options = options
-        self.spec = load_kernel(options.kernel)
+        self.spec = options.own.spec(options.kernel)
         self.config = load_vm_config(options.vm_config)
         # First: a mistake in a file is not to cost a build, nor the start of libvirt.
         if options.built is None:

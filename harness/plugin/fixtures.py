@@ -17,7 +17,7 @@ from harness.base.progress import ProgressLine
 from harness.cycle import cycle
 from harness.cycle.record import record
 from harness.kernel import known_bugs, own
-from harness.kernel.specs import load_kernel, load_vm_config
+from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
 from harness.machine.lab import PROGRESS, Lab, Options, no_builds
 from harness.machine.machine import Machine
@@ -32,7 +32,7 @@ from harness.ways import registry
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the bench."""
     group = parser.getgroup("kspawn")
-    group.addoption("--kernel", default="linux-6.12", help="name or YAML file of the kernel")
+    group.addoption("--kernel", default=DEFAULT, help="name or YAML file of the kernel")
     group.addoption("--vm-config", default="default", help="name or YAML file of the machine")
     own.add_pytest_options(group)
     group.addoption(
@@ -69,11 +69,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Expect the failures that are known of the kernel under test."""
     try:
         given = own.from_pytest(config)
-        if given.kernel_tree or given.bzimage:
+        if given.bzimage:
             return  # nothing is known of the user's own kernel
-        spec = load_kernel(config.getoption("--kernel"))
+        spec = given.spec(config.getoption("--kernel"))
+        tree = given.kernel_tree
         for item in items:
-            known_bugs.expect(item, spec)
+            known_bugs.expect(item, spec, tree=tree, patched=not tree or given.apply_patches)
     except UsageError as exc:
         pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))
 

@@ -23,22 +23,10 @@ NewCycle = Callable[..., Cycle]
 """What the fixture `new_cycle` gives: takes what else `Cycle` takes."""
 
 # On such a kernel no jump comes back.
-NO_GDT = pytest.mark.known_bug(
-    "the GDT is not loaded again on the way back (07fa619f2a40)",
-    kernels=["linux-6.1"],
-    fixed_by="Load-the-GDT",
-)
+NO_GDT = pytest.mark.known_bug("gdt")
 
 # Baselines that a kernel is known to fail.
-BASELINE_BUGS = {
-    "test_resume": [
-        pytest.mark.known_bug(
-            "the swap device is opened exclusively, and has a holder: EBUSY (148b6f4cc392)",
-            kernels=["linux-6.1"],
-            fixed_by="Open-the-resume-device",
-        )
-    ]
-}
+BASELINE_BUGS = {"test_resume": [pytest.mark.known_bug("test-resume")]}
 
 
 class CycleSuite:

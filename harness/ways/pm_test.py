@@ -33,7 +33,8 @@ def depth(log: str) -> str:
         One of `LEVELS`; "none" where there was no wait of pm_test, and "odd"
         where the log has what comes later without what comes before.
     """
-    way, waited, _ = log.rpartition("debug: Waiting for 5 seconds")
+    # Newer kernels say "second(s)".
+    way, waited, _ = log.rpartition("debug: Waiting for 5 second")
     way = way.rpartition("hibernation: hibernation entry")[2]
     reached = [level for level, said in LEVELS.items() if said.search(way)]
     if not waited or not reached:

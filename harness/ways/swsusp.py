@@ -40,7 +40,10 @@ def swap_on(machine: Machine) -> None:
     limit = machine.timeouts.deadline("command", "swap")
     with machine.timeline.phase("swap on", boot=machine.boot_number, kernel="normal"):
         machine.link.shell.run(
-            f"grep -q ^{disk} /proc/swaps || {{ mkswap {disk} && swapon {disk}; }}", limit
+            # Newer kernels say how large their image is to who debugs only.
+            "dmesg -n 8; echo 1 > /sys/power/pm_debug_messages; "
+            f"grep -q ^{disk} /proc/swaps || {{ mkswap {disk} && swapon {disk}; }}",
+            limit,
         ).check()
 
 

@@ -267,12 +267,7 @@ def assert_helper_loaded(upstream: Upstream) -> None:
     assert loaded, said
 
 
-@pytest.mark.known_bug(
-    "a segment that is empty is taken for all of memory (since 816d334afa85)",
-    kernels=["linux-6.12"],
-    fixed_by="Do-not-take-all-of-memory",
-    build="spawned",
-)
+@pytest.mark.known_bug("empty-segment-of-the-helper")
 def test_helper_is_loaded(upstream: Upstream) -> None:
     assert_helper_loaded(upstream)
 

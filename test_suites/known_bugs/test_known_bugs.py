@@ -24,8 +24,6 @@ from harness.ways import plain_jump
 
 pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
 
-BOTH = ("linux-6.12", "linux-6.1")
-
 
 def run_payload(machine: Machine, arguments: str, *, rounds: int) -> None:
     """Jump into a few instructions that return, so many times."""
@@ -39,11 +37,7 @@ def run_payload(machine: Machine, arguments: str, *, rounds: int) -> None:
         raise AssertionError(f"it did not come back from all jumps: {exc}") from exc
 
 
-@pytest.mark.known_bug(
-    "the re-entry point is read from the page after the swap page (2cacf7f23a02)",
-    kernels=BOTH,
-    fixed_by="Read-the-re-entry-point",
-)
+@pytest.mark.known_bug("re-entry-point")
 def test_second_jump_into_one_image(machine: Machine) -> None:
     """A peer that returns is entered again where it was entered before.
 
@@ -69,11 +63,7 @@ def test_peer_that_loads_the_gdt(machine: Machine) -> None:
     run_payload(machine, "-g", rounds=1)
 
 
-@pytest.mark.known_bug(
-    "devices stay suspended when dpm_suspend_start() fails (996afb6efd1a)",
-    kernels=BOTH,
-    fixed_by="Resume-the-devices",
-)
+@pytest.mark.known_bug("suspended-devices")
 def test_refused_jump_resumes_all_devices(machine: Machine) -> None:
     """Where one freeze callback fails, the devices before it are thawed again."""
     machine.boot()
@@ -104,12 +94,7 @@ def test_jump_without_a_fault(machine: Machine) -> None:
 
 
 @NO_GDT
-@pytest.mark.known_bug(
-    "an interrupt that is pending at the jump calls an __init function, freed",
-    kernels=BOTH,
-    fixed_by="Leave-no-__init-handler",
-    build="spawned",
-)
+@pytest.mark.known_bug("apic-timer")
 def test_timer_that_failed_its_verification(machine: Machine) -> None:
     """A busy host makes the APIC timer fail it; here, a TSC that is said to be slow.
 
@@ -131,11 +116,7 @@ def test_timer_that_failed_its_verification(machine: Machine) -> None:
         raise AssertionError(f"the kernel did not go on where it left: {exc}") from exc
 
 
-@pytest.mark.known_bug(
-    "a segment that is empty is taken for all of memory (since 816d334afa85)",
-    kernels=["linux-6.12"],
-    fixed_by="Do-not-take-all-of-memory",
-)
+@pytest.mark.known_bug("empty-segment")
 def test_empty_segment_is_loaded(machine: Machine) -> None:
     """The helper of kexec-tools is one: it is loaded, and no memory is searched for it."""
     machine.boot()

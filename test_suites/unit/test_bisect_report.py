@@ -541,7 +541,7 @@ def test_what_make_said_of_a_revision_is_kept(
     monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
 
     def build_tree(place: Path, *arguments: object, **named: object) -> object:
-        log = tmp_path / "home" / "logs" / f"{place.name}-normal.log"
+        log = tree_module.build_log(place, "normal")
         log.parent.mkdir(exist_ok=True)
         log.write_text("CC x.o\nx.c:3: error: no ;\n")
         raise BuildError(

@@ -3,49 +3,109 @@
 
 from __future__ import annotations
 
-import functools
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from harness.base.errors import SpecError
+from harness.base.version import Version
+from harness.kernel import versions
 from harness.kernel.known_bugs import expect, has_bug
-from harness.kernel.specs import load_kernel
+from harness.kernel.specs import DEFAULT, load_for_tree, load_kernel
 from harness.plugin import fixtures
-
-BOTH = ("linux-6.12", "linux-6.1")
 
 
 @pytest.mark.parametrize(
-    ("kernel", "kernels", "fixed_by", "expected"),
+    ("kernel", "bug", "expected"),
     [
-        ("linux-6.12", BOTH, "Read-the-re-entry-point", True),
-        ("linux-6.1", BOTH, "Read-the-re-entry-point", True),
-        ("linux-6.12-fixed", BOTH, "Read-the-re-entry-point", False),
-        ("linux-6.1-fixed", BOTH, "Read-the-re-entry-point", False),
-        # A name that only begins like another one is another kernel.
-        ("linux-6.12", ("linux-6.1",), "Load-the-GDT", False),
-        ("linux-6.1", ("linux-6.1",), "Load-the-GDT", False),
-        ("linux-6.1-unfixed", ("linux-6.1",), "Load-the-GDT", True),
-        ("linux-6.12-fixed", ("linux-6.1",), "Open-the-resume-device", False),
-        ("linux-6.1", ("linux-6.1",), "Open-the-resume-device", True),
-        ("linux-6.1-fixed", ("linux-6.1",), "Open-the-resume-device", False),
+        ("linux-6.12", "re-entry-point", True),
+        ("linux-6.1", "re-entry-point", True),
+        ("linux-7.3", "re-entry-point", False),
+        ("linux-6.12-fixed", "re-entry-point", False),
+        ("linux-6.1-fixed", "re-entry-point", False),
+        ("linux-6.12", "gdt", False),
+        ("linux-6.1", "gdt", False),
+        ("linux-6.1-unfixed", "gdt", True),
+        ("linux-6.12-fixed", "test-resume", False),
+        ("linux-6.1", "test-resume", True),
+        ("linux-6.1-fixed", "test-resume", False),
+        ("linux-6.1", "empty-segment", False),
+        ("linux-6.12", "empty-segment", True),
+        ("linux-7.3", "empty-segment", True),
+        ("linux-7.3-fixed", "empty-segment", False),
+        # Of the spawned build, which the fixes are not for.
+        ("linux-7.3-fixed", "empty-segment-of-the-helper", True),
+        ("linux-7.3", "apic-timer", False),
+        ("linux-7.3-unfixed", "apic-timer", True),
+        ("linux-6.12", "apic-timer", False),
+        ("linux-6.12-unfixed", "apic-timer", True),
     ],
 )
-def test_has_bug(kernel: str, kernels: tuple[str, ...], fixed_by: str, expected: bool) -> None:
-    assert has_bug(load_kernel(kernel), kernels=kernels, fixed_by=fixed_by) is expected
+def test_has_bug(kernel: str, bug: str, expected: bool) -> None:
+    assert has_bug(bug, load_kernel(kernel)) is expected
+
+
+def test_an_unknown_bug_is_named() -> None:
+    with pytest.raises(SpecError, match="there is no bug 'nosuch'"):
+        has_bug("nosuch", load_kernel("linux-6.12"))
+
+
+def tree_of(folder: Path, version: str) -> Path:
+    """As much of a tree as tells its version."""
+    major, minor = version.split(".")
+    (folder / "Makefile").write_text(f"VERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = 2\n")
+    return folder
+
+
+def test_a_tree_has_the_bugs_of_its_version_and_not_of_a_name(tmp_path: Path) -> None:
+    """The fix is ours in a tree that has our patches only; upstream's counts by version."""
+    for version, bugs in (
+        ("6.9", {"re-entry-point", "gdt", "empty-segment"}),
+        ("6.13", {"re-entry-point", "empty-segment"}),
+        ("7.2", {"empty-segment"}),
+    ):
+        tree = tree_of(tmp_path, version)
+        for kernel in ("linux-6.12", DEFAULT):
+            spec = load_for_tree(kernel, tree)
+            found = {
+                name
+                for name in ("re-entry-point", "gdt", "empty-segment")
+                if has_bug(name, spec, tree=tree, patched=False)
+            }
+            assert found == bugs, (version, kernel)
+
+
+def test_a_tree_that_has_the_fix_has_no_bug(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, "6.1")
+    fix = versions.facts().patch("gdt").ordered(Version(6, 1))[0]
+    spec = load_for_tree(DEFAULT, tree)
+    assert has_bug("gdt", spec, tree=tree, patched=False)
+    made_of(fix, tree)
+    assert not has_bug("gdt", spec, tree=tree, patched=False)
+
+
+def made_of(patch: Path, tree: Path) -> None:
+    """Write the file of a patch of one hunk as it is afterwards, as far as the hunk tells."""
+    text = patch.read_text()
+    found = re.search(r"^\+\+\+ b/(\S+)\n@@ -\d+,\d+ \+(\d+),\d+ @@.*\n", text, re.MULTILINE)
+    assert found
+    hunk = text[found.end() :].partition("\n-- \n")[0].splitlines()
+    file = tree / found[1]
+    file.parent.mkdir(parents=True)
+    lines = [""] * (int(found[2]) - 1) + [line[1:] for line in hunk if not line.startswith("-")]
+    file.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize(
     ("kernel", "reasons"),
-    [("linux-6.1", ["the defect (commit)"]), ("linux-6.1-fixed", []), ("linux-6.12", [])],
+    [("linux-6.1", [versions.facts().bug("test-resume").what]), ("linux-6.1-fixed", [])],
 )
 def test_expect(request: pytest.FixtureRequest, kernel: str, reasons: list[str]) -> None:
     item = request.node
     before = list(item.own_markers)
-    mark = pytest.mark.known_bug(
-        "the defect (commit)", kernels=["linux-6.1"], fixed_by="Open-the-resume"
-    )
-    item.add_marker(mark)
+    item.add_marker(pytest.mark.known_bug("test-resume"))
     expect(item, load_kernel(kernel))
     added = [mark for mark in item.own_markers if mark.name == "xfail"]
     # It is this test that was marked, and this one passes.
@@ -84,13 +144,3 @@ def test_failure_is_in_the_report_of_a_machine_that_is_shared() -> None:
 @pytest.mark.usefixtures("shared")
 def test_success_is_not() -> None:
     pass
-
-
-@pytest.mark.parametrize(
-    ("kernel", "expected"), [("linux-6.12", False), ("linux-6.12-unfixed", True)]
-)
-def test_a_bug_of_the_spawned_build(kernel: str, expected: bool) -> None:
-    spec = load_kernel(kernel)
-    known = functools.partial(has_bug, spec, kernels=BOTH, fixed_by="Leave-no-__init-handler")
-    assert known(build="spawned") is expected
-    assert known(), "the normal build has no such patch"

@@ -296,7 +296,7 @@ def test_key_of_a_tree_is_its_content_and_not_its_name(tmp_path: Path) -> None:
     """linux-6.12-unfixed has the normal build of linux-6.12: it is built once."""
     (tmp_path / "Kconfig").write_text("config A\n\tbool\n")
     data = load_kernel("linux-6.12").model_dump()
-    data["source"] = {"kind": "directory", "path": str(tmp_path)}
+    data |= {"source": {"kind": "directory", "path": str(tmp_path)}, "version": "6.12"}
 
     def key(name: str, role: Role, **more: object) -> str:
         spec = KernelSpec.model_validate(data | {"name": name} | more)
@@ -304,8 +304,10 @@ def test_key_of_a_tree_is_its_content_and_not_its_name(tmp_path: Path) -> None:
 
     assert key("one", "normal") == key("two", "normal")
     assert key("one", "normal") != key("one", "spawned")
-    patches = data["patches"] | {"normal": ["linux-6.12-fixes/*.patch"]}
+    patches = {"normal": ["linux-6.12-fixes/*.patch"]}
     assert key("one", "normal") != key("one", "normal", patches=patches)
+    series = {"normal": ["ours", "fixes"]}
+    assert key("one", "normal") != key("one", "normal", series=series)
 
 
 def test_spawned_kernel_needs_an_init() -> None:
@@ -425,6 +427,9 @@ def test_cached_package_needs_no_apt(monkeypatch: pytest.MonkeyPatch, home: Path
     assert debian.depends(package) == ["libc6", "libone", "three"]
 
 
-def test_patches_of_the_checkout_have_unique_numbers() -> None:
-    names = [path.name for path in (ROOT / "kernels" / "patches" / "linux-6.12").glob("*.patch")]
-    assert len({name[:4] for name in names}) == len(names)
+@pytest.mark.parametrize(
+    "folder", sorted((ROOT / "kernels" / "patches").iterdir()), ids=lambda folder: folder.name
+)
+def test_patches_of_the_checkout_have_unique_numbers(folder: Path) -> None:
+    names = [path.name for path in folder.glob("*.patch")]
+    assert len({name[:4] for name in names}) == len(names) > 0

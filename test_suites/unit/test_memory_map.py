@@ -26,8 +26,22 @@ LOG = """\
 """
 
 
-def test_map_of_a_log() -> None:
-    found = [(r.start, r.end, r.what) for r in firmware_ranges(LOG, 512 * MIB)]
+# The same, as 7.3 says it.
+NEWER = """\
+[    0.000000] BIOS-provided physical RAM map:
+[    0.000000] BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff]  System RAM
+[    0.000000] BIOS-e820: [mem 0x000000000009fc00-0x000000000009ffff]  device reserved
+[    0.000000] BIOS-e820: [gap 0x00000000000a0000-0x00000000000fffff]
+[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x000000001ffdafff]  System RAM
+[    0.000000] BIOS-e820: [mem 0x000000001ffdb000-0x000000001fffffff]  device reserved
+[    0.000000] BIOS-e820: [gap 0x0000000020000000-0x00000000fffbffff]
+[    0.000000] BIOS-e820: [mem 0x00000000fffc0000-0x00000000ffffffff]  device reserved
+"""
+
+
+@pytest.mark.parametrize("text", [LOG, NEWER], ids=["6.12", "7.3"])
+def test_map_of_a_log(text: str) -> None:
+    found = [(r.start, r.end, r.what) for r in firmware_ranges(text, 512 * MIB)]
     assert found == [
         (0, 0x9FC00, "System RAM"),
         (0x9FC00, 0xA0000, "reserved"),

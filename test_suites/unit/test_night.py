@@ -199,7 +199,8 @@ def test_mistakes_are_one_clear_line(tmp_path: Path, old: str, new: str, message
 def test_a_kernel_of_a_matrix_with_a_mistake_is_named_with_its_file(tmp_path: Path) -> None:
     text = (ROOT / "kernels" / "linux-6.12.yaml").read_text()
     (tmp_path / "own.yaml").write_text(
-        text.replace("name: linux-6.12", "name: own").replace("[normal.config]", "[nomal.config]")
+        text.replace("name: linux-6.12", "name: own")
+        + "configs: {normal: [nomal.config], spawned: [spawned.config]}\n"
     )
     matrix = f"name: x\nmatrix:\n  kernel: [{tmp_path}/own.yaml]\n  suite: [restricted]\n"
     expected = r"mine\.yaml: matrix\.kernel: .*own\.yaml: configs\.normal: no file 'nomal\.config'"

@@ -134,8 +134,7 @@ def test_unknown_patches_and_fragments_are_named(tmp_path: Path) -> None:
 
 def test_series_are_in_order() -> None:
     spec = specs.load_kernel("linux-6.12")
-    spec.patches.common = ["linux-6.12"]
-    spec.patches.spawned = []
+    spec.patches = specs.Patches(common=["linux-6.12"])
     names = [path.name for path in spec.patch_files("spawned")]
     assert names == sorted(names)
     assert len(names) >= 2

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from test_suites.unit.test_image import make
 MIB = 1 << 20
 PRESENT, LARGE = 0x63, 0x80
 DIRECT = 0xFFFF888000000000
-TOP, NODE, ENTRY = 20 * MIB, 32 * MIB + 0x100, 17 * MIB + 0x80
+TOP, NODE = 20 * MIB, 32 * MIB + 0x100
 # The second table lies below 16 MiB: where the jump has put it is in a list.
 LOW_TABLE, MOVED_TO, LIST = 3 * MIB, 40 * MIB, 41 * MIB
 INFO = {
@@ -29,15 +30,41 @@ INFO = {
     "NUMBER(NR_FREE_PAGES)": "2",
 }
 FREE = (3000, 95_000, -3)
+# Of real kernels: where in the control page the jump back entry is, what is there, and
+# where the word is.
+CODE = {
+    # movq 0(%rsp), %rbp; leaq relocate_kernel(%rip), %r8; movq CP_PA_SWAP_PAGE(%r8), %r10;
+    # movq CP_PA_BACKUP_PAGES_MAP(%r8), %rdi; movq CP_PA_TABLE_PAGE(%r8), %rax; ...
+    "6.12": (
+        0xF2,
+        "488b2c244c8d0503ffffff4d8b9028080000498bb830080000498b80200800000f22d8498da000",
+        0x830,
+    ),
+    # popq %rbp; movq kexec_pa_swap_page(%rip), %r10; movq pa_backup_pages_map(%rip), %rdi;
+    # movq kexec_pa_table_page(%rip), %rax; ...
+    "7.3": (
+        0x12D,
+        "5d4c8b151b040000488b3d1c040000488b05050400000f22d84c8d05000000004981e000f0ffff",
+        0x558,
+    ),
+}
 
 
-def memory() -> dict[int, int]:
+def code_of(version: str) -> dict[int, int]:
+    """The words that the code at an entry takes."""
+    entry = 17 * MIB + CODE[version][0]
+    code = bytes(entry % 8) + bytes.fromhex(CODE[version][1])
+    words = struct.iter_unpack("<Q", code + bytes(-len(code) % 8))
+    return {(entry & -8) + 8 * number: word for number, (word,) in enumerate(words)}
+
+
+def memory(version: str = "6.12") -> dict[int, int]:
     """Words by address: a map of 2 MiB pages, and a node of three zones."""
-    words = {
+    words = code_of(version) | {
         TOP + 8 * (DIRECT >> 39 & 511): LOW_TABLE | PRESENT,
         MOVED_TO: 22 * MIB | PRESENT,
         22 * MIB + 8 * 16: 32 * MIB | PRESENT | LARGE,
-        17 * MIB + 2048 + 0x30: LIST | 2,
+        17 * MIB + CODE[version][2]: LIST | 2,
         LIST: LOW_TABLE | 1,
         LIST + 8: MOVED_TO | 8,
         LIST + 16: 4,
@@ -49,12 +76,13 @@ def memory() -> dict[int, int]:
     return words
 
 
-def kernel(words: dict[int, int], **changes: str) -> Kernel:
-    return Kernel(lambda phys: words.get(phys, 0), INFO | changes, ENTRY)
+def kernel(words: dict[int, int], version: str = "6.12") -> Kernel:
+    return Kernel(lambda phys: words.get(phys, 0), INFO, 17 * MIB + CODE[version][0])
 
 
-def test_zones_add_up() -> None:
-    assert kernel(memory()).free_pages() == sum(FREE)
+@pytest.mark.parametrize("version", CODE)
+def test_zones_add_up(version: str) -> None:
+    assert kernel(memory(version), version).free_pages() == sum(FREE)
 
 
 def test_nodes_add_up() -> None:
@@ -74,7 +102,8 @@ def test_nodes_add_up() -> None:
         (22 * MIB + 8 * 16, 0, "is not mapped"),
         (NODE + 4096, 0, "a node of 0 zones"),
         (LIST, 5 * MIB | 1, "not known where 0x300000"),
-        (17 * MIB + 2048 + 0x30, 0, "makes no sense"),
+        (17 * MIB + CODE["6.12"][2], 0, "makes no sense"),
+        (17 * MIB + 0x100, 0, "the code at the jump back entry"),
     ],
 )
 def test_what_is_elsewhere_is_told(address: int, word: int, message: str) -> None:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The page list of the jump. */
+#define _GNU_SOURCE	/* memmem() */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,27 +10,56 @@
 #include "ranges.h"
 #include "types.h"
 
+#include <layouts.h>
+
 /*
- * The page list that the jump walked, as include/linux/kexec.h defines it,
- * and where arch/x86/kernel/relocate_kernel_64.S keeps its address in the
- * page of the jump back entry (CP_PA_BACKUP_PAGES_MAP), from v2.6.27 to 6.13.
+ * The page list that the jump walked, as include/linux/kexec.h defines it.
+ * relocate_kernel_64.S keeps its address in the page of the jump back entry;
+ * where, the code at the entry tells that reads it.
  */
 #define IND_DESTINATION		0x1
 #define IND_INDIRECTION		0x2
 #define IND_DONE		0x4
 #define IND_SOURCE		0x8
-#define PAGES_MAP_OFFSET	(2048 + 0x30)
 
 static u32 backup_frame[SPAWNED_END / PAGE];
 static bool backup_known;
 
+static u64 pages_map_at(u64 entry)
+{
+	u8 code[PAGE_LIST_REACH + 16];
+
+	if (phys_read(entry, code, sizeof(code)))
+		return 0;
+	for (size_t l = 0; l < ARRAY_SIZE(page_list_layouts); l++) {
+		const struct page_list_layout *layout = &page_list_layouts[l];
+		const u8 *at = memmem(code, PAGE_LIST_REACH, layout->code,
+				      layout->len);
+		int32_t offset;
+		u64 found;
+
+		if (!at)
+			continue;
+		at += layout->len;
+		memcpy(&offset, at, sizeof(offset));
+		found = layout->next ? entry + (at + sizeof(offset) - code) :
+				       entry & ~(PAGE - 1);
+		found += offset;
+		if ((found & ~(PAGE - 1)) == (entry & ~(PAGE - 1)))
+			return found;
+	}
+	return 0;
+}
+
 int backup_map_read(u64 entry)
 {
-	u64 word, list = 0, dest = 0;
+	u64 at = pages_map_at(entry), word, list = 0, dest = 0;
 	u32 found = 0;
 
-	if (phys_read((entry & ~(PAGE - 1)) + PAGES_MAP_OFFSET, &word,
-		      sizeof(word)))
+	if (!at)
+		return fail("no-backup-map", "the code at entry %#llx is not known",
+			    (unsigned long long)entry);
+	if (phys_read(at, &word, sizeof(word)))
 		return -1;
 	/* A list of 16 MiB has 4096 sources, and few words between them. */
 	for (u32 words = 0; words < 4 * ARRAY_SIZE(backup_frame); words++) {
