@@ -24,6 +24,7 @@ from harness.bisect.repository import Bisect, Range, git, resolve
 from harness.bisect.search import UNDECIDED, Search
 from harness.bisect.state import FILE, Answer, Ending, Settings, State
 from harness.bisect.work import Task
+from harness.kernel import flavors
 from harness.kernel.specs import DEFAULT, ROOT, load_kernel
 from harness.night.local import Capacity
 
@@ -55,6 +56,7 @@ def _build_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Config fragment applied after those of the kernel; may be repeated.",
         ),
+        click.option("--flavor", multiple=True, help="A kind of kernel to build; may be repeated."),
         click.option(
             "--kernel",
             default=DEFAULT,
@@ -103,6 +105,7 @@ def _settings(
             "what is to be run is missing", hint="add -- test_suites/plain_jump, for example"
         )
     load_kernel(given["kernel"])
+    flavors.check(given["flavor"])
     return Settings(
         tree=str(tree),
         good=list(good),
@@ -112,6 +115,7 @@ def _settings(
         cwd=str(Path.cwd()),
         kernel=given["kernel"],
         fragments=[str(path.absolute()) for path in given["config_fragment"]],
+        flavors=[name for name in given["flavor"] if name != flavors.QUICK],
         config=str(given["config"].absolute()) if given["config"] else "",
         patched=given["apply_patches"],
         fixes=[str(path.absolute()) for path in given["fix"]],

@@ -112,6 +112,7 @@ class Settings(_Model):
     options: list[str] = Field(default_factory=list, description="of the bench, for pytest")
     kernel: str = DEFAULT
     fragments: list[str] = Field(default_factory=list)
+    flavors: list[str] = Field(default_factory=list)
     config: str = ""
     patched: bool = False
     fixes: list[str] = Field(default_factory=list, description="build-fix patches")

@@ -29,7 +29,7 @@ from harness.bisect.outcome import Report
 from harness.bisect.repository import git, make_work_tree
 from harness.bisect.state import Build, Settings
 from harness.guest import guestbuild
-from harness.kernel import kbuild, tree
+from harness.kernel import flavors, kbuild, tree
 from harness.kernel.specs import KernelSpec, load_kernel, of_version
 from harness.kernel.yamlfile import ROOT
 from harness.record.result import BY_HAND, Result
@@ -237,13 +237,15 @@ def _note(settings: Settings, revision: str) -> Path:
     """
     content = git(Path(settings.tree), "rev-parse", f"{revision}^{{tree}}").stdout
     spec = _spec_of(settings, revision)
-    given = [Path(path) for path in (*settings.fragments, *settings.fixes)]
-    base = [Path(settings.config)] if settings.config else spec.fragments("normal")
+    kind = flavors.kind(settings.flavors, spec.kernel_version())
+    given = [*kind.fragments, *map(Path, (*settings.fragments, *settings.fixes))]
+    whole = Path(settings.config) if settings.config else kind.base
+    base = [whole] if whole else spec.fragments("normal")
     patches: list[Path] = []
     if settings.patched:
         patches = [*spec.patch_files("normal"), *spec.patch_files("spawned")]
     counts = f"{bool(settings.config)} {len(settings.fragments)} {len(settings.fixes)}"
-    key = cache.digest(content, kbuild.compiler(), counts, *base, *given, *patches)
+    key = cache.digest(content, kbuild.compiler(kind.make), counts, *base, *given, *patches)
     return work_tree(settings, 0).parent / "built" / cache.short(key)
 
 
@@ -273,12 +275,15 @@ def _built_before(note: Path, revision: str) -> Build | None:
 
 def _make(settings: Settings, place: Path, revision: str) -> Build:
     try:
+        spec = _spec_of(settings, revision)
+        kind = flavors.kind(settings.flavors, spec.kernel_version())
         kernel = tree.build_tree(
             place,
             "normal",
-            spec=_spec_of(settings, revision),
-            fragments=[Path(path) for path in settings.fragments],
-            config=Path(settings.config) if settings.config else None,
+            spec=spec,
+            fragments=[*kind.fragments, *(Path(path) for path in settings.fragments)],
+            config=Path(settings.config) if settings.config else kind.base,
+            make=kind.make,
             patched=settings.patched,
         )
     except BuildError as exc:

@@ -16,9 +16,9 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -124,6 +124,7 @@ def build_kernel(
     init: Path | None = None,
     fragments: Sequence[Path] = (),
     base: Path | None = None,
+    make: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
 ) -> BuiltKernel:
     """Build a kernel, as far as it is not in the cache.
@@ -134,6 +135,7 @@ def build_kernel(
         init: The static program that a spawned kernel embeds as its init.
         fragments: Config fragments that are applied after those of the spec.
         base: A whole .config, in place of the spec's fragments.
+        make: Variables of make, such as LLVM.
         progress: Told how many of how many steps are done (0 of 0 where that
             is not known), and what is being done.
 
@@ -149,7 +151,7 @@ def build_kernel(
     if role == "spawned" and init is None:
         raise UsageError(f"the spawned kernel of {spec.name} needs an init to embed")
     _check_tools()
-    recipe = _recipe(spec, role, fragments, base, progress)
+    recipe = _recipe(spec, role, fragments, base, make or {}, progress)
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
     key = cache.short(cache.digest(recipe.key, embedded))
     tree = cache.home() / "trees" / recipe.key
@@ -313,6 +315,7 @@ class _Work:
     key: str
     progress: Progress
     build: str = "build"
+    make: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -341,6 +344,7 @@ def _recipe(
     role: Role,
     fragments: Sequence[Path],
     base: Path | None,
+    make: Mapping[str, str],
     progress: Progress,
 ) -> _Recipe:
     def notify(message: str) -> None:
@@ -354,7 +358,7 @@ def _recipe(
     allconfig = versions.fit(allconfig, spec.kernel_version())
     patches = spec.patch_files(role)
     whole = [base] if base else []
-    key = cache.digest(_VERSION, source.digest, allconfig, compiler(), *patches, *whole)
+    key = cache.digest(_VERSION, source.digest, allconfig, compiler(make), *patches, *whole)
     return _Recipe(
         name=spec.name,
         role=role,
@@ -365,13 +369,25 @@ def _recipe(
         # Without the name: what two specs have in common is built once.
         key=f"{role}-{cache.short(key)}",
         progress=progress,
+        make=make,
     )
 
 
-def compiler() -> str:
-    """The versions of the compiler and the linker."""
-    lines = []
-    for tool in ("gcc", "ld"):
+def compiler(make: Mapping[str, str] | None = None) -> str:
+    """The versions of the compiler and the linker, and what make is told of them.
+
+    Args:
+        make: Variables of make.
+
+    Raises:
+        PrerequisiteError: One of them is not there.
+    """
+    lines = [f"{name}={value}" for name, value in sorted((make or {}).items())]
+    for tool in ("clang", "ld.lld") if make and "LLVM" in make else ("gcc", "ld"):
+        if not shutil.which(tool):
+            raise PrerequisiteError(
+                f"building this kernel needs {tool}", hint="LLVM=1 takes the packages clang and lld"
+            )
         done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
         lines.append(done.stdout.partition("\n")[0])
     return "\n".join(lines)
@@ -396,11 +412,24 @@ def _prepare(recipe: _Recipe, tree: Path) -> None:
     recipe.notify(f"{recipe.label}: configuring")
     if (tree / ".config").exists():
         _make(tree, ["mrproper"])
-    configure(tree, recipe.build, recipe.allconfig, base=recipe.base, label=recipe.label)
+    configure(
+        tree,
+        recipe.build,
+        recipe.allconfig,
+        base=recipe.base,
+        make=recipe.make,
+        label=recipe.label,
+    )
 
 
 def configure(
-    tree: Path, build: str, fragments: str, *, base: str | None = None, label: str = ""
+    tree: Path,
+    build: str,
+    fragments: str,
+    *,
+    base: str | None = None,
+    make: Mapping[str, str] | None = None,
+    label: str = "",
 ) -> dict[str, str]:
     """Make the .config of a build; one that comes out the same is not touched.
 
@@ -410,6 +439,7 @@ def configure(
         fragments: The options that are wanted.
         base: A whole .config that they are added to; without it, all that they
             do not ask for is off.
+        make: Variables of make, such as LLVM.
         label: Names the kernel in errors.
 
     Returns:
@@ -422,10 +452,10 @@ def configure(
     objects.mkdir(exist_ok=True)
     (objects / "allconfig").write_text(fragments)
     if base is None:
-        _make(tree, [f"O={build}", "KCONFIG_ALLCONFIG=allconfig", "allnoconfig"])
+        _make(tree, [f"O={build}", "KCONFIG_ALLCONFIG=allconfig", "allnoconfig"], variables=make)
     else:
         (objects / ".config").write_text(f"{base}\n{fragments}")
-        _make(tree, [f"O={build}", "olddefconfig"])
+        _make(tree, [f"O={build}", "olddefconfig"], variables=make)
     got = (objects / ".config").read_text()
     kconfig.check(fragments, got, tree=tree, label=label, may_lack=versions.may_lack)
     return kconfig.parse(got)
@@ -440,6 +470,7 @@ def compile_in(
     log: str,
     role: Role,
     init: Path | None = None,
+    make: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
     makes: Makes | None = None,
 ) -> None:
@@ -453,6 +484,7 @@ def compile_in(
         log: The name of the log, as `log_file` takes it.
         role: Which of the two builds.
         init: The static program that a spawned kernel embeds as its init.
+        make: Variables of make, such as LLVM.
         progress: Told how far it is, as of `build_kernel`.
         makes: Those of the builds that go on beside this one, if any.
 
@@ -461,7 +493,7 @@ def compile_in(
         PrerequisiteError: A tool is missing.
     """
     _check_tools()
-    work = _Work(name=name, role=role, key=log, progress=progress, build=build)
+    work = _Work(name=name, role=role, key=log, progress=progress, build=build, make=make or {})
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
     with _no_orphans(tree / build, work) as guard:
         _compile(work, tree, embedded, guard, makes=makes)
@@ -679,9 +711,9 @@ def _write_if_changed(path: Path, data: bytes) -> None:
         path.write_bytes(data)
 
 
-def _make(tree: Path, goals: Sequence[str], *, inherit: Sequence[int] = ()) -> None:
+def _make(tree: Path, goals: Sequence[str], *, variables: Mapping[str, str] | None = None) -> None:
     """Run make where it is short."""
-    with _running(tree, ["-s", *goals], inherit=inherit) as process:
+    with _running(tree, ["-s", *goals], variables=variables) as process:
         output = process.communicate()[0]
     if process.returncode:
         message = guestbuild.first_error(output)
@@ -707,7 +739,7 @@ def _make_with_progress(
     try:
         with (
             log.open("w") as file,
-            _running(tree, arguments, inherit=inherit) as process,
+            _running(tree, arguments, inherit=inherit, variables=work.make) as process,
             makes.holding(process),
         ):
             assert process.stdout is not None
@@ -767,12 +799,18 @@ def _read_count(path: Path) -> int:
 
 @contextmanager
 def _running(
-    tree: Path, arguments: Sequence[str], *, inherit: Sequence[int] = ()
+    tree: Path,
+    arguments: Sequence[str],
+    *,
+    inherit: Sequence[int] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run make in a session of its own, which is ended with whatever ends us."""
     command = ["make", "-C", str(tree), "ARCH=x86_64"]
+    given = dict(variables or {})
     if shutil.which("ccache"):
-        command.append("CC=ccache gcc")
+        given.setdefault("CC", "ccache clang" if "LLVM" in given else "ccache gcc")
+    command += [f"{name}={value}" for name, value in given.items()]
     # Should we be killed, make gets a signal, and ends what it started.
     process = subprocess.Popen(
         [*processes.bound(signal.SIGTERM), *command, *arguments],

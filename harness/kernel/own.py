@@ -15,7 +15,8 @@ import pytest
 
 from harness.base import paths
 from harness.base.errors import UsageError
-from harness.kernel import bzimage, kbuild, kconfig, needs, tree
+from harness.kernel import bzimage, flavors, kbuild, kconfig, needs, tree, versions
+from harness.kernel.flavors import Kind
 from harness.kernel.kbuild import BuiltKernel, Progress
 from harness.kernel.specs import BzImageSource, KernelSpec, load_for_tree, load_kernel
 
@@ -24,6 +25,7 @@ Tell = Callable[[str], Progress]
 _HELP = {
     "kernel_tree": "a kernel tree, built as it is, changes included; nothing is written into it",
     "config_fragment": "config fragment applied after those of the kernel; may be repeated",
+    "flavor": "a kind of normal kernel of kernels/facts/versions.yaml; may be repeated",
     "config": "a whole .config for the normal kernel, in place of our fragments",
     "apply_patches": "apply the patches of --kernel to the tree's copy",
     "bzimage": "ready-made kernels: the normal one, and after a comma the spawned one",
@@ -37,6 +39,7 @@ class Own:
     Args:
         kernel_tree: A tree that is built in place of the spec's source.
         fragments: Config fragments for the normal kernel.
+        flavors: Kinds of normal kernels, by name.
         config: A whole .config for the normal kernel.
         apply_patches: Whether the spec's patches are applied to the tree.
         bzimage: Ready-made kernels: the normal one, or both.
@@ -44,6 +47,7 @@ class Own:
 
     kernel_tree: Path | None = None
     fragments: tuple[Path, ...] = ()
+    flavors: tuple[str, ...] = ()
     config: Path | None = None
     apply_patches: bool = False
     bzimage: tuple[Path, ...] = ()
@@ -60,7 +64,10 @@ class Own:
         for path, option in (*texts, *((path, "--bzimage") for path in self.bzimage)):
             if not paths.is_file(path):
                 raise UsageError(f"{option}: there is no file {path}")
-        if self.bzimage and (self.kernel_tree or self.fragments or self.apply_patches):
+        flavors.check(self.flavors)
+        if self.bzimage and (
+            self.kernel_tree or self.fragments or self.flavors or self.apply_patches
+        ):
             raise UsageError(
                 "--bzimage takes kernels as they are",
                 hint="it goes with --config at most, which says how they were built",
@@ -105,6 +112,7 @@ class Own:
         given: list[str] = []
         if self.kernel_tree is not None:
             given.append(f"--kernel-tree={self.kernel_tree}")
+        given += [f"--flavor={name}" for name in self.flavors]
         given += [f"--config-fragment={path}" for path in self.fragments]
         if self.config is not None:
             given.append(f"--config={self.config}")
@@ -138,35 +146,44 @@ class Own:
             if len(ready) == 2:
                 return normal, bzimage.load(ready[1], "spawned")
             return normal, kbuild.build_kernel(spec, "spawned", init=init, progress=tell("spawned"))
+        progress = tell("normal")
+        kind = flavors.kind(
+            self.flavors, spec.kernel_version(), notify=lambda what: progress(0, 0, what)
+        )
         if self.kernel_tree is not None:
-            return self._build_tree(self.kernel_tree, spec, init=init, tell=tell)
+            versions.say_once(spec.chosen())
+            return self._build_tree(self.kernel_tree, spec, kind, init=init, tell=tell)
         normal = kbuild.build_kernel(
-            spec, "normal", fragments=self.fragments, base=self.config, progress=tell("normal")
+            spec,
+            "normal",
+            fragments=(*kind.fragments, *self.fragments),
+            base=self.config or kind.base,
+            make=kind.make,
+            progress=progress,
         )
         needs.check(normal.config, "normal", label=f"{spec.name} normal")
         return normal, kbuild.build_kernel(spec, "spawned", init=init, progress=tell("spawned"))
 
     def _build_tree(
-        self, path: Path, spec: KernelSpec, *, init: Path, tell: Tell
+        self, path: Path, spec: KernelSpec, kind: Kind, *, init: Path, tell: Tell
     ) -> tuple[BuiltKernel, BuiltKernel]:
         progress = tell("tree")
+        normally: dict[str, Any] = {
+            "fragments": (*kind.fragments, *self.fragments),
+            "config": self.config or kind.base,
+            "make": kind.make,
+        }
         with tree.open_tree(
             path, spec=spec, patched=self.apply_patches, progress=progress
         ) as mirror:
             # Both configs first: a mistake in one is not to cost a build.
-            options = mirror.configure(
-                "normal", fragments=self.fragments, config=self.config, progress=progress
-            )
+            options = mirror.configure("normal", **normally, progress=progress)
             needs.check(options, "normal", label=f"{mirror.name} normal")
             options = mirror.configure("spawned", progress=progress)
             needs.check(options, "spawned", label=f"{mirror.name} spawned")
-            normal = functools.partial(
-                mirror.build, "normal", fragments=self.fragments, config=self.config
-            )
+            normal = functools.partial(mirror.build, "normal", **normally)
             spawned = functools.partial(mirror.build, "spawned", init=init)
-            if mirror.was_built(
-                "normal", fragments=self.fragments, config=self.config
-            ) and mirror.was_built("spawned"):
+            if mirror.was_built("normal", **normally) and mirror.was_built("spawned"):
                 return _side_by_side(normal, spawned, progress=tell("normal and spawned"))
             return normal(progress=tell("normal")), spawned(progress=tell("spawned"))
 
@@ -209,6 +226,7 @@ def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--apply-patches", is_flag=True, help=_HELP["apply_patches"]),
         click.option("--config", "kernel_config", type=path, help=_HELP["config"]),
         click.option("--config-fragment", type=path, multiple=True, help=_HELP["config_fragment"]),
+        click.option("--flavor", multiple=True, help=_HELP["flavor"]),
         click.option("--kernel-tree", type=path, help=_HELP["kernel_tree"]),
     ):
         result = option(result)
@@ -229,6 +247,7 @@ def add_pytest_options(group: pytest.OptionGroup) -> None:
         default=[],
         help=_HELP["config_fragment"],
     )
+    group.addoption("--flavor", action="append", default=[], help=_HELP["flavor"])
     group.addoption("--config", type=Path, dest="kernel_config", help=_HELP["config"])
     group.addoption("--apply-patches", action="store_true", help=_HELP["apply_patches"])
     group.addoption("--bzimage", default="", help=_HELP["bzimage"])
@@ -254,6 +273,7 @@ def _own(given: Callable[[str], Any]) -> Own:
             paths.given(path, what="--config-fragment").absolute()
             for path in given("config_fragment")
         ),
+        flavors=tuple(name for name in given("flavor") if name != flavors.QUICK),
         config=_path(given("kernel_config"), "--config"),
         apply_patches=given("apply_patches"),
         bzimage=_files(given("bzimage")),

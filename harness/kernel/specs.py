@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,6 @@ from pydantic import (
 
 from harness.base import debian, paths
 from harness.base.errors import PrerequisiteError, SpecError, UsageError
-from harness.base.terminal import err
 from harness.base.text import cut
 from harness.base.version import Version
 from harness.kernel import kconfig, versions
@@ -444,15 +442,9 @@ def default_kernel() -> str:
         source = load_kernel(name).source
         if not isinstance(source, DebianSource) or debian.can_be_had(source.package):
             if name != newest:
-                _say(f"the source of {newest} is not to be had, taking {name}")
+                versions.say_once(f"the source of {newest} is not to be had, taking {name}")
             return name
     return newest
-
-
-@functools.cache
-def _say(what: str) -> None:
-    """Say something once a run."""
-    err.print(f"kspawn: {what}")
 
 
 def load_vm_config(name_or_path: str | Path) -> VMConfig:

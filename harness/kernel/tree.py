@@ -59,6 +59,7 @@ def build_tree(
     init: Path | None = None,
     fragments: Sequence[Path] = (),
     config: Path | None = None,
+    make: Mapping[str, str] | None = None,
     patched: bool = False,
     progress: Progress = no_progress,
 ) -> BuiltKernel:
@@ -71,6 +72,7 @@ def build_tree(
         init: The static program that a spawned kernel embeds as its init.
         fragments: Config fragments that are applied after those of the spec.
         config: A whole .config for the normal kernel, in place of the spec's.
+        make: Variables of make, such as LLVM.
         patched: Whether the patches of the spec are applied.
         progress: Told how far it is, as of `kbuild.build_kernel`.
 
@@ -83,7 +85,9 @@ def build_tree(
         UsageError: The folder is no kernel tree, or one that cannot be used.
     """
     with open_tree(tree, spec=spec, patched=patched, progress=progress) as mirror:
-        return mirror.build(role, init=init, fragments=fragments, config=config, progress=progress)
+        return mirror.build(
+            role, init=init, fragments=fragments, config=config, make=make, progress=progress
+        )
 
 
 @contextmanager
@@ -295,6 +299,7 @@ class Mirror:
         init: Path | None = None,
         fragments: Sequence[Path] = (),
         config: Path | None = None,
+        make: Mapping[str, str] | None = None,
         progress: Progress = no_progress,
         makes: kbuild.Makes | None = None,
     ) -> BuiltKernel:
@@ -305,6 +310,7 @@ class Mirror:
             init: The static program that a spawned kernel embeds as its init.
             fragments: Config fragments that are applied after those of the spec.
             config: A whole .config for the normal kernel, in place of the spec's.
+            make: Variables of make, such as LLVM.
             progress: Told how far it is, as of `kbuild.build_kernel`.
             makes: Those of the builds that go on beside this one, if any.
 
@@ -317,8 +323,8 @@ class Mirror:
         """
         if role == "spawned" and init is None:
             raise UsageError(f"the spawned kernel of {self.name} needs an init to embed")
-        build = _build_folder(role, fragments, config)
-        self.configure(role, fragments=fragments, config=config, progress=progress)
+        build = _build_folder(role, fragments, config, make)
+        self.configure(role, fragments=fragments, config=config, make=make, progress=progress)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=_PART) as name:
             made = Path(name)
             kbuild.compile_in(
@@ -329,6 +335,7 @@ class Mirror:
                 log=f"{self.root.name}-{role}",
                 role=role,
                 init=init,
+                make=make,
                 progress=progress,
                 makes=makes,
             )
@@ -348,7 +355,12 @@ class Mirror:
         return BuiltKernel(folder=folder, name=self.name, role=role, tree=self.source, build=build)
 
     def was_built(
-        self, role: Role, *, fragments: Sequence[Path] = (), config: Path | None = None
+        self,
+        role: Role,
+        *,
+        fragments: Sequence[Path] = (),
+        config: Path | None = None,
+        make: Mapping[str, str] | None = None,
     ) -> bool:
         """Whether a build is an incremental one.
 
@@ -356,8 +368,9 @@ class Mirror:
             role: Which of the two builds.
             fragments: As of `build`.
             config: As of `build`.
+            make: As of `build`.
         """
-        return kbuild.is_complete(self.source, _build_folder(role, fragments, config))
+        return kbuild.is_complete(self.source, _build_folder(role, fragments, config, make))
 
     def configure(
         self,
@@ -365,6 +378,7 @@ class Mirror:
         *,
         fragments: Sequence[Path] = (),
         config: Path | None = None,
+        make: Mapping[str, str] | None = None,
         progress: Progress = no_progress,
     ) -> dict[str, str]:
         """Make the .config of a build, where something changed that it is made from.
@@ -373,6 +387,7 @@ class Mirror:
             role: Which of the two builds.
             fragments: Config fragments that are applied after those of the spec.
             config: A whole .config for the normal kernel, in place of the spec's.
+            make: Variables of make, such as LLVM.
             progress: Told what is done.
 
         Returns:
@@ -381,7 +396,7 @@ class Mirror:
         Raises:
             BuildError: An option did not take.
         """
-        build = _build_folder(role, fragments, config)
+        build = _build_folder(role, fragments, config, make)
         objects = self.source / build
         own = [] if config is not None and role == "normal" else self.spec.fragments(role)
         if not self.patched:
@@ -391,14 +406,15 @@ class Mirror:
             text += f'CONFIG_INITRAMFS_SOURCE="{kbuild.EMBEDDED}"\n'
         text = versions.fit(text, self.version)
         base = _read(config) if config is not None and role == "normal" else None
-        key = cache.digest(text, base or "", str(base is None), self._kconfig, kbuild.compiler())
+        compiler = kbuild.compiler(make)
+        key = cache.digest(text, base or "", str(base is None), self._kconfig, compiler)
         stamp = objects / ".configured"
         if (objects / ".config").exists() and stamp.exists() and stamp.read_text() == key:
             return kconfig.parse((objects / ".config").read_text())
         stamp.unlink(missing_ok=True)
         progress(0, 0, f"{self.name} {role}: configuring")
         label = f"{self.name} {role}"
-        options = kbuild.configure(self.source, build, text, base=base, label=label)
+        options = kbuild.configure(self.source, build, text, base=base, make=make, label=label)
         stamp.write_text(key)
         return options
 
@@ -425,13 +441,22 @@ class Mirror:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _build_folder(role: Role, fragments: Sequence[Path], config: Path | None) -> str:
+def _build_folder(
+    role: Role,
+    fragments: Sequence[Path],
+    config: Path | None,
+    make: Mapping[str, str] | None,
+) -> str:
     """Where a build has its objects: other files of options, other objects.
 
     By their names: an edit of one of them is an incremental build.
     """
     files = [*fragments, *([config] if config is not None else [])]
-    names = (re.sub(r"[^A-Za-z0-9._-]", "-", path.name) for path in files)
+    given = [
+        *(path.name for path in files),
+        *(f"{key}-{value}" for key, value in sorted((make or {}).items())),
+    ]
+    names = (re.sub(r"[^A-Za-z0-9._-]", "-", name) for name in given)
     return "-".join(("build", role, *names))
 
 

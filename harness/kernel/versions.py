@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.base.errors import SpecError
+from harness.base.terminal import err
 from harness.base.version import Bounds, Version
 from harness.guest import layouts
 from harness.kernel import kconfig
@@ -256,6 +257,16 @@ def may_lack(name: str) -> bool:
         name: The option, without CONFIG_.
     """
     return any(one.name == name for one in facts().options)
+
+
+@functools.cache
+def say_once(what: str) -> None:
+    """Say something to the user, once a run.
+
+    Args:
+        what: A line.
+    """
+    err.print(f"kspawn: {what}", highlight=False, soft_wrap=True)
 
 
 def describe(version: Version, series: Mapping[Role, Sequence[Path]]) -> str:

@@ -167,6 +167,7 @@ class Lab(Closing):
                 role=kernel.role,
                 name=kernel.name,
                 release=kernel.release,
+                flavors=list(self.options.own.flavors) if kernel.role == "normal" else [],
                 config_hash=kernel.config_hash,
                 build_hash=kernel.build_hash,
             )

@@ -27,7 +27,7 @@ from harness.night.board import Board
 from harness.night.model import Attempt
 from harness.night.plan import Kernels, Plan
 from harness.night.runner import Order
-from harness.night.spec import Job
+from harness.night.spec import Job, What
 
 _CONNECT_SECONDS = 10
 _WORKER_SECONDS = 60
@@ -35,7 +35,6 @@ _BUILD_MEMORY = 1024
 # So often is looked whether there still are workers for what waits.
 _CHECK_SECONDS = 5
 
-What = tuple[str, tuple[str, ...]]
 Say = Callable[[str], None]
 _For = TypeVar("_For", What, Order)
 
@@ -199,14 +198,11 @@ class Cluster(Closing):
             say: Told of problems.
 
         Returns:
-            The kernels, by their name and fragments.
+            The kernels, by their name, flavour and fragments.
         """
         builders = any("BUILD" in resources for resources in self._resources())
         needs = {"BUILD": 1} if builders else {"MEMORY": _BUILD_MEMORY}
-        wanted: dict[What, _Task] = {
-            (job.kernel, job.fragments): _Task(shelf.build, (job.kernel, job.fragments), needs)
-            for job in jobs
-        }
+        wanted: dict[What, _Task] = {job.what: _Task(shelf.build, job.what, needs) for job in jobs}
         found = {}
         for what, made in self._results(wanted, say):
             found[what] = kernels = self._take_build(what, made)
@@ -285,4 +281,4 @@ def _gone() -> HarnessError:
 
 
 def _kernel(order: Order) -> What:
-    return order.job.kernel, order.job.fragments
+    return order.job.what

@@ -22,7 +22,7 @@ from harness.base.files import new_run, only_one
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
 from harness.base.text import cut
-from harness.kernel import specs
+from harness.kernel import flavors, specs
 from harness.kernel.own import Own
 from harness.machine import lab
 from harness.night import keys, local, outputs, site
@@ -30,7 +30,7 @@ from harness.night.board import STYLES, Board
 from harness.night.model import Verdict, judge
 from harness.night.plan import Kernels, Plan, Planned
 from harness.night.runner import Stop
-from harness.night.spec import Job, Matrix, expand, load
+from harness.night.spec import Job, Matrix, What, expand, load
 from harness.night.store import NAME, Night, Store
 from harness.vm import accel
 
@@ -168,14 +168,16 @@ def show_jobs(jobs: Sequence[Job]) -> None:
         jobs: The jobs.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("kernel", "config", "vm-config", "way", "suite", "MiB", "cpus"):
+    for title in ("kernel", "flavor", "config", "vm-config", "way", "suite", "MiB", "cpus"):
         table.add_column(title, justify="right" if title in ("MiB", "cpus") else "left")
     for job in jobs:
         shown = {
-            axis: "" if axis in job.ignores else None for axis in ("config", "vm-config", "way")
+            axis: "" if axis in job.ignores else None
+            for axis in ("flavor", "config", "vm-config", "way")
         }
         table.add_row(
             job.kernel,
+            job.flavor if shown["flavor"] is None else "",
             job.config if shown["config"] is None else "",
             job.vm_config if shown["vm-config"] is None else "",
             job.way if shown["way"] is None else "",
@@ -184,7 +186,7 @@ def show_jobs(jobs: Sequence[Job]) -> None:
             str(job.cpus),
         )
     out.print(table)
-    kernels = {(job.kernel, job.fragments) for job in jobs}
+    kernels = {job.what for job in jobs}
     out.print(f"{len(jobs)} jobs, {len(kernels)} kernels to have built")
 
 
@@ -222,18 +224,21 @@ def run(request: Request) -> int:
         return conclude(store, plan, request)
 
 
-def _build(jobs: Sequence[Job]) -> dict[tuple[str, tuple[str, ...]], Kernels]:
+def _build(jobs: Sequence[Job]) -> dict[What, Kernels]:
     """Build each kernel once; one that does not build leaves the others alone."""
-    built: dict[tuple[str, tuple[str, ...]], Kernels] = {}
+    built: dict[What, Kernels] = {}
     with ProgressLine(err) as line:
         for job in jobs:
-            what = (job.kernel, job.fragments)
+            what = job.what
             if what in built:
                 continue
             try:
                 kernels = lab.build_kernels(
                     specs.load_kernel(job.kernel),
-                    own=Own(fragments=tuple(Path(path) for path in job.fragments)),
+                    own=Own(
+                        fragments=tuple(Path(path) for path in job.fragments),
+                        flavors=flavors.split(job.flavor),
+                    ),
                     progress=line.build,
                 )
             except (BuildError, PrerequisiteError) as exc:
@@ -250,12 +255,10 @@ def _build(jobs: Sequence[Job]) -> dict[tuple[str, tuple[str, ...]], Kernels]:
     return built
 
 
-def _plan(
-    request: Request, store: Store, built: dict[tuple[str, tuple[str, ...]], Kernels]
-) -> Plan:
+def _plan(request: Request, store: Store, built: dict[What, Kernels]) -> Plan:
     planned = []
     for job in request.jobs:
-        kernels = built[job.kernel, job.fragments]
+        kernels = built[job.what]
         key = keys.job_key(job, " ".join(kernels.hashes.values()))
         planned.append(Planned(key, job, kernels.hashes, problem=kernels.problem))
     night = None if request.fresh else store.unfinished(request.matrix.name)

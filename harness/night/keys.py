@@ -11,6 +11,7 @@ import functools
 from pathlib import Path
 
 from harness.base import cache
+from harness.guest import layouts
 from harness.kernel import specs
 from harness.night.spec import ALLOWANCES, Job
 
@@ -25,6 +26,8 @@ def harness_version() -> str:
         for path in sorted((specs.ROOT / "harness").rglob("*"))
         if path.suffix in _SUFFIXES and "__pycache__" not in path.parts
     ]
+    # What is known of versions: bugs, layouts.
+    files.append(layouts.VERSIONS)
     names = [str(path.relative_to(specs.ROOT)) for path in files]
     return cache.digest(*names, *files, specs.ROOT / "conftest.py", specs.ROOT / "pyproject.toml")
 

@@ -22,7 +22,7 @@ import pytest
 from harness.base import processes
 from harness.base.deadline import Deadline
 from harness.base.errors import ExitCode
-from harness.kernel import specs
+from harness.kernel import flavors, specs
 from harness.night import record
 from harness.night.model import Attempt
 from harness.night.spec import Job
@@ -155,6 +155,7 @@ def command(order: Order, target: str, folder: Path) -> list[str]:
     words += [f"--kernel={job.kernel}", f"--vm-config={job.vm_config}"]
     words += [f"--resume-path={job.way}", f"--run-folder={folder}"]
     words += [f"--accel={'kvm' if job.kvm else order.accel}"]
+    words += [f"--flavor={name}" for name in flavors.split(job.flavor)]
     words += [f"--config-fragment={path}" for path in job.fragments]
     if order.built is not None:
         words.append(f"--built={order.built}")

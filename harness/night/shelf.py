@@ -22,7 +22,7 @@ from distributed.utils import sync
 
 from harness.base import archive, cache
 from harness.base.errors import KspawnError
-from harness.kernel import specs
+from harness.kernel import flavors, specs
 from harness.kernel.own import Own
 from harness.machine import bundle as bundles
 from harness.machine import lab
@@ -180,12 +180,13 @@ def _check(version: str) -> None:
         raise OtherCodeError(get_worker().address, own["root"])
 
 
-def build(version: str, kernel: str, fragments: tuple[str, ...]) -> dict[str, str]:
+def build(version: str, kernel: str, flavor: str, fragments: tuple[str, ...]) -> dict[str, str]:
     """Build a kernel on this worker.
 
     Args:
         version: That of our code.
         kernel: The name of its spec.
+        flavor: Its flavours, as the matrix has them.
         fragments: Config fragments for the normal kernel.
 
     Returns:
@@ -197,7 +198,10 @@ def build(version: str, kernel: str, fragments: tuple[str, ...]) -> dict[str, st
     _check(version)
     try:
         kernels = lab.build_kernels(
-            specs.load_kernel(kernel), own=Own(fragments=tuple(Path(name) for name in fragments))
+            specs.load_kernel(kernel),
+            own=Own(
+                fragments=tuple(Path(name) for name in fragments), flavors=flavors.split(flavor)
+            ),
         )
         made = bundles.pack(kernels)
     except KspawnError as exc:

@@ -29,12 +29,20 @@ from pydantic import (
 from harness.base import paths
 from harness.base.errors import SpecError, UsageError
 from harness.base.text import cut
-from harness.kernel import kconfig, specs
+from harness.kernel import flavors, kconfig, specs
 from harness.ways import registry
 
 ROOT = specs.ROOT
-AXES = ("kernel", "config", "vm-config", "way", "suite")
-_DEFAULTS = {"config": "default", "vm-config": "default", "way": registry.DEFAULT}
+AXES = ("kernel", "flavor", "config", "vm-config", "way", "suite")
+_IGNORABLE = "flavor, config, vm-config and way"
+What = tuple[str, str, tuple[str, ...]]
+"""Which kernels a job boots: name, flavour and fragments."""
+_DEFAULTS = {
+    "flavor": flavors.QUICK,
+    "config": "default",
+    "vm-config": "default",
+    "way": registry.DEFAULT,
+}
 # Between the words of a job's title.
 SEPARATOR = " · "
 # What a job may use; it is the same job with more or less of it.
@@ -102,7 +110,7 @@ class Suite(_Model):
     def _check_ignores(cls, value: list[str]) -> list[str]:
         for axis in value:
             if axis not in AXES or axis in ("kernel", "suite"):
-                raise ValueError(f"{axis!r} cannot be ignored: config, vm-config and way can")
+                raise ValueError(f"{axis!r} cannot be ignored: {_IGNORABLE} can")
         return value
 
 
@@ -110,6 +118,7 @@ class Include(_Model):
     """An entry of `include`: a place on the axes, and what else there is to say of its jobs."""
 
     kernel: str = ""
+    flavor: str = ""
     config: str = ""
     vm_config: str = Field(default="", alias="vm-config")
     way: str = ""
@@ -150,6 +159,7 @@ class Job(_Model):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kernel: str
+    flavor: str = flavors.QUICK
     config: str = "default"
     vm_config: str = "default"
     way: str = registry.DEFAULT
@@ -170,11 +180,17 @@ class Job(_Model):
         for axis, value in (("vm-config", self.vm_config), ("way", self.way)):
             if axis not in self.ignores:
                 words.append(bare(value))
+        words += [self.flavor] if self.flavor != flavors.QUICK else []
         if self.config != "default":
             words.append(self.config)
         if self.args:
             words.append(" ".join(self.args))
         return SEPARATOR.join(words)
+
+    @property
+    def what(self) -> What:
+        """Which kernels it boots."""
+        return self.kernel, self.flavor, self.fragments
 
     @property
     def slug(self) -> str:
@@ -365,6 +381,8 @@ def _job(matrix: Matrix, found: Combination) -> Job:
     with _naming("matrix.kernel"):
         # What it names is looked for as well: else it would come out after hours.
         specs.load_kernel(found["kernel"])
+    with _naming("matrix.flavor"):
+        flavors.check(flavors.split(values["flavor"]))
     with _naming("matrix.vm-config"):
         config = specs.load_vm_config(values["vm-config"])
     if values["way"] not in registry.resume_paths():
@@ -375,6 +393,7 @@ def _job(matrix: Matrix, found: Combination) -> Job:
     memory = suite.machines * (config.memory_bytes // specs.MIB) + OVERHEAD_MIB
     return Job(
         kernel=found["kernel"],
+        flavor=values["flavor"],
         config=values["config"],
         vm_config=values["vm-config"],
         way=values["way"],

@@ -71,6 +71,9 @@ class KernelInfo(_Model):
     role: str = Field(description="'normal' or 'spawned'")
     name: str = Field(description="name of the spec, such as 'linux-6.12'")
     release: str = Field(description="as uname -r gives it")
+    flavors: list[str] = Field(
+        default_factory=list, description="kinds of kernels that it is one of, such as 'debug'"
+    )
     config_hash: str = Field(description="SHA-256 of the .config")
     build_hash: str = Field(description="the key in the build cache")
 

@@ -300,7 +300,7 @@ def test_key_of_a_tree_is_its_content_and_not_its_name(tmp_path: Path) -> None:
 
     def key(name: str, role: Role, **more: object) -> str:
         spec = KernelSpec.model_validate(data | {"name": name} | more)
-        return kbuild._recipe(spec, role, [], None, kbuild.no_progress).key
+        return kbuild._recipe(spec, role, [], None, {}, kbuild.no_progress).key
 
     assert key("one", "normal") == key("two", "normal")
     assert key("one", "normal") != key("one", "spawned")

@@ -71,7 +71,7 @@ def night(
     cluster: Cluster, folder: Path, jobs: list[Job], *, said: IO[str] | None = None
 ) -> dict[str, tuple[int, str]]:
     """Run jobs: exit code and reason of each."""
-    cluster._built = {(job.kernel, ()): _Built(NOTHING.model_dump_json(), "") for job in jobs}
+    cluster._built = {job.what: _Built(NOTHING.model_dump_json(), "") for job in jobs}
     with Store(folder / "n.sqlite") as store:
         plan = make_plan(store, folder / "night", jobs, retries=0)
         console = Console(file=said or StringIO(), width=400)

@@ -10,10 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from harness.base import debian
-from harness.base.errors import BuildError, SpecError
+from harness.base.errors import BuildError, PrerequisiteError, SpecError, UsageError
 from harness.base.version import Bounds, Version
 from harness.guest import layouts
-from harness.kernel import kbuild, kconfig, specs, tree, versions
+from harness.kernel import flavors, kbuild, kconfig, specs, tree, versions
+from harness.kernel.own import Own
 from harness.kernel.yamlfile import ROOT, Role
 
 
@@ -188,7 +189,7 @@ def apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
     known: set[str] = set()
     monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(debian, "can_be_had", lambda package: package in known)
-    specs._say.cache_clear()
+    versions.say_once.cache_clear()
     return known
 
 
@@ -264,3 +265,60 @@ def test_the_guests_get_the_same_layouts(tmp_path: Path) -> None:
     assert found.splitlines() == [
         f"{one.code} {int(one.base == 'next')}" for one in layouts.known().page_list
     ]
+
+
+@pytest.fixture
+def flavored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flavours of every kind."""
+    data = versions.facts().model_dump()
+    data["flavors"] += [
+        {
+            "name": "debug",
+            "what": "x",
+            "fragments": [{"file": "a.config"}, {"file": "b.config", "since": "6.15"}],
+        },
+        {"name": "clang", "what": "x", "make": {"LLVM": "1"}},
+        *({"name": name, "what": "x", "base": "linux-config-{series}"} for name in ("one", "two")),
+    ]
+    facts = versions.Facts.model_validate(data)
+    monkeypatch.setattr(versions, "facts", lambda: facts)
+
+
+@pytest.mark.usefixtures("flavored")
+def test_flavors_are_fragments_and_variables_of_make() -> None:
+    found = flavors.kind(["debug", "clang"], version("6.12"))
+    assert [path.name for path in found.fragments] == ["a.config"]
+    assert found.make == {"LLVM": "1"}
+    found = flavors.kind(["debug"], version("7.3"))
+    assert [path.name for path in found.fragments] == ["a.config", "b.config"]
+    assert flavors.kind([], version("7.3")) == flavors.Kind()
+    assert flavors.split("quick") == ()
+    assert flavors.split("debug+rt") == ("debug", "rt")
+
+
+@pytest.mark.usefixtures("flavored")
+def test_wrong_flavors_are_told() -> None:
+    with pytest.raises(SpecError, match=r"no flavour 'nosuch'.*quick, debug, clang"):
+        Own(flavors=("nosuch",)).check()
+    with pytest.raises(UsageError, match="one and two: each has a whole config"):
+        Own(flavors=("one", "two")).check()
+    with pytest.raises(UsageError, match="takes kernels as they are"):
+        Own(flavors=("debug",), bzimage=(Path(__file__),)).check()
+    assert Own(flavors=("debug",)).arguments() == ["--flavor=debug"]
+
+
+@pytest.mark.usefixtures("flavored")
+def test_the_compiler_of_a_flavor_is_in_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Kconfig").write_text("config A\n\tbool\n")
+    source = {"kind": "directory", "path": str(tmp_path)}
+    spec = specs.KernelSpec.model_validate({"name": "x", "source": source, "version": "6.12"})
+
+    def key(make: dict[str, str]) -> str:
+        return kbuild._recipe(spec, "normal", [], None, make, kbuild.no_progress).key
+
+    assert key({}) == key({}) != key({"X": "1"})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PrerequisiteError, match="needs clang"):
+        key({"LLVM": "1"})

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Flavours: kinds of normal kernels, as people build them (`flavors` of versions.yaml)."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.base import cache, debian
+from harness.base.cache import Notify, quiet
+from harness.base.errors import BuildError, UsageError
+from harness.base.version import Version
+from harness.kernel import versions
+
+QUICK = "quick"
+"""The flavour that is no flavour: what the version brings, and nothing besides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What flavours come to.
+
+    Args:
+        fragments: Config fragments, in the order they apply.
+        make: Variables of make, such as LLVM.
+        base: A whole .config, in place of the fragments of the version.
+    """
+
+    fragments: tuple[Path, ...] = ()
+    make: Mapping[str, str] = field(default_factory=dict)
+    base: Path | None = None
+
+
+def split(text: str) -> tuple[str, ...]:
+    """The flavours of an axis of the matrix: "debug", "debug+rt", or "quick" for none.
+
+    Args:
+        text: As it is written in the file.
+    """
+    return tuple(name for name in text.split("+") if name != QUICK)
+
+
+def check(names: Sequence[str]) -> None:
+    """Check that there are flavours of these names, and that they go together.
+
+    Args:
+        names: What the user gave.
+
+    Raises:
+        SpecError: There is none of a name.
+        UsageError: Two have a whole .config each.
+    """
+    found = [versions.facts().flavor(name) for name in names]
+    based = [one.name for one in found if one.base]
+    if len(based) > 1:
+        raise UsageError(f"--flavor {based[0]} and {based[1]}: each has a whole config")
+
+
+def kind(names: Sequence[str], version: Version, *, notify: Notify = quiet) -> Kind:
+    """What flavours come to for a version.
+
+    Args:
+        names: Their names.
+        version: That of the source.
+        notify: Told what is fetched.
+
+    Raises:
+        PrerequisiteError: A package with a config is not to be had.
+        SpecError: There is none of a name.
+    """
+    make: dict[str, str] = {}
+    base = None
+    for name in names:
+        one = versions.facts().flavor(name)
+        make |= one.make
+        if one.base:
+            base = _config_of(one.base.format(series=version.series), notify)
+    return Kind(fragments=tuple(versions.flavor_fragments(version, names)), make=make, base=base)
+
+
+def _config_of(package: str, notify: Notify) -> Path:
+    """The whole .config of Debian's kernel without a variant, unpacked."""
+    root = debian.unpack(package, notify=notify)
+    found = sorted(root.glob("usr/src/*/config.amd64_none_amd64.xz"))
+    if not found:
+        raise BuildError(f"the package {package} has no config of amd64")
+
+    def unpack(part: Path) -> None:
+        (part / "config").write_bytes(lzma.decompress(found[0].read_bytes()))
+
+    return cache.entry("configs", root.name, unpack, notify=notify) / "config"
