@@ -179,10 +179,12 @@ class KernelSpec(_Model):
         """The version of the source.
 
         Raises:
+            PrerequisiteError: The source would say it, and is not there.
             SpecError: Neither the file nor the source says it.
         """
         found = Version.parse(self.version) or self._version_of_source()
         if found is None:
+            self.check_source()
             raise SpecError(
                 f"{shown(self._file)}: the source does not say which version of Linux it is",
                 hint="add a line such as version: '6.12'",
@@ -198,6 +200,10 @@ class KernelSpec(_Model):
                 return Version.of_tree(self.path(name))
             case GitSource(revision=name):
                 return Version.parse(name)
+            case BzImageSource():
+                # It is built already: what would be chosen is of no use.
+                self.check_source()
+                return Version.parse(known_kernels()[0].removeprefix("linux-"))
         return None
 
     def of_version(self, version: Version) -> KernelSpec:

@@ -13,6 +13,7 @@ from harness.kernel import specs
 KERNEL = """\
 name: mine
 source: {kind: directory, path: ../linux}
+version: "6.12"
 configs: {normal: [normal.config], spawned: [spawned.config]}
 """
 

@@ -232,6 +232,8 @@ def test_what_is_no_tree_is_told(tmp_path: Path) -> None:
 
 
 def test_the_version_of_a_source_is_in_its_name_or_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").touch()
+
     def version_of(source: str, more: str = "") -> Version:
         path = tmp_path / "mine.yaml"
         path.write_text(f"name: mine\nsource: {source}\n{more}")
