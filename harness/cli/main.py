@@ -32,7 +32,7 @@ from harness.kernel import specs
 from harness.kernel.own import Own, own_options
 from harness.machine import keep, lab
 from harness.night.command import matrix_command, worker_command
-from harness.record.result import Result, Verdict
+from harness.record.result import AuditInfo, Result, Verdict
 from harness.ways import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +71,12 @@ cli.add_command(worker_command)
     default=registry.DEFAULT,
     show_default=True,
 )
+@click.option(
+    "--audit/--no-audit",
+    default=True,
+    show_default=True,
+    help="Have the host read all of RAM before and after.",
+)
 def cycle_command(
     kernel: str,
     vm_config: str,
@@ -81,6 +87,7 @@ def cycle_command(
     resume_path: str,
     own: Own,
     keep_memory: str,
+    audit: bool,
 ) -> int:
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
     if json_file is not None and not json_file.absolute().parent.is_dir():
@@ -107,6 +114,7 @@ def cycle_command(
                     f"--resume-path={resume_path}",
                     *own.arguments(),
                     f"--keep-memory={keep_memory}",
+                    *([] if audit else ["--no-audit"]),
                     f"--run-folder={folder}",
                     f"--junitxml={folder / 'junit.xml'}",
                 ],
@@ -177,6 +185,8 @@ def show(result: Result, folder: Path) -> None:
     for check in result.checks:
         if not check.ok:
             out.print(f"[red]failed[/]: {check.name}: {escape(check.detail)}")
+    if result.audit is not None:
+        out.print(_audit_line(result.audit))
     if result.log_tail:
         out.print(f"the end of the log:\n{escape(result.log_tail)}", style="dim")
     if result.verdict is Verdict.PASSED:
@@ -187,6 +197,15 @@ def show(result: Result, folder: Path) -> None:
     else:
         out.print(f"[bold red]failed[/]: {escape(result.reason)}")
     out.print(f"report: {folder / 'report.html'}")
+
+
+def _audit_line(audit: AuditInfo) -> str:
+    if audit.reason:
+        return f"[yellow]no audit[/]: {escape(audit.reason)}"
+    return (
+        f"audit: {audit.pages} pages, {audit.differ} differ, {audit.unexplained} without a reason; "
+        f"the machine stood still for {audit.seconds:.1f} s"
+    )
 
 
 @cli.command()

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.audit import audit
+from harness.audit.moments import Moments
 from harness.base.errors import CheckFailedError, ExitCode, KernelError, KspawnError, RefusedError
 from harness.cycle import verdict, witness
+from harness.cycle.checks.audit import audit_checks
 from harness.cycle.checks.kernel import kernel_checks
 from harness.cycle.checks.log import log_check
 from harness.cycle.record import complete
@@ -50,6 +53,7 @@ class Cycle:
         timeouts: Other deadlines than those of the lab.
         expected: Patterns of splats that do not fail the run.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
+        audit: Whether the host reads all of RAM before and after.
     """
 
     lab: Lab
@@ -67,6 +71,7 @@ class Cycle:
     timeouts: Timeouts | None = None
     expected: tuple[str, ...] = ()
     fill: int | None = None
+    audit: bool = False
 
     machine: Machine = field(init=False)
     witness: Witness = field(init=False)
@@ -74,6 +79,7 @@ class Cycle:
     result: Result = field(init=False)
     page: tuple[int, int] = field(init=False, default=(0, 0))
     ranges: list[Range] = field(init=False, default_factory=list)
+    moments: Moments | None = field(init=False, default=None)
 
     def run(self) -> Result:
         """Run it, and leave result.json and report.html.
@@ -103,6 +109,8 @@ class Cycle:
             expected=self.expected,
             userland_disk=self.way.userland_disk,
         )
+        if self.audit and self.hibernate:
+            self.moments = audit.watch(self.machine, way=self.way.audited)
         if self.timeouts is not None:
             self.machine.timeouts = self.timeouts
         try:
@@ -134,6 +142,7 @@ class Cycle:
             self.mutate_running(self)
         if self.hibernate:
             self._leave_and_return()
+            self._judge_audit()
         with self.timeline.phase("check", boot=self.machine.boot_number, kernel="normal"):
             self.result.checks += verdict.userland_checks(self.machine, self.witness, before)
             self.result.checks += self._machine_checks(before)
@@ -144,6 +153,13 @@ class Cycle:
         if self.way.resumes:
             return verdict.machine_checks(self.machine, before, self.seen, way=self.way)
         return verdict.baseline_checks(self.machine, before, self.way)
+
+    def _judge_audit(self) -> None:
+        if self.moments is not None:
+            with self.timeline.phase("audit"):
+                kernel = self.lab.kernels.normal
+                self.result.audit = audit.found_by(self.moments, kernel)
+            self.result.checks += audit_checks(self.result.audit)
 
     def _start_witness(self) -> None:
         empty = witness.memory_use(self.machine)
@@ -209,6 +225,10 @@ class Cycle:
 
     def _finish(self) -> None:
         result, machine = self.result, self.machine
+        if self.moments is not None:
+            if result.audit is None:
+                result.audit = audit.found_by(self.moments, self.lab.kernels.normal)
+            self.moments.close()
         machine.close()
         complete(result, machine, image=self.seen.image, saved=self.ranges)
         if any(not splat.expected for splat in result.splats):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,34 @@ def flip_with_mending(cycle: Cycle) -> None:
         raise HarnessError("the page of the witness has moved")
     image.flip_bit(phys + 8, bit=3, mend=True)
     Image(image.path).verify()
+
+
+def flip_used_pages(count: int, *, seed: int) -> tuple[list[int], Callable[[Cycle], None]]:
+    """One bit each of random pages that are stored, with all checksums made right again.
+
+    Args:
+        count: How many pages.
+        seed: Says which.
+
+    Returns:
+        The physical addresses of the bytes, filled in as the damage is done; and what does it.
+    """
+    flipped: list[int] = []
+
+    def flip(cycle: Cycle) -> None:
+        image = cycle.seen.image
+        if image is None:
+            raise HarnessError("there is no image to damage")
+        chosen = random.Random(seed)
+        pages = [
+            segment.phys + at for segment in image.segments for at in range(0, segment.stored, 4096)
+        ]
+        for page in chosen.sample(pages, count):
+            flipped.append(page + chosen.randrange(4096))
+            image.flip_bit(flipped[-1], bit=chosen.randrange(8), mend=True)
+        Image(image.path).verify()
+
+    return flipped, flip
 
 
 def absent(disk: Path) -> None:

@@ -47,6 +47,7 @@ class Options:
     own: Own = field(default_factory=Own)
     built: Path | None = None
     keep_bytes: int = 0
+    audit: bool = True
 
 
 def build_kernels(

@@ -76,6 +76,8 @@ class Lives:
         self.all: list[tuple[int, int]] = []
         self.firmware = Firmware(hardware.private / "boot")
         self.status: StatusPort | None = None
+        # Whether the host is to be able to read the memory while QEMU runs.
+        self.shared_memory = False
         self._logs = logs
         self._timeline = timeline
         self._domain: Domain | None = None
@@ -174,6 +176,7 @@ class Lives:
             reboot=life.reboot or self.hardware.resets,
             netboot=self.firmware.folder if self.hardware.resets else None,
             incoming=incoming,
+            shared_memory=self.shared_memory,
         )
 
     def _begun(self) -> None:

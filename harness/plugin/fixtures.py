@@ -41,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SIZE",
         help="keep the memory of machines that break, if it is not above this size",
     )
+    group.addoption(
+        "--no-audit",
+        action="store_true",
+        help="do not have the host read all of RAM before and after a cycle",
+    )
     group.addoption("--accel", choices=accel.CHOICES, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=EMBEDDED, help="where the machines run")
     group.addoption(
@@ -151,6 +156,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         own=own.from_pytest(pytestconfig),
         built=pytestconfig.getoption("--built"),
         keep_bytes=keep.parse_size(pytestconfig.getoption("--keep-memory")),
+        audit=not pytestconfig.getoption("--no-audit"),
     )
 
 
@@ -280,6 +286,7 @@ def cycle_result(
         resume_path=named or option("--resume-path"),
         fill=suite.fill,
         resuming_append=suite.resuming_append,
+        audit=lab.options.audit,
     ).run()
     note_outcome(request.config, result)
     return result

@@ -117,6 +117,54 @@ class MemoryUse(_Model):
     fill: int | None = Field(default=None, description="per cent of MemTotal that were asked for")
 
 
+class AuditClass(_Model):
+    """The pages of one class, of all that the machine has."""
+
+    name: str = Field(description="such as 'kept', 'free' or 'backup area'")
+    why: str = Field(default="", description="why its pages may differ, or must not")
+    pages: int = Field(description="how many it has, as the normal kernel left")
+    differ: int = Field(description="how many of them were not the same when it was back")
+
+
+class AuditPage(_Model):
+    """A page that differs without a reason."""
+
+    address: int = Field(description="its physical address")
+    offset: int = Field(description="of the first byte that differs")
+    bytes: int = Field(description="how many of it differ")
+    before: str = Field(description="what is there, in hex, as the normal kernel left")
+    after: str = Field(description="and when it was back")
+    owner: str = Field(default="", description="whose it is, one line")
+
+    def line(self) -> str:
+        """The page in one line."""
+        return (
+            f"{self.address + self.offset:#x}: {self.bytes} bytes differ from there, "
+            f"{self.before} → {self.after}: {self.owner or 'unknown'}"
+        )
+
+
+class AuditInfo(_Model):
+    """What the host saw: all of RAM as the normal kernel left, and as it was back."""
+
+    reason: str = Field(default="", description="why there was no audit")
+    cannot: bool = Field(
+        default=False, description="there cannot be one: no symbols, or no breakpoints"
+    )
+    seconds: float = Field(default=0.0, description="how long the machine stood still for it")
+    pages: int = 0
+    differ: int = Field(default=0, description="how many pages differ, for whatever reason")
+    classes: list[AuditClass] = Field(default_factory=list)
+    bounds: list[str] = Field(
+        default_factory=list, description="classes whose size makes no sense, a line each"
+    )
+    unexplained: int = Field(default=0, description="pages that differ without a reason")
+    named: list[AuditPage] = Field(default_factory=list, description="the first of them")
+    registers: list[str] = Field(
+        default_factory=list, description="registers that differ without a reason, a line each"
+    )
+
+
 class Accelerator(_Model):
     """Which accelerator ran the guests, and why."""
 
@@ -159,6 +207,7 @@ class Result(Stored):
         default=None, description="what the host holds of the disk once the normal kernel left"
     )
     memory_map: MemoryMap | None = None
+    audit: AuditInfo | None = Field(default=None, description="none where it was not asked for")
     checks: list[Check] = Field(default_factory=list)
     splats: list[Splat] = Field(default_factory=list)
     log_tail: str = Field(default="", description="the end of the log of the kernel that failed")

@@ -84,6 +84,8 @@ class DomainSpec:
     netboot: Path | None = None
     extra_args: Sequence[str] = field(default_factory=tuple)
     incoming: Path | None = None
+    # The host can read its memory while it runs.
+    shared_memory: bool = False
 
     def xml(self, *, emulator: str) -> str:
         """The domain as libvirt wants it.

@@ -112,6 +112,11 @@ class Way:
         return self.kind is Kind.CLASSIC
 
     @property
+    def audited(self) -> bool:
+        """Whether it goes by a kexec jump, which is where an audit looks."""
+        return self.resumes or self.outcome == "plain"
+
+    @property
     def kernels(self) -> int:
         """How many kernels have a boot_id of their own in a cycle: none of them is another's."""
         return 4 if self.loader is Loader.FULL_THEN_RESTRICTED else 3

@@ -16,6 +16,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from harness.audit.program import open_core
 from harness.base.errors import KernelCrashError
 from harness.debug import drgn as debug
 from harness.kernel.specs import ROOT, Role
@@ -90,7 +91,7 @@ def test_the_kernel_that_crashed(
     kept = keep.load(folder)
     assert (kept.state, kept.running) == (state, role)
 
-    program = debug.open_core(debug.core_of(kept), kept.kernel("normal"))
+    program = open_core(debug.core_of(kept), kept.kernel("normal"))
     assert len(debug.tasks(program)) > 10
     assert has_its_trampoline(program)
 

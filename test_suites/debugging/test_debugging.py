@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.audit.program import open_core
 from harness.base.errors import KernelCrashError
 from harness.cycle.cycle import Cycle
 from harness.cycle.witness import Witness
@@ -102,7 +103,7 @@ def test_memory_while_a_spawned_kernel_runs(lab: Lab, folder: Path) -> None:
     assert kept.state == "hibernating"
     assert "Attempted to kill init" in kept.reason
     kernel = kept.kernel("normal")
-    program = debug.open_core(debug.core_of(kept), kernel)
+    program = open_core(debug.core_of(kept), kernel)
     assert program["init_uts_ns"].name.release.string_().decode() == release
     trace = str(program.stack_trace(1))
     assert "__schedule" in trace

@@ -63,6 +63,9 @@
 #if __has_include(<kernel/printk/printk_ringbuffer.h>)
 #include <kernel/printk/printk_ringbuffer.h>
 #endif
+#if __has_include(<mm/slab.h>)
+#include <mm/slab.h>
+#endif
 #if __has_include(<fs/mount.h>)
 #include <fs/mount.h>
 #endif

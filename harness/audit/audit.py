@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an audit found, from the two moments: classes, bounds, and pages without a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import drgn
+
+from harness.audit.classes import REASONS, PageClass, first_difference
+from harness.audit.gdb import CALLEE_SAVED
+from harness.audit.moments import Back, Left, Moments
+from harness.audit.owner import Owners
+from harness.base.errors import KspawnError
+from harness.image.image import PAGE
+from harness.kernel.kbuild import BuiltKernel
+from harness.machine.statemachine import StateMachine
+from harness.record.result import AuditClass, AuditInfo, AuditPage
+
+MOST_NAMED = 64
+"""So many pages without a reason are named, one by one."""
+_SHOWN = 16
+
+
+def watch(machine: StateMachine, *, way: bool) -> Moments:
+    """Have a machine stopped where its normal kernel leaves, and where it is back.
+
+    Args:
+        machine: A machine that is switched off.
+        way: Whether it takes a way that has these moments.
+    """
+    moments = Moments()
+    if not way:
+        moments.reason, moments.cannot = "the kernel's own hibernation is not audited", True
+        return moments
+    machine.qemu.shared_memory = True
+    machine.observers.append(moments)
+    return moments
+
+
+def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
+    """What was found.
+
+    Args:
+        moments: What stopped the machine; the machine is back.
+        kernel: The normal kernel.
+
+    Returns:
+        It; where there was no audit, with the reason for that.
+    """
+    left, back = moments.left, moments.returned
+    if left is None or back is None:
+        return AuditInfo(reason=moments.reason, cannot=moments.cannot, seconds=moments.seconds)
+    differ = Counter(left.classes.of(page) for page in back.different)
+    counts = left.classes.count([(part.phys, part.size) for part in left.ram.parts])
+    unexplained, named = _unexplained(left, back)
+    if named:
+        named = _with_owners(left, named, kernel)
+    return AuditInfo(
+        seconds=moments.seconds,
+        pages=left.ram.pages,
+        differ=len(back.different),
+        classes=[
+            AuditClass(name=kind, why=REASONS[kind], pages=counts[kind], differ=differ[kind])
+            for kind in PageClass
+        ],
+        bounds=left.classes.bounds(counted=left.counted, tolerance=left.tolerance),
+        unexplained=unexplained,
+        named=named,
+        registers=[
+            f"{name} was {left.registers[name]:#x} and is {back.registers[name]:#x}"
+            for name in CALLEE_SAVED
+            if left.registers[name] != back.registers[name]
+        ],
+    )
+
+
+def _with_owners(left: Left, named: list[AuditPage], kernel: BuiltKernel) -> list[AuditPage]:
+    """Say whose the pages are; where that cannot be told, why."""
+    core = left.ram.path.with_suffix(".core")
+    try:
+        owners = Owners(
+            left.ram,
+            text=left.text,
+            symbols=left.symbols,
+            kernel=kernel,
+            levels=left.levels,
+            core=core,
+        )
+        whose = [owners.of(page.address, page.offset) for page in named]
+    except (KspawnError, LookupError, drgn.FaultError) as exc:
+        whose = [f"unknown: {exc}"] * len(named)
+    finally:
+        core.unlink(missing_ok=True)
+    return [
+        page.model_copy(update={"owner": owner}) for page, owner in zip(named, whose, strict=True)
+    ]
+
+
+def _unexplained(left: Left, back: Back) -> tuple[int, list[AuditPage]]:
+    """How many pages have no reason to differ, and the first of them."""
+    count = 0
+    named: list[AuditPage] = []
+    for page in back.different:
+        kind = left.classes.of(page)
+        if kind not in (PageClass.KEPT, PageClass.STACK, PageClass.HANDOFF):
+            continue
+        after = back.pages.get(page)
+        if after is None:
+            count += 1  # there are so many that not all were kept
+            continue
+        before = left.ram.read(page, PAGE)
+
+        def may(at: int, page: int = page) -> bool:
+            return left.classes.explained(page, at)
+
+        at, length = first_difference(before, after, may=may)
+        if not length:
+            continue
+        count += 1
+        if len(named) < MOST_NAMED:
+            named.append(
+                AuditPage(
+                    address=page,
+                    offset=at,
+                    bytes=length,
+                    before=before[at : at + _SHOWN].hex(),
+                    after=after[at : at + _SHOWN].hex(),
+                )
+            )
+    return count, named

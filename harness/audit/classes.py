@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every page of RAM is in one class, and each class has a reason and a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.audit.facts import Jump
+from harness.image.image import PAGE
+from harness.machine.commandline import SPAWNED_END
+
+
+class PageClass(StrEnum):
+    """What a page is, by what the kernel had in its memory as it left."""
+
+    KEPT = "kept"
+    """In use: it has to be the same, byte for byte."""
+    FREE = "free"
+    """In a free list of a zone."""
+    BACKUP = "backup area"
+    LIST = "page list"
+    CONTROL = "control page"
+    SWAP = "swap page"
+    TABLES = "page tables of the jump"
+    STACK = "stack below the caller"
+    HANDOFF = "handoff"
+    FIRMWARE = "firmware"
+
+
+HANDOFF_MAGIC = b"KSPAWNHO"
+# outcome, status and detail of struct handoff (harness/guest/kspawn/handoff.h).
+HANDOFF_BYTES = range(1260, 1260 + 4 + 32 + 256)
+
+REASONS = {
+    PageClass.KEPT: "in use: the same, byte for byte",
+    PageClass.FREE: "in a free list of a zone as the kernel left",
+    PageClass.BACKUP: "named by the list of the loaded image: holds what is not the kernel's",
+    PageClass.LIST: "the list of the loaded image itself",
+    PageClass.CONTROL: "the code of the jump runs there, and keeps its registers there",
+    PageClass.SWAP: "pages are exchanged through it",
+    PageClass.TABLES: "the jump runs on them: the CPU marks them",
+    PageClass.STACK: "below the stack pointer: nothing that is kept",
+    PageClass.HANDOFF: "the spawned kernel says in it how it went, and nothing else changes",
+    PageClass.FIRMWARE: "not RAM by the kernel's own map",
+}
+
+
+@dataclass
+class Classes:
+    """The classes of all pages of a machine.
+
+    Args:
+        free: Blocks of the free lists: physical address and size.
+        jump: What the jump has for itself.
+        stack: Pieces of the stack that is not kept: physical address and size.
+        usable: What the kernel takes for RAM.
+        handoff: The pages that the guest's program has for what the spawned
+            kernel tells it.
+    """
+
+    free: list[tuple[int, int]]
+    jump: Jump
+    stack: list[tuple[int, int]]
+    usable: list[tuple[int, int]]
+    handoff: list[int] = field(default_factory=list)
+    _of: dict[int, PageClass] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._of = {}
+        for phys, size in self.free:
+            self._add(PageClass.FREE, range(phys, phys + size, PAGE))
+        self._add(PageClass.BACKUP, self.jump.backup.values())
+        for kind, pages in (
+            (PageClass.LIST, self.jump.lists),
+            (PageClass.CONTROL, self.jump.control),
+            (PageClass.SWAP, self.jump.swap),
+            (PageClass.TABLES, self.jump.tables),
+            (PageClass.STACK, {phys & -PAGE for phys, _ in self.stack}),
+        ):
+            self._add(kind, pages)
+        # One that was given back is free.
+        self.handoff = [page for page in self.handoff if self.of(page) is PageClass.KEPT]
+        self._add(PageClass.HANDOFF, self.handoff)
+
+    def _add(self, kind: PageClass, pages: Iterable[int]) -> None:
+        for page in pages:
+            self._of[page] = kind
+
+    def of(self, page: int) -> PageClass:
+        """The class of a page, by its physical address."""
+        found = self._of.get(page)
+        if found is not None:
+            return found
+        if any(start <= page < end for start, end in self.usable):
+            return PageClass.KEPT
+        return PageClass.FIRMWARE
+
+    def count(self, parts: Iterable[tuple[int, int]]) -> dict[PageClass, int]:
+        """How many pages each class has.
+
+        Args:
+            parts: All RAM: physical address and size of each range.
+        """
+        counts = dict.fromkeys(PageClass, 0)
+        for kind in self._of.values():
+            counts[kind] += 1
+        for phys, size in parts:
+            inside = sum(
+                max(0, min(end, phys + size) - max(start, phys)) for start, end in self.usable
+            )
+            counts[PageClass.FIRMWARE] += (size - inside) // PAGE
+            counts[PageClass.KEPT] += inside // PAGE
+        for page, _ in self._of.items():
+            at = (
+                PageClass.KEPT
+                if any(start <= page < end for start, end in self.usable)
+                else PageClass.FIRMWARE
+            )
+            counts[at] -= 1
+        return counts
+
+    def explained(self, page: int, at: int) -> bool:
+        """Whether a byte may differ.
+
+        Args:
+            page: The physical address of its page.
+            at: Where in the page it is.
+        """
+        kind = self.of(page)
+        if kind is PageClass.STACK:
+            return any(phys <= page + at < phys + size for phys, size in self.stack)
+        if kind is PageClass.HANDOFF:
+            return at in HANDOFF_BYTES
+        return kind is not PageClass.KEPT
+
+    def bounds(self, *, counted: int, tolerance: int) -> list[str]:
+        """What does not hold of the sizes of the classes, a line each.
+
+        Args:
+            counted: What the zones count as free, in pages.
+            tolerance: By how many pages that may be off.
+        """
+        listed = sum(size for _, size in self.free) // PAGE
+        sources = list(self.jump.backup.values())
+        most = SPAWNED_END // PAGE
+        tables = len(self.jump.tables)
+        found = [
+            (
+                abs(listed - counted) > tolerance,
+                f"{listed} pages are in the free lists, and {counted} are counted",
+            ),
+            (len(sources) > most, f"the backup area has {len(sources)} pages"),
+            (len(set(sources)) != len(sources), "a page is in the backup area twice"),
+            (
+                any(page >= SPAWNED_END for page in self.jump.backup),
+                "the jump exchanges pages above 16 MiB",
+            ),
+            (len(self.jump.lists) > most // 256, f"{len(self.jump.lists)} pages of a list"),
+            (len(self.handoff) > 1, f"{len(self.handoff)} pages look like the handoff"),
+            (tables > 1024, f"the jump has {tables} pages of page tables"),
+        ]
+        return [text for wrong, text in found if wrong]
+
+
+def first_difference(
+    before: bytes, after: bytes, *, may: Callable[[int], bool] = lambda at: False
+) -> tuple[int, int]:
+    """Where two pages differ first, and in how many bytes.
+
+    Args:
+        before: A page.
+        after: The page later.
+        may: Whether a byte may differ.
+
+    Returns:
+        The offset and the number; -1 and 0 where none does that may not.
+    """
+    found = [
+        at for at, (a, b) in enumerate(zip(before, after, strict=True)) if a != b and not may(at)
+    ]
+    return (found[0], len(found)) if found else (-1, 0)

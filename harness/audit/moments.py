@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where the normal kernel leaves and where it is back: breakpoints, and what is read there."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from harness.audit import facts
+from harness.audit.classes import HANDOFF_MAGIC, Classes, PageClass
+from harness.audit.gdb import Gdb, GdbError, GdbGoneError, NoBreakpointsError
+from harness.audit.ram import Ram, Space, live, taken
+from harness.audit.symbols import NoSymbolsError, Symbols, first_handler, of_kernel
+from harness.base.errors import HarnessError, KspawnError
+from harness.image.image import PAGE
+from harness.machine.statemachine import StateMachine
+
+_SECONDS = 3600.0
+_JOIN_SECONDS = 120.0
+MOST_PAGES = 4096
+"""Of so many pages that differ and are not free, what is in them is kept."""
+_IDT = re.compile(r"^IDT=\s+([0-9a-f]+)", re.MULTILINE)
+# include/linux/kexec.h: where struct kimage has control_code_page.
+_CONTROL_CODE_PAGE = 4 * 8
+# What a CPU has not added yet to the counters of a zone (vm_stat_diff).
+_NOT_ADDED = 125
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """The normal kernel as it left.
+
+    Args:
+        ram: A copy of its memory.
+        registers: The general registers.
+        text: QEMU's `info registers` of all CPUs.
+        back: The address where it goes on.
+        classes: What its pages are.
+        info: Its VMCOREINFO.
+        symbols: Its symbols, where it runs.
+        levels: How deep its page tables are.
+        counted: Pages that its zones count as free.
+        tolerance: By how many that may be off.
+    """
+
+    ram: Ram
+    registers: dict[str, int]
+    text: str
+    back: int
+    classes: Classes
+    info: dict[str, str]
+    symbols: Symbols
+    levels: int
+    counted: int
+    tolerance: int
+
+    @property
+    def stack(self) -> int:
+        """The stack pointer once it is back: the return address was taken off."""
+        return self.registers["rsp"] + 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Back:
+    """The normal kernel as it was back.
+
+    Args:
+        registers: The general registers.
+        text: QEMU's `info registers` of all CPUs.
+        different: The pages that differ, by physical address.
+        pages: What is in those that are no free ones.
+    """
+
+    registers: dict[str, int]
+    text: str
+    different: list[int]
+    pages: dict[int, bytes] = field(default_factory=dict)
+
+
+class Moments:
+    """Stops a machine as its normal kernel leaves, and as it is back.
+
+    It is an observer of the machine. What it cannot do is the reason why there is
+    no audit; the machine goes on all the same.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self.left: Left | None = None
+        self.returned: Back | None = None
+        self.reason = "the normal kernel was not left"
+        # Whether that is so because it cannot be had, and not because something broke.
+        self.cannot = False
+        self.seconds = 0.0
+        self._gdb: Gdb | None = None
+        self._thread: threading.Thread | None = None
+        self._qemu = 0
+        self._over = False
+
+    # What the machine tells.
+
+    def leaving(self, machine: StateMachine) -> None:
+        """The normal kernel is about to be told to go: it is stopped where it does."""
+        self.close()
+        self._forget()
+        with self._reason_of("the normal kernel did not come to where it jumps"):
+            symbols = of_kernel(machine.kernels.normal)
+            gdb = self._connect(machine)
+            with _or_let_go(gdb):
+                found = _IDT.search(machine.domain.monitor("info registers"))
+                if found is None:
+                    raise HarnessError("the registers of the machine are not whole")
+                symbols = symbols.moved(first_handler(int(found[1], 16), gdb.read))
+                gdb.stop_at(symbols["machine_kexec"])
+                gdb.go()
+            self._start(gdb, lambda: self._watch_both(machine, gdb, symbols))
+
+    def returning(self, machine: StateMachine) -> None:
+        """What brings it back runs: it is stopped where the normal kernel goes on."""
+        if self._qemu == machine.domain.pid:
+            return  # the same QEMU: its breakpoint is where it was
+        self._join()
+        left = self.left
+        if left is None:
+            return
+        with self._reason_of("the normal kernel did not come back to where it left"):
+            gdb = self._connect(machine)
+            with _or_let_go(gdb):
+                gdb.stop_at(left.back)
+                gdb.go()
+            self._start(gdb, lambda: self._watch_back(machine, gdb, left))
+
+    def back(self, machine: StateMachine) -> None:
+        """The normal kernel said that it is back: there is nothing more to come."""
+        self._end()
+
+    def close(self) -> None:
+        """Let the machine go on, if there is one, and forget the copy of its memory."""
+        self._end()
+        if self.left is not None:
+            self.left.ram.close()
+            self.left = None
+
+    # How it is done.
+
+    @contextmanager
+    def _reason_of(self, reason: str) -> Iterator[None]:
+        """Why there is no audit, if this does not come to its end."""
+        self.reason = reason
+        try:
+            yield
+        except (NoSymbolsError, NoBreakpointsError) as exc:
+            self.reason, self.cannot = str(exc), True
+        except GdbGoneError:
+            pass  # so is QEMU: what was waited for did not come
+        except (KspawnError, OSError) as exc:
+            self.reason = str(exc)
+
+    def _connect(self, machine: StateMachine) -> Gdb:
+        runtime = machine.qemu.hardware.hypervisor.runtime
+        path = runtime / f"g{machine.boot_number}-{machine.disk.parent.name[-4:]}"
+        path.unlink(missing_ok=True)
+        said = machine.domain.monitor(f"gdbserver unix:{path},server=on,wait=off").strip()
+        if not path.exists():
+            raise GdbError(f"QEMU has no gdb stub: {said}")
+        self._qemu = machine.domain.pid
+        return Gdb(path)
+
+    def _start(self, gdb: Gdb, work: Callable[[], None]) -> None:
+        def run() -> None:
+            with self._reason_of(self.reason):
+                try:
+                    work()
+                finally:
+                    gdb.leave()
+
+        self._gdb, self._over = gdb, False
+        self._thread = threading.Thread(target=run, name="audit", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        if self._thread is not None and self._thread.is_alive() and self._gdb is not None:
+            self._over = True
+            self._gdb.interrupt()
+        self._join()
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECONDS)
+            self._thread = None
+
+    def _watch_both(self, machine: StateMachine, gdb: Gdb, symbols: Symbols) -> None:
+        registers = gdb.stopped(_SECONDS)
+        if self._over:
+            return
+        gdb.pass_by(symbols["machine_kexec"])
+        entry = symbols["relocate_kernel"]
+        if facts.in_control_page(symbols):
+            page = gdb.word(registers["rdi"] + _CONTROL_CODE_PAGE)
+            entry += _direct(gdb, symbols, page) - symbols["__relocate_kernel_start"]
+        gdb.stop_at(entry)
+        gdb.go()
+        registers = gdb.stopped(_SECONDS)
+        if self._over:
+            return
+        with self._timed():
+            text = machine.domain.monitor("info registers -a")
+            ram = taken(machine.domain, machine.disk.with_name("audit.ram"))
+            back = gdb.word(registers["rsp"])
+            gdb.pass_by(entry)
+            gdb.stop_at(back)
+            gdb.go()
+        self.left = left = _read(ram, symbols, registers, text=text, back=back)
+        with self._reason_of("the normal kernel did not come back to where it left"):
+            self._watch_back(machine, gdb, left)
+
+    def _watch_back(self, machine: StateMachine, gdb: Gdb, left: Left) -> None:
+        while (registers := gdb.stopped(_SECONDS))["rsp"] != left.stack:
+            if self._over:
+                return
+            # Another kernel may have something else there.
+            gdb.step_over(left.back)
+            gdb.go()
+        with self._timed():
+            text = machine.domain.monitor("info registers -a")
+            ram = live(machine.domain)
+            if ram is None:
+                ram = taken(machine.domain, machine.disk.with_name("audit-back.ram"))
+                gdb.leave()
+            try:
+                different = left.ram.different(ram)
+                pages: dict[int, bytes] = {}
+                for page in different:
+                    if left.classes.of(page) is not PageClass.FREE and len(pages) < MOST_PAGES:
+                        pages[page] = ram.read(page, PAGE)
+            finally:
+                ram.close()
+        self.returned = Back(registers=registers, text=text, different=different, pages=pages)
+        self.reason = ""
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - began
+
+
+@contextmanager
+def _or_let_go(gdb: Gdb) -> Iterator[None]:
+    """If this goes wrong, the machine goes on without breakpoints."""
+    try:
+        yield
+    except BaseException:
+        with suppress(GdbError):
+            gdb.leave()
+        raise
+
+
+def _direct(gdb: Gdb, symbols: Symbols, page: int) -> int:
+    """The address in the direct map of the page that a struct page is of."""
+    # struct page: 64 bytes wherever there is KEXEC_JUMP.
+    pfn = (page - gdb.word(symbols["vmemmap_base"])) // 64
+    return gdb.word(symbols["page_offset_base"]) + pfn * PAGE
+
+
+def _read(ram: Ram, symbols: Symbols, registers: dict[str, int], *, text: str, back: int) -> Left:
+    """Read from the memory of the kernel as it left what its pages are."""
+    space = Space.of_registers(ram, text)
+    info = facts.vmcoreinfo(space, symbols)
+    pages = facts.Struct.of(space, symbols, info)
+    counted, zones = facts.counted_free(space, info)
+    classes = Classes(
+        free=list(facts.free_blocks(space, info, pages)),
+        jump=facts.read_jump(space, symbols, registers, levels=space.levels),
+        stack=facts.stack_below(space, registers["rsp"]),
+        usable=facts.usable(space, symbols),
+        handoff=ram.pages_with(HANDOFF_MAGIC),
+    )
+    cpus = text.count("CPU#")
+    return Left(
+        ram=ram,
+        registers=registers,
+        text=text,
+        back=back,
+        classes=classes,
+        info=info,
+        symbols=symbols,
+        levels=space.levels,
+        counted=counted,
+        tolerance=_NOT_ADDED * zones * cpus,
+    )

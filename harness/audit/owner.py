@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whose a page is, in one line: for pages that differ without a reason."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import drgn
+from drgn.helpers.linux.fs import dentry_path
+from drgn.helpers.linux.mm import PageReserved, PageSlab, compound_head, decode_page_flags
+from drgn.helpers.linux.pid import for_each_task
+from drgn.helpers.linux.slab import slab_object_info
+
+from harness.audit.program import open_core
+from harness.audit.ram import Ram
+from harness.audit.symbols import Symbols
+from harness.base.errors import HarnessError
+from harness.image import vmcore
+from harness.image.image import PAGE
+from harness.image.vmcore import FRAME
+from harness.kernel.kbuild import BuiltKernel
+
+_PRESENT, _LARGE = 0x1, 0x80
+_ENTRIES = struct.Struct("<512Q")
+_ERRORS = (LookupError, ValueError, TypeError, AttributeError, drgn.FaultError)
+_STACK = 16 << 10
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Where a page is mapped, or of whose page table it is."""
+
+    who: str
+    address: int
+    table: bool = False
+
+
+class Owners:
+    """Tells whose the pages of a kernel are, as it left.
+
+    Args:
+        ram: Its memory.
+        text: QEMU's `info registers`.
+        symbols: Its symbols, where it runs.
+        kernel: The kernel.
+        levels: How deep its page tables are.
+        core: Where a core is written that drgn opens.
+
+    Raises:
+        KspawnError: drgn does not open it.
+    """
+
+    def __init__(
+        self,
+        ram: Ram,
+        *,
+        text: str,
+        symbols: Symbols,
+        kernel: BuiltKernel,
+        levels: int,
+        core: Path,
+    ) -> None:
+        self._ram = ram
+        self._levels = levels
+        self._names = sorted((at + symbols.offset, name) for name, at in symbols.linked.items())
+        self._text = (symbols["_text"], symbols["_end"])
+        pieces = [vmcore.Piece(part.phys, part.size, part.offset) for part in ram.parts]
+        notes = vmcore.prstatus(text)
+        vmcore.write(vmcore.Core(ram.path, pieces, notes, kernel.symbols), core)
+        self._program = open_core(core, kernel)
+        self._kernel: dict[int, Mapped] = {}
+        self._user: dict[int, Mapped] = {}
+        self._stacks: list[tuple[int, str]] = []
+        self._map()
+
+    def _map(self) -> None:
+        """Walk all page tables: the kernel's, and the user half of each process's."""
+        program = self._program
+        half = 1 << (12 + 9 * self._levels - 1)
+        root = self._phys(int(program["init_mm"].pgd))
+        direct = int(program["page_offset_base"]), half
+        self._walk(root, self._levels, -half, "the kernel", self._kernel, skip=direct)
+        seen: set[int] = set()
+        for task in for_each_task(program):
+            who = f"{task.comm.string_().decode(errors='replace')} ({int(task.pid)})"
+            with suppress(*_ERRORS):
+                self._stacks.append((int(task.stack), who))
+            mm = task.mm
+            if not mm or int(mm) in seen:
+                continue
+            seen.add(int(mm))
+            with suppress(*_ERRORS, HarnessError):
+                self._walk(self._phys(int(mm.pgd)), self._levels, 0, who, self._user)
+
+    def _phys(self, virtual: int) -> int:
+        program = self._program
+        base = int(program["page_offset_base"])
+        if virtual >= vmcore.KERNEL_MAP:
+            return virtual - vmcore.KERNEL_MAP + int(program["phys_base"])
+        return virtual - base
+
+    def _walk(
+        self,
+        table: int,
+        level: int,
+        base: int,
+        who: str,
+        found: dict[int, Mapped],
+        *,
+        skip: tuple[int, int] | None = None,
+        top: bool = True,
+    ) -> None:
+        """Note what a page table maps.
+
+        Args:
+            table: Its physical address.
+            level: How many levels there are below and with it.
+            base: The first address that it maps; below 0 the upper half.
+            who: Whose it is.
+            found: Where it is noted.
+            skip: The direct map, which maps all.
+            top: Whether it is the first level, of which a half counts.
+        """
+        found.setdefault(table, Mapped(who, base % (1 << 64), table=True))
+        shift = 12 + 9 * (level - 1)
+        first = 256 if top and base < 0 else 0
+        last = 256 if top and base >= 0 else 512
+        for i, entry in enumerate(_ENTRIES.unpack(self._ram.read(table, PAGE))):
+            frame = entry & FRAME
+            if not entry & _PRESENT or not first <= i < last or not self._ram.has(frame):
+                continue
+            at = (base + ((i - first) << shift)) % (1 << 64)
+            if level > 1 and not (level <= 3 and entry & _LARGE):
+                inside = at if at < 1 << 63 else at - (1 << 64)
+                self._walk(frame, level - 1, inside, who, found, skip=skip, top=False)
+            elif skip and skip[0] <= at < skip[0] + (1 << 46):
+                continue
+            elif level <= 2:
+                for page in range(0, 1 << shift, PAGE):
+                    found.setdefault((frame & -(1 << shift)) + page, Mapped(who, at + page))
+
+    def of(self, page: int, at: int = 0) -> str:
+        """Whose a page is, in one line.
+
+        Args:
+            page: Its physical address.
+            at: Where in it something is of interest.
+        """
+        for ask in (self._image, self._mapped_user, self._mapped_kernel, self._struct_page):
+            with suppress(*_ERRORS, HarnessError):
+                if (answer := ask(page, at)) is not None:
+                    return answer
+        return "unknown"
+
+    def _nearest(self, address: int) -> str:
+        i = bisect_right(self._names, (address, "\x7f")) - 1
+        if i < 0:
+            return f"{address:#x}"
+        return f"{self._names[i][1]}+{address - self._names[i][0]:#x}"
+
+    def _image(self, page: int, at: int) -> str | None:
+        virtual = page - int(self._program["phys_base"]) + vmcore.KERNEL_MAP + at
+        if self._text[0] <= virtual < self._text[1]:
+            return f"kernel image, {self._nearest(virtual)}"
+        return None
+
+    def _mapped_user(self, page: int, at: int) -> str | None:
+        found = self._user.get(page)
+        if found is None:
+            return None
+        if found.table:
+            return f"page table of {found.who}, from {found.address:#x}"
+        file = self._file(page)
+        return f"{found.who} at {found.address + at:#x}{f', {file}' if file else ''}"
+
+    def _mapped_kernel(self, page: int, at: int) -> str | None:
+        found = self._kernel.get(page)
+        if found is None:
+            return None
+        if found.table:
+            return f"page table of the kernel, from {found.address:#x}"
+        address = found.address + at
+        for stack, who in self._stacks:
+            if stack <= address < stack + _STACK:
+                return f"kernel stack of {who}, +{address - stack:#x}"
+        base = int(self._program["vmemmap_base"])
+        if base <= address < base + (1 << 40):
+            size = self._program.type("struct page").size
+            of = (address - base) // size
+            return f"struct page of {of * PAGE:#x}, +{(address - base) % size:#x}"
+        return f"mapped by the kernel at {address:#x} (vmalloc, module or per-CPU)"
+
+    def _page(self, page: int) -> Any:
+        base = int(self._program["vmemmap_base"])
+        kind = self._program.type("struct page")
+        return drgn.Object(
+            self._program,
+            self._program.pointer_type(kind),
+            value=base + page // PAGE * kind.size,
+        )
+
+    def _file(self, page: int) -> str | None:
+        """The file of a page of the page cache, and where in it."""
+        with suppress(*_ERRORS):
+            head = compound_head(self._page(page))
+            mapping = int(head.mapping)
+            if not mapping or mapping & 3:
+                return None
+            inode = head.mapping.host
+            index = head.member_("index") if hasattr(head, "index") else head.__folio_index
+            offset = int(index) * PAGE + (page - self._pfn(head) * PAGE)
+            name = f"inode {int(inode.i_ino)} of {inode.i_sb.s_id.string_().decode()}"
+            first = inode.i_dentry.first
+            if first:
+                dentry = drgn.container_of(first, "struct dentry", "d_u.d_alias")
+                name = dentry_path(dentry).decode(errors="replace")
+            return f"file {name} +{offset:#x}"
+        return None
+
+    def _pfn(self, page: Any) -> int:
+        base = int(self._program["vmemmap_base"])
+        return (int(page) - base) // int(self._program.type("struct page").size)
+
+    def _struct_page(self, page: int, at: int) -> str | None:
+        head = compound_head(self._page(page))
+        if PageSlab(head):
+            virtual = page + int(self._program["page_offset_base"]) + at
+            with suppress(*_ERRORS):
+                found = slab_object_info(self._program, virtual)
+                if found is not None:
+                    name = found.slab_cache.name.string_().decode()
+                    use = "object" if found.allocated else "free object"
+                    inside = virtual - found.address
+                    return f"slab {name}, {use} at {found.address:#x}, +{inside:#x}"
+            return "slab"
+        if file := self._file(page):
+            return file
+        if PageReserved(head):
+            return self._reserved(page, at)
+        flags = decode_page_flags(head)
+        return f"allocated page, {flags or 'no flags'}, {int(head._refcount.counter)} references"
+
+    def _reserved(self, page: int, at: int) -> str:
+        """What was allocated before there was an allocator: per-CPU memory, if known."""
+        program = self._program
+        with suppress(*_ERRORS):
+            address = page + at + int(program["page_offset_base"])
+            start = program.symbol("__per_cpu_start").address
+            end = program.symbol("__per_cpu_end").address
+            for cpu in range(64):
+                inside = address - int(program["__per_cpu_offset"][cpu])
+                if start <= inside % (1 << 64) < end:
+                    return f"per-CPU of CPU {cpu}, {self._nearest(inside % (1 << 64))}"
+        return "reserved since boot"

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The symbols of a kernel, and by how much KASLR moved them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from harness.base.errors import HarnessError
+from harness.kernel.kbuild import BuiltKernel
+
+# The kernel is moved by multiples of this (CONFIG_PHYSICAL_ALIGN).
+_ALIGN = 0x200000
+# What the first entry of the IDT leads to, since v5.8.
+_FIRST_HANDLER = "asm_exc_divide_error"
+
+
+class NoSymbolsError(HarnessError):
+    """There are no symbols of a kernel, or not those that it takes."""
+
+
+@dataclass
+class Symbols:
+    """Addresses by name, as a kernel was linked.
+
+    Args:
+        linked: The addresses.
+        offset: By how much the kernel runs elsewhere.
+    """
+
+    linked: dict[str, int]
+    offset: int = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.linked
+
+    def __getitem__(self, name: str) -> int:
+        try:
+            return self.linked[name] + self.offset
+        except KeyError:
+            raise NoSymbolsError(f"the kernel has no symbol {name}") from None
+
+    def moved(self, handler: int) -> Symbols:
+        """The same, where the kernel runs.
+
+        Args:
+            handler: Where the first entry of its IDT leads.
+
+        Raises:
+            NoSymbolsError: These are not its symbols.
+        """
+        offset = handler - self[_FIRST_HANDLER] + self.offset
+        if offset % _ALIGN:
+            raise NoSymbolsError("System.map is not that of the kernel that runs")
+        return Symbols(self.linked, offset)
+
+
+def of_kernel(kernel: BuiltKernel) -> Symbols:
+    """The symbols of a kernel, from System.map or from vmlinux.
+
+    Raises:
+        NoSymbolsError: It has neither.
+    """
+    if kernel.symbols.is_file():
+        return Symbols(_system_map(kernel.symbols))
+    if kernel.vmlinux.is_file():
+        with kernel.vmlinux.open("rb") as file:
+            section = ELFFile(file).get_section_by_name(".symtab")
+            if isinstance(section, SymbolTableSection):
+                return Symbols(
+                    {symbol.name: symbol["st_value"] for symbol in section.iter_symbols()}
+                )
+    raise NoSymbolsError("the kernel has neither System.map nor a vmlinux with symbols")
+
+
+def _system_map(path: Path) -> dict[str, int]:
+    fields = (line.split() for line in path.read_text().splitlines())
+    return {name: int(address, 16) for address, _, name in fields}
+
+
+def first_handler(idt: int, read: Callable[[int, int], bytes]) -> int:
+    """Where the first entry of an IDT leads (struct gate_struct).
+
+    Args:
+        idt: The address of the IDT.
+        read: Reads by a virtual address.
+    """
+    data = read(idt, 16)
+    low, high = int.from_bytes(data[:2], "little"), int.from_bytes(data[6:12], "little")
+    return low | high << 16

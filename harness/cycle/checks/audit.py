@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the host saw in the memory of the normal kernel, before and after."""
+
+from __future__ import annotations
+
+from harness.cycle.checks.check import check
+from harness.record.result import AuditInfo, Check
+
+AUDIT_CHECKS = ("audit.memory", "audit.cpu")
+
+
+def audit_checks(audit: AuditInfo) -> list[Check]:
+    """All of its memory and its registers are as they were, but for what the jump owns.
+
+    Args:
+        audit: What was found.
+
+    Returns:
+        No check where there cannot be an audit: that is in the result, and not green.
+    """
+    if audit.cannot:
+        return []
+    if audit.reason:
+        return [check(name, False, f"there was no audit: {audit.reason}") for name in AUDIT_CHECKS]
+    return [_memory(audit), _cpu(audit)]
+
+
+def _memory(audit: AuditInfo) -> Check:
+    if audit.unexplained:
+        first = audit.named[0] if audit.named else None
+        what = f"; the first: {first.line()}" if first else ""
+        return check("audit.memory", False, f"{audit.unexplained} pages without a reason{what}")
+    if audit.bounds:
+        return check("audit.memory", False, "; ".join(audit.bounds))
+    classes = ", ".join(
+        f"{found.differ} of {found.pages} {found.name}" for found in audit.classes if found.differ
+    )
+    return check(
+        "audit.memory", audit.pages > 0, f"of {audit.pages} pages differ: {classes or 'none'}"
+    )
+
+
+def _cpu(audit: AuditInfo) -> Check:
+    return check(
+        "audit.cpu",
+        not audit.registers,
+        "; ".join(audit.registers[:5]) or "the registers that the jump has to keep are the same",
+    )
