@@ -2,5 +2,5 @@
 """What every room may need: errors and exit codes, deadlines, the cache, files, processes.
 
 Nothing here knows what a kernel, a machine or a hibernation is.
-Imports nothing from the other rooms.
+It may import no other room.
 """

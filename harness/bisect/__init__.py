@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bisection: which commit a failure of the bench came with."""
+"""Which commit a failure came with: a search that blames on no single run, and its mail.
+
+Nothing here knows what a run does; it is a command of pytest.
+It may import cycle and what is below it.
+"""

@@ -12,48 +12,20 @@ that turns out to be wrong is taken back.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from harness.base.errors import HarnessError
 from harness.bisect import repository
-from harness.bisect.outcome import Outcome, alike, judge
-from harness.bisect.pool import Pool
-from harness.bisect.posterior import BAD_RATE, Posterior, Tally, runs_without_failure
-from harness.bisect.repository import Bisect, Range
-from harness.bisect.state import Answer, Ending, Run, State, Step, Word
-from harness.bisect.work import Done, Task
+from harness.bisect.outcome import Outcome
+from harness.bisect.posterior import Posterior, runs_without_failure
+from harness.bisect.state import Answer, Ending, Step, Word
+from harness.bisect.trials import FAILURES, FLOOR, UNDECIDED, USELESS, Ended, Trials
 
-Notify = Callable[[str], None]
-
-# Failures that the bad end shows before the search begins: after three of three
-# a single pass elsewhere has 0.96 for it.
-_FAILURES = 3
-# No revision is blamed, and none cleared that stands beside a blamed one, on less.
-_FLOOR = 2
-# Runs that say neither good nor bad, until a revision is skipped.
-_USELESS = 2
-_BROKEN = 3
-# Why a revision is skipped that was run as often as the user allows.
-UNDECIDED = "not decided after"
-
-
-def quiet(message: str) -> None:
-    """A `Notify` that tells nobody."""
-
-
-class _Ended(Exception):  # noqa: N818  (it is no error)
-    """The bisection ended before git had an answer."""
-
-    def __init__(self, ending: Ending, text: str) -> None:
-        super().__init__(text)
-        self.ending = ending
+__all__ = ["UNDECIDED", "Search"]
 
 
 @dataclass
-class Search:
+class Search(Trials):
     """One bisection.
 
     Args:
@@ -64,16 +36,6 @@ class Search:
         pool: Does the builds and the runs.
         notify: Told what goes on.
     """
-
-    state: State
-    folder: Path
-    span: Range
-    bisect: Bisect
-    pool: Pool
-    notify: Notify = quiet
-
-    _begun: float = field(init=False, default=0.0)
-    _before: float = field(init=False, default=0.0)
 
     def run(self) -> Answer:
         """Go on until there is an answer.
@@ -87,22 +49,14 @@ class Search:
             for end in self.span.good:
                 self._check_good_end(end)
             answer = self._search()
-        except _Ended as ended:
+        except Ended as ended:
             answer = Answer(ending=ended.ending, text=str(ended))
         answer.flake_rate = self._rate()
         self.state.answer = answer
         self._save()
         return answer
 
-    def _save(self) -> None:
-        self.state.seconds = self._before + time.monotonic() - self._begun
-        self.state.save(self.folder)
-
     # -- the ends ------------------------------------------------------------
-
-    @property
-    def _confidence(self) -> float:
-        return self.state.settings.confidence
 
     def _check_bad_end(self) -> None:
         """The bad end fails, and how it fails is what is sought."""
@@ -113,45 +67,23 @@ class Search:
             runs = self.state.of(bad)
             failed = sum(run.outcome is Outcome.BAD for run in runs)
             passed = sum(run.outcome is Outcome.GOOD for run in runs)
-            if failed >= _FAILURES or (failed >= _FLOOR and len(runs) >= settings.max_runs):
+            if failed >= FAILURES or (failed >= FLOOR and len(runs) >= settings.max_runs):
                 return
             if not failed and passed >= enough:
-                raise _Ended(
+                raise Ended(
                     Ending.BAD_PASSES,
                     f"the bad end {self._name(bad)} passes: {passed} runs of {passed}, so it does "
                     f"not fail in one of {1 / settings.rarest:.0f} or more "
                     f"(at a confidence of {self._confidence:g})",
                 )
             if len(runs) >= settings.max_runs:
-                raise _Ended(
+                raise Ended(
                     Ending.BAD_PASSES,
                     f"the bad end {self._name(bad)} fails too seldom: {failed} runs of {len(runs)}",
                 )
             self.notify(f"the bad end: {failed} failed, {passed} passed")
-            self._runs(bad, min(self._jobs(bad), _FAILURES - failed))
+            self._runs(bad, min(self._jobs(bad), FAILURES - failed))
             self._need_build(bad, "bad")
-
-    def _learn(self) -> None:
-        """Take as the failure that is sought what most failures of the bad end share."""
-        failed = self._failures()
-        counts = Counter(mark for run in failed for mark in set(run.marks))
-        most = max(counts.values(), default=0)
-        self.state.sought = sorted(mark for mark, count in counts.items() if 2 * count > most)
-        usual = self._usual()
-        for run in failed:
-            same = alike(run.marks, self.state.sought, usual)
-            run.outcome = Outcome.BAD if same else Outcome.OTHER
-
-    def _failures(self) -> list[Run]:
-        """How the bad end fails, whether or not that is what is sought."""
-        skipped = (Outcome.GOOD, Outcome.BROKEN)
-        return [run for run in self.state.of(self.span.bad) if run.outcome not in skipped]
-
-    def _usual(self) -> float:
-        """How many of the marks that are sought a failure of the bad end has."""
-        sought = set(self.state.sought)
-        counts = [len(shared) for run in self._failures() if (shared := sought & set(run.marks))]
-        return sum(counts) / max(1, len(counts))
 
     def _check_good_end(self, end: str) -> None:
         """A good end passes, or fails in another way than the bad one."""
@@ -163,49 +95,40 @@ class Search:
             passed = sum(run.outcome is Outcome.GOOD for run in runs)
             if runs:
                 risk = post.bad(end)
-                if risk <= most and passed >= _FLOOR:
+                if risk <= most and passed >= FLOOR:
                     return
-                if risk >= self._confidence and failed >= _FLOOR:
-                    raise _Ended(
+                if risk >= self._confidence and failed >= FLOOR:
+                    raise Ended(
                         Ending.GOOD_FAILS,
                         f"the good end {self._name(end)} fails like the bad one: "
                         f"{failed} runs of {len(runs)}: {', '.join(self.state.sought)}",
                     )
             useless = [run for run in runs if run.outcome not in (Outcome.GOOD, Outcome.BAD)]
-            if len(useless) >= _USELESS and len(useless) > failed + passed:
-                raise _Ended(
+            if len(useless) >= USELESS and len(useless) > failed + passed:
+                raise Ended(
                     Ending.END_UNTESTABLE
                     if useless[-1].outcome is Outcome.NO_BOOT
                     else Ending.GOOD_FAILS,
                     f"the good end {self._name(end)} {self._says(useless[-1])}",
                 )
             if len(runs) >= self.state.settings.max_runs:
-                raise _Ended(
+                raise Ended(
                     Ending.UNSURE,
                     f"the good end {self._name(end)} passed {passed} runs and failed {failed}: "
                     "that is too few, or too many, to tell",
                 )
             self.notify(f"the good end: {failed} failed, {passed} passed")
             clear = self._enough(end, lambda post: post.bad(end) <= most)
-            self._runs(end, max(clear, min(self._jobs(end), _FLOOR - passed)))
+            self._runs(end, max(clear, min(self._jobs(end), FLOOR - passed)))
             self._need_build(end, "good")
 
     def _need_build(self, end: str, word: str) -> None:
         build = self.state.build(end)
         if build is not None and not build.ok:
-            raise _Ended(
+            raise Ended(
                 Ending.END_UNTESTABLE,
                 f"the {word} end {self._name(end)} does not build: {build.error}",
             )
-
-    def _says(self, run: Run) -> str:
-        if run.outcome is Outcome.OTHER:
-            return f"fails in another way than the bad one: {', '.join(run.marks)}"
-        return f"{run.outcome}: {run.reason}"
-
-    def _name(self, revision: str) -> str:
-        named = self.state.settings.named.get(revision)
-        return f"{named} ({revision[:12]})" if named else revision[:12]
 
     # -- the search ----------------------------------------------------------
 
@@ -215,7 +138,7 @@ class Search:
             found = self.bisect.tell(self.state.words())
             self.bisect.write_log()
             if found.fixed:
-                raise _Ended(
+                raise Ended(
                     Ending.FIXED,
                     "the commit that both ends come from is bad: it was fixed on the way to the "
                     "good end, and not broken on the way to the bad one",
@@ -285,7 +208,7 @@ class Search:
         runs = [run for run in self.state.of(revision) if run.outcome is not Outcome.BROKEN]
         useful = [run for run in runs if run.outcome in (Outcome.GOOD, Outcome.BAD)]
         useless = [run for run in runs if run not in useful]
-        if len(useless) >= _USELESS * (1 + len(useful)):
+        if len(useless) >= USELESS * (1 + len(useful)):
             return Word.SKIP, self._says(useless[-1]), 1.0
         if useful:
             bad = self._posterior([revision]).bad(revision)
@@ -340,9 +263,9 @@ class Search:
             build = self.state.build(revision)
             runs = self.state.of(revision)
             useless = [run for run in runs if run.outcome in (Outcome.OTHER, Outcome.NO_BOOT)]
-            if (build is not None and not build.ok) or len(useless) >= _USELESS:
+            if (build is not None and not build.ok) or len(useless) >= USELESS:
                 continue
-            if sum(run.outcome is wanted for run in runs) < _FLOOR:
+            if sum(run.outcome is wanted for run in runs) < FLOOR:
                 thin.append(revision)
         return thin
 
@@ -435,131 +358,4 @@ class Search:
             ending=Ending.UNSURE, commits=commits, parents=goods, probability=sure, text=text
         )
 
-    def _long(self, revision: str) -> str:
-        return f"{revision[:12]} ({self.span.subject(revision)})"
-
     # -- runs ----------------------------------------------------------------
-
-    def _jobs(self, revision: str) -> int:
-        """How many runs of a revision there can be at a time: the first one builds it."""
-        build = self.state.build(revision)
-        return self.state.settings.jobs if build is not None and build.ok else 1
-
-    def _enough(
-        self,
-        revision: str,
-        enough: Callable[[Posterior], bool],
-        *,
-        fails: bool = False,
-        most: int = 64,
-    ) -> int:
-        """How many runs at a time: as many as are needed if all of them end alike.
-
-        Args:
-            revision: The revision.
-            enough: Whether no more are needed, once this is known.
-            fails: What they would do: fail, or pass.
-            most: No more than these.
-        """
-        most = min(most, self._jobs(revision))
-        for count in range(1, most):
-            more = Tally(failed=count) if fails else Tally(passed=count)
-            if enough(self._posterior([revision], more)):
-                return count
-        return max(1, most)
-
-    def _to_decide(self, revision: str, others: int = 1) -> int:
-        """How many runs at a time there are of one of some revisions."""
-        useful = (Outcome.GOOD, Outcome.BAD)
-        if not any(run.outcome in useful for run in self.state.of(revision)):
-            # One that did not boot: the next run says whether it is skipped.
-            return 1
-        return self._enough(
-            revision,
-            lambda post: 1 - post.bad(revision) >= self._confidence,
-            most=self.state.settings.jobs // others,
-        )
-
-    def _posterior(self, more: Sequence[str] = (), imagined: Tally | None = None) -> Posterior:
-        """What follows from all runs, and from some of `more[0]` that are only imagined."""
-        tallies = self.state.tallies()
-        if imagined is not None:
-            known = tallies.get(more[0], Tally())
-            failed, passed = known.failed + imagined.failed, known.passed + imagined.passed
-            tallies[more[0]] = Tally(failed, passed)
-        contains = {rev: self.span.contains(rev) for rev in [*tallies, *more, *self.span.good]}
-        return Posterior(
-            candidates=self.span.candidates,
-            contains=contains,
-            tallies=tallies,
-            good_end=() if self.span.straight else self.span.good,
-        )
-
-    def _rate(self) -> float:
-        """At which rate a bad revision fails, from all that are known to be bad."""
-        words = dict(self.state.words()) | {self.span.bad: Word.BAD}
-        tallies = [t for rev, t in self.state.tallies().items() if words.get(rev) is Word.BAD]
-        return BAD_RATE.mean(sum(t.failed for t in tallies), sum(t.passed for t in tallies))
-
-    def _runs(self, revision: str, count: int) -> None:
-        """Run a revision, so often at a time."""
-        self._batch([revision] * max(1, count))
-
-    def _batch(self, revisions: Sequence[str]) -> list[str]:
-        """Run revisions, all at a time; returns them as they were done."""
-        tasks = [
-            self._task(rev, slot, revisions[:slot].count(rev)) for slot, rev in enumerate(revisions)
-        ]
-        done = []
-        for result in self.pool.work(tasks):
-            self._note(result)
-            done.append(result.task.revision)
-        done = list(dict.fromkeys(done))
-        for revision in done:
-            self._stop_if_broken(revision)
-        return done
-
-    def _task(self, revision: str, slot: int, before: int) -> Task:
-        build = self.state.build(revision)
-        number = len(self.state.of(revision)) + before + 1
-        return Task(
-            settings=self.state.settings,
-            revision=revision,
-            slot=slot,
-            folder=str(self.folder / "runs" / f"{revision[:12]}-{number}"),
-            kernel=build.folder if build and build.ok else "",
-        )
-
-    def _note(self, done: Done) -> None:
-        """Write down what a task came to."""
-        if done.build is not None:
-            self.state.builds.append(done.build)
-        if done.report is not None:
-            revision = done.task.revision
-            outcome = judge(done.report, self.state.sought, self._usual())
-            if revision == self.span.bad and outcome not in (Outcome.BROKEN, Outcome.GOOD):
-                # What it fails with is what is sought: see _learn().
-                outcome = Outcome.BAD
-            self.state.runs.append(
-                Run(
-                    revision=revision,
-                    outcome=outcome,
-                    marks=done.report.marks,
-                    reason=done.report.broken or done.report.reason,
-                    log_tail=done.report.log_tail[-4000:],
-                    seconds=done.seconds,
-                    folder=str(Path(done.task.folder).relative_to(self.folder)),
-                    worker=done.worker,
-                )
-            )
-            if revision == self.span.bad:
-                self._learn()
-        self._save()
-
-    def _stop_if_broken(self, revision: str) -> None:
-        last = self.state.of(revision)[-_BROKEN:]
-        if len(last) == _BROKEN and all(run.outcome is Outcome.BROKEN for run in last):
-            raise HarnessError(
-                f"the harness broke {_BROKEN} times in a row: {last[-1].reason}",
-                hint=f"go on with: ./kspawn bisect --resume {self.folder}",
-            )

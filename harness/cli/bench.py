@@ -28,7 +28,7 @@ from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.record.timeline import Phase, Timeline
 from harness.vm.console import StatusPort
-from harness.vm.domain import emulator_path
+from harness.vm.emulator import emulator_path
 
 ROUNDS = 3
 GOAL = 1.10

@@ -8,15 +8,12 @@ compiler, a static program runs), not by the package manager's word.
 from __future__ import annotations
 
 import ctypes.util
-import importlib.util
 import os
 import platform
 import pwd
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,16 +26,13 @@ from rich.text import Text
 
 from harness.base import cache
 from harness.base.errors import ExitCode
+from harness.cli.packages import Package, installed_versions, probe, read_packages, run
 from harness.kernel import specs
-
-PACKAGES_FILE = Path(__file__).with_name("debian-packages.txt")
 
 _MIN_PYTHON = (3, 11)
 _MIN_DISK = 6 << 30
 _MIN_RAM = 2 << 30
 _ACCOUNT = "libvirt-qemu"
-# A program that hangs must not hang the doctor.
-_TIMEOUT = 30
 
 
 class State(StrEnum):
@@ -68,30 +62,13 @@ class Finding:
     advice: str = ""
 
 
-@dataclass(frozen=True)
-class Package:
-    """One line of `debian-packages.txt`.
-
-    Args:
-        name: The Debian package.
-        probe: What it brings, as `kind:name`.
-        what: What it is for.
-        optional: Whether a run works without it.
-    """
-
-    name: str
-    probe: str
-    what: str
-    optional: bool = False
-
-
 def doctor() -> list[Finding]:
     """Examine this machine.
 
     Returns:
         A finding for each thing, in the order of the table.
     """
-    versions = _installed_versions(packages := read_packages())
+    versions = installed_versions(packages := read_packages())
     return [
         check_architecture(platform.machine()),
         check_python(sys.version_info[:3]),
@@ -125,23 +102,6 @@ def run_doctor(console: Console) -> int:
     names = ", ".join(finding.name for finding in unmet)
     console.print(f"Needed, and missing or broken: {names}", style="red", markup=False)
     return int(ExitCode.CHECK_FAILED)
-
-
-def read_packages(path: Path = PACKAGES_FILE) -> list[Package]:
-    """The Debian packages that are needed, from the list that the launcher reads too.
-
-    Args:
-        path: The list.
-    """
-    packages = []
-    for line in path.read_text().splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, probe, what = line.split(maxsplit=2)
-        purpose, mark, _ = what.rpartition("optional")
-        optional = bool(mark) and what.endswith(mark)
-        packages.append(Package(name, probe, purpose.strip() if optional else what, optional))
-    return packages
 
 
 def check_architecture(machine: str) -> Finding:
@@ -178,43 +138,10 @@ def check_package(package: Package, version: str) -> Finding:
     return Finding(package.name, state, f"no {kind} {name}", f"{advice} ({package.what})")
 
 
-def probe(what: str) -> str:
-    """Look for what a package brings.
-
-    Args:
-        what: `kind:name`, as debian-packages.txt describes.
-
-    Returns:
-        Where or in which version it was found, empty if it was not.
-
-    Raises:
-        ValueError: There is no such kind.
-    """
-    kind, _, name = what.partition(":")
-    match kind:
-        case "program":
-            return shutil.which(name, path=_path()) or ""
-        case "header":
-            done = _run(["gcc", "-E", "-x", "c", "-o", "/dev/null", "-"], f"#include <{name}>\n")
-            return name if done.returncode == 0 else ""
-        case "pkg-config":
-            done = _run(["pkg-config", "--modversion", name])
-            return done.stdout.strip() if done.returncode == 0 else ""
-        case "library":
-            found = (folder / name for folder in _library_folders())
-            return next((str(path) for path in found if path.exists()), "")
-        case "python" if name.endswith(".h"):
-            header = Path(sysconfig.get_path("include")) / name
-            return str(header) if header.exists() else ""
-        case "python":
-            return name if importlib.util.find_spec(name) else ""
-    raise ValueError(f"unknown kind of probe: {what}")
-
-
 def check_qemu() -> Finding:
     """QEMU starts and says its version."""
     name = "QEMU starts"
-    done = _run(["qemu-system-x86_64", "-version"])
+    done = run(["qemu-system-x86_64", "-version"])
     version = re.search(r"version (\S+)", done.stdout)
     if done.returncode == 0 and version:
         return Finding(name, State.OK, version[1])
@@ -227,7 +154,7 @@ def check_libvirt() -> Finding:
     name = "libvirt-python"
     # Not imported here: an extension that does not load can end the process.
     code = "import libvirt; print(libvirt.getVersion())"
-    done = _run([sys.executable, "-c", code])
+    done = run([sys.executable, "-c", code])
     if done.returncode == 0 and done.stdout.strip().isdigit():
         number = int(done.stdout)
         version = f"libvirt {number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
@@ -263,11 +190,11 @@ def check_static_program() -> Finding:
     program = '#include <stdio.h>\nint main(void) { return puts("hello") < 0; }\n'
     with tempfile.TemporaryDirectory(prefix="kspawn-doctor-") as folder:
         binary = f"{folder}/hello"
-        built = _run(["musl-gcc", "-static", "-x", "c", "-o", binary, "-"], program)
+        built = run(["musl-gcc", "-static", "-x", "c", "-o", binary, "-"], program)
         if built.returncode:
             seen = _last_line(built.stderr)
             return Finding(name, State.BROKEN, seen, "apt-get install --reinstall musl-tools")
-        ran = _run([binary])
+        ran = run([binary])
         if ran.returncode or ran.stdout != "hello\n":
             seen = _last_line(ran.stderr) or "its program does not run"
             advice = "if TMPDIR is mounted noexec, set it to another directory"
@@ -287,7 +214,7 @@ def check_kernel_source() -> Finding:
     if not shutil.which("apt-get"):
         advice = "give the source of the kernel as a directory"
         return Finding(name, State.NOTE, "no apt-get to fetch it", advice)
-    policy = _run(["apt-cache", "policy", package]).stdout
+    policy = run(["apt-cache", "policy", package]).stdout
     version = re.search(r"^ +Candidate: (\S+)$", policy, re.MULTILINE)
     if version and version[1] != "(none)":
         return Finding(name, State.OK, f"{package} {version[1]}, to be fetched")
@@ -345,43 +272,6 @@ def check_kvm(device: Path) -> Finding:
     except OSError as exc:
         return Finding(name, State.NOTE, f"{device}: {exc.strerror}", "guests are emulated (TCG)")
     return Finding(name, State.OK, f"{device} opens; only the run of a guest tells if it works")
-
-
-def _installed_versions(packages: Sequence[Package]) -> dict[str, str]:
-    form = "${Package} ${db:Status-Status} ${Version}\n"
-    done = _run(["dpkg-query", "-W", "-f", form, *(package.name for package in packages)])
-    fields = (line.split() for line in done.stdout.splitlines())
-    return {field[0]: field[2] for field in fields if field[1:2] == ["installed"]}
-
-
-def _library_folders() -> list[Path]:
-    local = [Path("/usr/local/lib"), Path("/usr/local/lib64")]
-    return [Path("/usr/lib"), Path("/usr/lib64"), *Path("/usr/lib").glob("*-linux-gnu*"), *local]
-
-
-def _path() -> str:
-    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-
-
-def _run(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command; one that is missing or hangs looks like one that failed."""
-    try:
-        return subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_TIMEOUT,
-            env=dict(os.environ, LC_ALL="C"),
-        )
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: not found")
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", f"{command[0]}: hangs")
-    except OSError as exc:
-        return subprocess.CompletedProcess(command, 126, "", f"{command[0]}: {exc.strerror}")
 
 
 def _last_line(text: str) -> str:

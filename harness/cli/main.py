@@ -26,6 +26,7 @@ from harness.cli import bench, doctor, treebench
 from harness.cli.options import vm_options
 from harness.compare import model as compare
 from harness.compare import report as compare_report
+from harness.compare import tables
 from harness.debug.drgn import drgn_command
 from harness.debug.shell import shell_command
 from harness.kernel import specs
@@ -306,10 +307,10 @@ def compare_command(
     if form == "json":
         click.echo(comparison.model_dump_json(indent=2))
     elif form == "tsv" or (form == "auto" and not out.is_terminal):
-        click.echo(compare.tsv(comparison), nl=False)
+        click.echo(tables.tsv(comparison), nl=False)
     else:
-        compare.show(comparison, out)
-    compare.show_failures(comparison, err)
+        tables.show(comparison, out)
+    tables.show_failures(comparison, err)
     (out if out.is_terminal and form in ("auto", "table") else err).print(
         f"report: {folder / 'compare.html'}"
     )

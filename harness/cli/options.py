@@ -11,7 +11,7 @@ import click
 
 from harness.kernel.specs import DEFAULT
 from harness.vm import accel
-from harness.vm.domain import EMBEDDED
+from harness.vm.hypervisor import EMBEDDED
 
 
 def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base import files
-from harness.compare.model import Comparison, Outcome, phase_columns, phase_seconds
+from harness.compare.model import Comparison, Outcome
+from harness.compare.tables import phase_columns, phase_seconds
 from harness.report import page
-from harness.report.drawing import CHARACTER, NARROW, WIDE, Frame, Mark, nice_step
+from harness.report.frame import CHARACTER, NARROW, WIDE, Frame, Mark, nice_step
 from harness.report.page import MIB, ROLES, duration, shorten
 
 BAR = 20
@@ -232,19 +233,16 @@ def curve_chart(comparison: Comparison, frame: Frame) -> CurveChart | None:
     def y_of(value: float) -> float:
         return bottom - (bottom - top) * value / top_value
 
-    curves: list[Curve] = []
-    for colour, way in enumerate(comparison.ways):
+    def curve(colour: int, way: str) -> Curve:
         points = [
-            Point(
-                x_of(used),
-                y_of(stored),
-                f"{way}: {stored:.0f} MiB in the image, {used:.0f} MiB were in use",
-            )
+            Point(x_of(used), y_of(stored), _sizes(way, stored, used))
             for one, used, stored in sized
             if one.way == way
         ]
-        if points:
-            curves.append(Curve(way, colour % COLOURS, points))
+        return Curve(way, colour % COLOURS, points)
+
+    found = [curve(colour, way) for colour, way in enumerate(comparison.ways)]
+    curves = [one for one in found if one.points]
     step = nice_step(top_value, 6)
     values = [number * step for number in range(int(top_value / step) + 1)]
     every = 1 if frame.gutter else 2
@@ -259,6 +257,10 @@ def curve_chart(comparison: Comparison, frame: Frame) -> CurveChart | None:
         bottom=bottom,
         height=bottom + 44,
     )
+
+
+def _sizes(way: str, stored: float, used: float) -> str:
+    return f"{way}: {stored:.0f} MiB in the image, {used:.0f} MiB were in use"
 
 
 def _merged(curves: Sequence[Curve]) -> list[Curve]:

@@ -5,38 +5,21 @@ from __future__ import annotations
 
 import json
 import shutil
-import stat
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, cast
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from harness.base import cache, debian
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError
+from harness.guest.cpio import Archive
+from harness.guest.libraries import PACKAGES, required, tool, with_dependencies
 
-PACKAGES = ("busybox-static", "dropbear-bin", "kexec-tools")
 # Raise it when the same packages would make another userland.
 _VERSION = "1"
 _PROGRAMS = ("/bin/busybox", "/sbin/dropbear", "/sbin/dropbearkey", "/sbin/kexec")
 STATUS_LINE = "ttyS1"
 SHELL_LINE = "ttyS3"
-
-_LIBRARY_FOLDERS = (
-    "lib/x86_64-linux-gnu",
-    "usr/lib/x86_64-linux-gnu",
-    "lib64",
-    "usr/lib64",
-    "lib",
-    "usr/lib",
-)
-_BLOCK = 512
 
 # The three parts of the normal kernel's own scripts. Init is busybox's: it
 # reaps orphans and restarts what ends.
@@ -123,87 +106,6 @@ _FILES = {
     "/etc/profile": _PROFILE,
     "/etc/inittab": _INITTAB,
 }
-
-
-@dataclass
-class Archive:
-    """A newc cpio archive; the same entries make the same bytes."""
-
-    _entries: dict[str, bytes] = field(default_factory=dict)
-
-    def directory(self, path: str, *, mode: int = 0o755) -> None:
-        """Add a directory, and those above it; one that is there stays.
-
-        Args:
-            path: An absolute path in the guest.
-            mode: Its permissions.
-        """
-        self._add(path, stat.S_IFDIR | mode)
-
-    def file(self, path: str, data: bytes | str, *, mode: int = 0o644) -> None:
-        """Add a regular file, and the directories above it.
-
-        Args:
-            path: An absolute path in the guest.
-            data: Its content.
-            mode: Its permissions.
-        """
-        content = data.encode() if isinstance(data, str) else data
-        self._add(path, stat.S_IFREG | mode, content)
-
-    def symlink(self, path: str, target: str) -> None:
-        """Add a symbolic link, and the directories above it.
-
-        Args:
-            path: An absolute path in the guest.
-            target: What it points at.
-        """
-        self._add(path, stat.S_IFLNK | 0o777, target.encode())
-
-    def device(self, path: str, major: int, minor: int, *, block: bool = False) -> None:
-        """Add a device node, and the directories above it.
-
-        Args:
-            path: An absolute path in the guest.
-            major: The device's major number.
-            minor: The device's minor number.
-            block: Whether it is a block device; else a character device.
-        """
-        kind = stat.S_IFBLK if block else stat.S_IFCHR
-        self._add(path, kind | 0o600, device=(major, minor))
-
-    def __contains__(self, path: str) -> bool:
-        return path.strip("/") in self._entries
-
-    def to_bytes(self) -> bytes:
-        """The archive, padded as the kernel and cpio(1) like it."""
-        body = b"".join(self._entries.values())
-        body += _record("TRAILER!!!", 0, 0, b"", (0, 0))
-        return body + bytes(-len(body) % _BLOCK)
-
-    def _add(
-        self, path: str, mode: int, data: bytes = b"", *, device: tuple[int, int] = (0, 0)
-    ) -> None:
-        name = path.strip("/")
-        if not name or (stat.S_ISDIR(mode) and name in self._entries):
-            return
-        parent = str(PurePosixPath(name).parent)
-        if parent != "." and parent not in self._entries:
-            self.directory(parent)
-        inode = len(self._entries) + 1
-        self._entries[name] = _record(name, inode, mode, data, device)
-
-
-def _record(name: str, inode: int, mode: int, data: bytes, device: tuple[int, int]) -> bytes:
-    raw_name = name.encode() + b"\0"
-    links = 2 if stat.S_ISDIR(mode) else 1
-    numbers = (inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(raw_name), 0)
-    header = b"070701" + b"".join(b"%08X" % number for number in numbers) + raw_name
-    return _padded(header) + _padded(data)
-
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)
 
 
 def spawned_initramfs(init: Path) -> bytes:
@@ -301,7 +203,7 @@ def userland(*, notify: Notify = quiet) -> Path:
     key = cache.digest(_VERSION, *(root.name for root in roots))
 
     def build(part: Path) -> None:
-        programs = {path: _tool(roots, Path(path).name) for path in _PROGRAMS}
+        programs = {path: tool(roots, Path(path).name) for path in _PROGRAMS}
         known = with_dependencies(programs.values(), roots, notify=notify)
         for path, source in (programs | required(programs.values(), known)).items():
             target = part / path.lstrip("/")
@@ -330,114 +232,6 @@ def add_programs(archive: Archive, programs: Mapping[str, Path], roots: Sequence
     """
     for path, source in (dict(programs) | required(programs.values(), roots)).items():
         archive.file(path, source.read_bytes(), mode=0o755)
-
-
-def required(programs: Iterable[Path], roots: Sequence[Path]) -> dict[str, Path]:
-    """As `libraries`, but all of them have to be found.
-
-    Args:
-        programs: ELF programs.
-        roots: Where libraries are looked for, before the host.
-
-    Raises:
-        BuildError: A library was not found.
-    """
-    found, missing = libraries(programs, roots)
-    if missing:
-        name, wanted_by = next(iter(missing.items()))
-        raise BuildError(f"the library {name}, which {wanted_by} needs, was not found")
-    return found
-
-
-def with_dependencies(
-    programs: Iterable[Path], roots: Sequence[Path], *, notify: Notify = quiet
-) -> list[Path]:
-    """The roots, and those of the packages they depend on, until no library is missing.
-
-    Args:
-        programs: The programs that are to run.
-        roots: Unpacked packages.
-        notify: Told what is fetched.
-
-    Returns:
-        Roots for `add_programs`; a library that no package has is still missing.
-    """
-    programs = list(programs)
-    known = list(roots)
-    seen = {name for root in roots for name in debian.depends(root) if not name.startswith("lib")}
-    newest = list(roots)
-    while newest and libraries(programs, known)[1]:
-        names = {name for root in newest for name in debian.depends(root)} - seen
-        seen |= names
-        # libc6 is the host's: its packages are what the rest was linked with.
-        wanted = sorted(name for name in names if name.startswith("lib") and name != "libc6")
-        newest = debian.unpack_all(wanted, notify=notify)
-        known += newest
-    return known
-
-
-def libraries(
-    programs: Iterable[Path], roots: Sequence[Path]
-) -> tuple[dict[str, Path], dict[str, str]]:
-    """The dynamic linkers and libraries that programs need, and those of the libraries.
-
-    Args:
-        programs: ELF programs; static ones and scripts need nothing.
-        roots: Where libraries are looked for, before the host.
-
-    Returns:
-        Files on the host by their path in the guest, and for each library
-        that was not found the name of what needs it.
-    """
-    found: dict[str, Path] = {}
-    missing: dict[str, str] = {}
-    queue = list(programs)
-    done: set[Path] = set()
-    while queue:
-        program = queue.pop()
-        if program in done:
-            continue
-        done.add(program)
-        for name in _needed(program):
-            # /lib is in the search path of every distribution's linker, and
-            # /lib64 is a link to it, for the linker's own fixed path.
-            path = f"/lib/{name}"
-            if path in found:
-                continue
-            library = _find_library(name, roots)
-            if library is None:
-                missing.setdefault(name, program.name)
-                continue
-            found[path] = library
-            queue.append(library)
-    return dict(sorted(found.items())), missing
-
-
-def _needed(program: Path) -> list[str]:
-    """The names of the libraries and of the dynamic linker that an ELF file asks for."""
-    with program.open("rb") as file:
-        try:
-            elf = ELFFile(file)
-        except ELFError:
-            return []
-        names = [
-            PurePosixPath(segment.get_interp_name()).name
-            for segment in elf.iter_segments()
-            if isinstance(segment, InterpSegment)
-        ]
-        dynamic = elf.get_section_by_name(".dynamic")
-        if isinstance(dynamic, DynamicSection):
-            names += [cast(Any, tag).needed for tag in dynamic.iter_tags("DT_NEEDED")]
-        return names
-
-
-def _find_library(name: str, roots: Sequence[Path]) -> Path | None:
-    for root in (*roots, Path("/")):
-        for folder in _LIBRARY_FOLDERS:
-            path = root / folder / name
-            if path.is_file():
-                return path
-    return None
 
 
 def _add_skeleton(archive: Archive, authorized_key: str) -> None:
@@ -478,12 +272,3 @@ def _applets(busybox: Path) -> list[str]:
     if done.returncode:
         raise BuildError(f"cannot run {busybox} to list its applets")
     return [name for name in done.stdout.split() if name != "busybox"]
-
-
-def _tool(roots: Sequence[Path], name: str) -> Path:
-    for root in roots:
-        for folder in ("bin", "sbin", "usr/bin", "usr/sbin"):
-            path = root / folder / name
-            if path.is_file():
-                return path
-    raise BuildError(f"none of the packages {', '.join(PACKAGES)} holds the program {name}")

@@ -165,7 +165,27 @@ def keep_all(machine: Standing, reason: str) -> Kept:
     # The memory of a machine is all that its processes knew.
     folder.mkdir(exist_ok=True)
     folder.chmod(0o700)
-    kept = Kept(
+    kept = _describe(machine, reason)
+    size = machine.config.memory_bytes
+    if size > machine.keep_bytes:
+        limit = machine.keep_bytes >> 20
+        kept.not_kept = f"{size >> 20} MiB of memory are above the limit of {limit} MiB"
+    else:
+        kept.memory = "memory.elf"
+        _keep_memory(machine, folder / kept.memory)
+        kept.machine, kept.disk = "machine.state", "disk.raw"
+        kept.data_disk = "data.raw" if machine.data_disk else None
+        _keep_machine(machine, folder)
+    if keep_image(machine.disk, folder / "image.raw"):
+        kept.image = "image.raw"
+    (folder / "kept.json").write_text(kept.model_dump_json(indent=2) + "\n")
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    return kept
+
+
+def _describe(machine: Standing, reason: str) -> Kept:
+    return Kept(
         state=machine.state,
         reason=reason,
         accel=machine.accel,
@@ -183,22 +203,6 @@ def keep_all(machine: Standing, reason: str) -> Kept:
             for kernel in (machine.kernels.normal, machine.kernels.spawned)
         },
     )
-    size = machine.config.memory_bytes
-    if size > machine.keep_bytes:
-        limit = machine.keep_bytes >> 20
-        kept.not_kept = f"{size >> 20} MiB of memory are above the limit of {limit} MiB"
-    else:
-        kept.memory = "memory.elf"
-        _keep_memory(machine, folder / kept.memory)
-        kept.machine, kept.disk = "machine.state", "disk.raw"
-        kept.data_disk = "data.raw" if machine.data_disk else None
-        _keep_machine(machine, folder)
-    if keep_image(machine.disk, folder / "image.raw"):
-        kept.image = "image.raw"
-    (folder / "kept.json").write_text(kept.model_dump_json(indent=2) + "\n")
-    for path in folder.iterdir():
-        path.chmod(0o600)
-    return kept
 
 
 def _keep_memory(machine: Standing, target: Path) -> None:

@@ -24,7 +24,7 @@ from harness.machine.states import TCG_SCALE, Timeouts
 from harness.record.result import KernelInfo
 from harness.record.timeline import Timeline
 from harness.vm import accel
-from harness.vm.domain import EMBEDDED, Hypervisor
+from harness.vm.hypervisor import EMBEDDED, Hypervisor
 
 # Where the command that starts pytest leaves its progress line.
 PROGRESS = pytest.StashKey[ProgressLine]()

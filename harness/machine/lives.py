@@ -16,9 +16,11 @@ from harness.kernel.specs import VMConfig
 from harness.machine.firmware import Firmware
 from harness.machine.logs import Logs
 from harness.record.timeline import Timeline
-from harness.vm import domain
+from harness.vm import spec
 from harness.vm.console import StatusPort
-from harness.vm.domain import Domain, DomainSpec, Hypervisor, Serial
+from harness.vm.domain import Domain
+from harness.vm.hypervisor import Hypervisor
+from harness.vm.spec import DomainSpec, Serial
 
 
 class Life(BaseModel):
@@ -159,7 +161,7 @@ class Lives:
     ) -> DomainSpec:
         config = self.hardware.config
         return DomainSpec(
-            name=domain.new_name(),
+            name=spec.new_name(),
             accel=self.hardware.accel,
             memory=config.memory_bytes,
             cpus=config.cpus,

@@ -23,13 +23,19 @@ from harness.machine.states import State, Timeouts
 from harness.machine.watch import Watch
 from harness.record.result import LogFile, Splat
 from harness.record.timeline import Timeline
-from harness.vm import domain as domains
-from harness.vm import ssh
+from harness.vm import spec, ssh
 from harness.vm.console import Prompt
-from harness.vm.domain import Domain, Hypervisor
+from harness.vm.domain import Domain
+from harness.vm.hypervisor import Hypervisor
 
 # Some room for the header of the image, over all of RAM stored.
 _DISK_EXTRA = 64 << 20
+
+
+def _private_folder(hypervisor: Hypervisor) -> Path:
+    path: Path = hypervisor.scratch / spec.new_name()
+    path.mkdir(mode=0o700)
+    return path
 
 
 class Parts:
@@ -89,18 +95,14 @@ class Parts:
         self.spawned_line = commandline.SPAWNED_LINE
         self.stays = False
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._private = hypervisor.scratch / domains.new_name()
-        self._private.mkdir(mode=0o700)
+        self._private = _private_folder(hypervisor)
         self.disk = self._private / "image.raw"
         # An image is all that the processes of the machine knew.
         with private_file(self.disk).open("r+b") as file:
             file.truncate(disk_bytes or config.memory_bytes + _DISK_EXTRA)
+        disk, private = self.disk, self._private
         hardware = Hardware(
-            hypervisor=hypervisor,
-            config=config,
-            accel=accel,
-            disk=self.disk,
-            private=self._private,
+            hypervisor=hypervisor, config=config, accel=accel, disk=disk, private=private
         )
         self.kernel_logs = Logs(folder, expected=self.expected)
         self.qemu = Lives(hardware, logs=self.kernel_logs, timeline=timeline)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The night: a matrix of jobs, run, kept, retried, and reported.
+"""Many runs: kernels, configs, machines, ways and suites, here or on a cluster.
 
-matrix → jobs (`spec`, `keys`) → attempts (`runner`, under `local` or `cluster`)
-→ `store` (SQLite) → `outputs` and `site`.
+Nothing here knows what a run does; each is a pytest of its own.
+It may import cycle and what is below it.
 """

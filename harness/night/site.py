@@ -12,21 +12,30 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from harness.base import cache, files
+from harness.night.charts import (
+    BOTTOM,
+    CELL,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Chart,
+    Strip,
+    chart,
+    day,
+    duration,
+    strip,
+)
 from harness.night.grid import grid
 from harness.night.history import WHOLE_JOB, Failure, History, JobNight, TestHistory
 from harness.night.model import TestVerdict, Verdict
 from harness.night.store import Night, Store
 from harness.report import page
-
-# A cell of a strip, and the size of a chart, in the units of their view boxes.
-CELL = 10
-_WIDTH, _HEIGHT = 320, 120
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 8, 20
 
 
 def write(store: Store, folder: Path, *, runs: Path) -> Path:
@@ -52,169 +61,6 @@ def write(store: Store, folder: Path, *, runs: Path) -> Path:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)
-
-
-# --- Strips: a test over the nights -------------------------------------------
-
-
-@dataclass(frozen=True)
-class Run:
-    """Neighbours of the same colour in a strip."""
-
-    x: int
-    width: int
-    verdict: str
-    title: str
-
-
-@dataclass(frozen=True)
-class Strip:
-    """A row of nights."""
-
-    runs: tuple[Run, ...]
-    width: int
-    label: str
-
-
-def strip(nights: Sequence[Night], entries: dict[int, Verdict]) -> Strip:
-    """A row of nights, neighbours with the same verdict drawn as one.
-
-    Args:
-        nights: All nights, in order.
-        entries: The verdict by night, where there is one.
-    """
-    verdicts = [entries.get(night.id) for night in nights]
-    runs, position = [], 0
-    for verdict, group in groupby(verdicts):
-        length = len(list(group))
-        if verdict is not None:
-            first, last = nights[position], nights[position + length - 1]
-            when = day(first.started) + (f" to {day(last.started)}" if length > 1 else "")
-            title = f"{when}: {verdict.value}"
-            runs.append(Run(position * CELL, length * CELL - 1, verdict.value, title))
-        position += length
-    counts = [f"{verdicts.count(v)} {v.value}" for v in Verdict if v in verdicts]
-    return Strip(tuple(runs), len(nights) * CELL, ", ".join(counts))
-
-
-# --- Charts: a figure over the nights -------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A tick of an axis, with its text."""
-
-    position: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A line over the nights; gaps are nights without a value."""
-
-    title: str
-    latest: str
-    lines: tuple[str, ...]
-    dots: tuple[tuple[float, float, str], ...]
-    marks: tuple[Mark, ...]
-    days: tuple[Mark, ...]
-    change: str
-
-
-def chart(
-    title: str, nights: Sequence[Night], values: Sequence[float | None], unit: str
-) -> Chart | None:
-    """A chart of a figure, or None where there is no value.
-
-    Args:
-        title: What it shows.
-        nights: All nights, in order.
-        values: One a night.
-        unit: Of the values.
-    """
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    top = _ceiling(max(known))
-    step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(nights) - 1)
-
-    def place(index: int, value: float) -> tuple[float, float]:
-        x = _LEFT + index * step if len(nights) > 1 else (_LEFT + _WIDTH - _RIGHT) / 2
-        return round(x, 1), round(_HEIGHT - _BOTTOM - value / top * (_HEIGHT - _TOP - _BOTTOM), 1)
-
-    points = [
-        (*place(index, value), f"{day(night.started)}: {number(value)} {unit}")
-        for index, (night, value) in enumerate(zip(nights, values, strict=True))
-        if value is not None
-    ]
-    return Chart(
-        title=title,
-        latest=f"{number(known[-1])} {unit}",
-        lines=tuple(_lines(values, place)),
-        dots=tuple(points),
-        marks=tuple(
-            Mark(place(0, value)[1], number(value)) for value in (0.0, top / 2, float(top))
-        ),
-        days=tuple(
-            Mark(place(index, 0)[0], nights[index].started.strftime("%d %b"))
-            for index in sorted({0, len(nights) - 1})
-        ),
-        change=_change(known),
-    )
-
-
-def _lines(values: Sequence[float | None], place: Any) -> list[str]:
-    lines: list[list[str]] = [[]]
-    for index, value in enumerate(values):
-        if value is None:
-            lines.append([])
-        else:
-            lines[-1].append("{},{}".format(*place(index, value)))
-    return [" ".join(line) for line in lines if len(line) > 1]
-
-
-def _ceiling(value: float) -> float:
-    """The next 1, 2 or 5 of its power of ten."""
-    if value <= 0:
-        return 1.0
-    power = 10.0 ** (len(str(int(value))) - 1) if value >= 1 else 0.01
-    while True:
-        for factor in (1, 2, 5):
-            if factor * power >= value:
-                return factor * power
-        power *= 10
-
-
-def _change(known: Sequence[float]) -> str:
-    """The last value beside the median of the ones before: noise is no trend."""
-    if len(known) < 4:
-        return ""
-    before = sorted(known[:-1])
-    median = before[len(before) // 2]
-    if not median:
-        return ""
-    change = 100 * (known[-1] / median - 1)
-    return f"{change:+.0f} % against the median" if abs(change) >= 1 else "as the median"
-
-
-def number(value: float) -> str:
-    """A number with no more digits than are of use."""
-    return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
-
-
-def day(when: datetime) -> str:
-    """A day, as the pages write it."""
-    return when.strftime("%Y-%m-%d")
-
-
-def duration(seconds: float) -> str:
-    """A duration for people."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 # --- Pages ----------------------------------------------------------------------
@@ -274,7 +120,7 @@ class _Site:
             "others": [(other, f"{_plain(other)}.html") for other in names],
             "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "cell": CELL,
-            "chart_size": (_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM),
+            "chart_size": (WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM),
         }
 
     def write(self) -> None:

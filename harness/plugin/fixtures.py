@@ -25,7 +25,7 @@ from harness.plugin.suite import CycleSuite, Hibernated, NewCycle
 from harness.record.result import Result
 from harness.record.timeline import Timeline
 from harness.vm import accel
-from harness.vm.domain import EMBEDDED
+from harness.vm.hypervisor import EMBEDDED
 from harness.ways import registry
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of a run: one HTML file that needs nothing else.
 
-The page is drawn by templates/report.html.j2; harness/report/drawing.py lays out its
-drawings.
+The page is drawn by templates/report.html.j2; timechart.py and memorychart.py
+lay out its drawings.
 
 `python -m harness.report.report results/RUN` draws the report of a stored result again.
 """
@@ -20,17 +20,10 @@ from harness.base import files
 from harness.base.errors import ExitCode
 from harness.record.result import BY_HAND, Check, LogFile, Result, Splat, Verdict
 from harness.report import page
-from harness.report.drawing import (
-    BAR,
-    NARROW,
-    ROW,
-    TRACK_HEIGHT,
-    WIDE,
-    charts,
-    kind_sums,
-    memory_chart,
-)
+from harness.report.frame import NARROW, WIDE
+from harness.report.memorychart import TRACK_HEIGHT, kind_sums, memory_chart
 from harness.report.page import ROLES, size
+from harness.report.timechart import BAR, ROW, charts
 
 LOG_CAP = 400_000
 """Bytes of one log that the report embeds."""

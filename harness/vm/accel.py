@@ -19,7 +19,9 @@ from harness.base.errors import HarnessError, UsageError
 from harness.kernel.kbuild import BuiltKernel
 from harness.record.result import Accelerator
 from harness.vm.console import StatusPort
-from harness.vm.domain import DomainSpec, Hypervisor, Serial, emulator_path, new_name
+from harness.vm.emulator import emulator_path
+from harness.vm.hypervisor import Hypervisor
+from harness.vm.spec import DomainSpec, Serial, new_name
 
 CHOICES = ("auto", "kvm", "tcg")
 PROBE_SECONDS = 20.0

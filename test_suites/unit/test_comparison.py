@@ -19,10 +19,11 @@ from rich.console import Console
 from harness.base.errors import ExitCode, UsageError
 from harness.compare import model as compare
 from harness.compare import report as compare_report
+from harness.compare import tables
 from harness.compare.model import WAYS, Comparison, Outcome
 from harness.record.result import Result, Verdict
 from harness.record.timeline import Phase
-from harness.report.drawing import NARROW, WIDE, Frame
+from harness.report.frame import NARROW, WIDE, Frame
 from harness.ways import pm_test, registry, swsusp
 from test_suites.unit.pages import Element, Page
 
@@ -237,8 +238,8 @@ def test_other_refusals_are_errors(update: dict[str, str]) -> None:
 
 def printed(comparison: Comparison) -> str:
     console = Console(file=io.StringIO(), width=250)
-    compare.show(comparison, console)
-    compare.show_failures(comparison, console)
+    tables.show(comparison, console)
+    tables.show_failures(comparison, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -261,7 +262,7 @@ def test_failing_way_is_named_in_a_line() -> None:
 def test_table_fits_a_terminal(comparison: Comparison) -> None:
     """Of 80 columns; the sizes and seconds of each way are in one line."""
     console = Console(file=io.StringIO(), width=80)
-    compare.show(comparison, console)
+    tables.show(comparison, console)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     for one in comparison.outcomes:
@@ -271,7 +272,7 @@ def test_table_fits_a_terminal(comparison: Comparison) -> None:
 
 
 def test_tsv_has_a_line_each(comparison: Comparison) -> None:
-    lines = list(csv.DictReader(io.StringIO(compare.tsv(comparison)), dialect="excel-tab"))
+    lines = list(csv.DictReader(io.StringIO(tables.tsv(comparison)), dialect="excel-tab"))
     assert [(line["way"], line["fill_percent"]) for line in lines] == [
         (one.way, str(one.fill)) for one in comparison.outcomes
     ]
@@ -283,7 +284,7 @@ def test_tsv_has_a_line_each(comparison: Comparison) -> None:
 
 
 def test_phase_columns_keep_the_order_of_each_way(comparison: Comparison) -> None:
-    columns = compare.phase_columns(comparison.outcomes)
+    columns = tables.phase_columns(comparison.outcomes)
     assert len(set(columns)) == len(columns)
     for one in comparison.outcomes:
         own = list(dict.fromkeys((phase.part, phase.name) for phase in one.phases))

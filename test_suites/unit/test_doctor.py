@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli import doctor
-from harness.cli.doctor import Finding, Package, State
+from harness.cli import doctor, packages
+from harness.cli.doctor import Finding, State
+from harness.cli.packages import Package
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,7 @@ def empty_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(doctor, "_path", lambda: str(folder))
+    monkeypatch.setattr(packages, "_path", lambda: str(folder))
     return folder
 
 
@@ -51,18 +52,18 @@ def test_it_runs_as_a_module() -> None:
 
 
 def test_the_list_of_packages() -> None:
-    packages = {package.name: package for package in doctor.read_packages()}
-    assert packages["gcc"] == Package("gcc", "program:gcc", "the kernel's build")
-    assert packages["ccache"].optional
-    assert not packages["musl-tools"].optional
-    assert len(packages) > 20
-    for package in packages.values():
-        doctor.probe(package.probe)
+    found = {package.name: package for package in packages.read_packages()}
+    assert found["gcc"] == Package("gcc", "program:gcc", "the kernel's build")
+    assert found["ccache"].optional
+    assert not found["musl-tools"].optional
+    assert len(found) > 20
+    for package in found.values():
+        packages.probe(package.probe)
 
 
 def test_an_unknown_probe_is_an_error() -> None:
     with pytest.raises(ValueError, match="smell:flex"):
-        doctor.probe("smell:flex")
+        packages.probe("smell:flex")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_an_unknown_probe_is_an_error() -> None:
     ],
 )
 def test_what_is_not_there_is_not_found(what: str) -> None:
-    assert doctor.probe(what) == ""
+    assert packages.probe(what) == ""
 
 
 @pytest.mark.usefixtures("empty_path")
@@ -114,7 +115,7 @@ def test_qemu_that_does_not_start(empty_path: Path) -> None:
 
 def test_qemu_that_hangs(empty_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(empty_path / "qemu-system-x86_64", "exec /bin/sleep 60")
-    monkeypatch.setattr(doctor, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(packages, "_TIMEOUT", 0.5)
     finding = doctor.check_qemu()
     assert finding.state is State.BROKEN
     assert finding.found == "qemu-system-x86_64: hangs"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import BuildError
-from harness.guest import initramfs
-from harness.guest.initramfs import Archive
+from harness.guest import initramfs, libraries
+from harness.guest.cpio import Archive
 
 
 def listing(data: bytes) -> dict[str, str]:
@@ -82,7 +82,7 @@ def test_spawned_initramfs(tmp_path: Path) -> None:
 
 def test_libraries_of_a_program_on_the_host() -> None:
     python = Path(sys.executable).resolve()
-    found, missing = initramfs.libraries([python], [])
+    found, missing = libraries.libraries([python], [])
     assert not missing
     assert "/lib/libc.so.6" in found
     assert any(path.startswith("/lib/ld-linux") for path in found)
@@ -92,14 +92,14 @@ def test_given_roots_come_first(tmp_path: Path) -> None:
     own = tmp_path / "usr/lib/x86_64-linux-gnu/libc.so.6"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"mine")
-    found, _ = initramfs.libraries([Path(sys.executable).resolve()], [tmp_path])
+    found, _ = libraries.libraries([Path(sys.executable).resolve()], [tmp_path])
     assert found["/lib/libc.so.6"] == own
 
 
 def test_scripts_need_nothing(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\n")
-    assert initramfs.libraries([script], []) == ({}, {})
+    assert libraries.libraries([script], []) == ({}, {})
 
 
 def test_missing_library_is_an_error_that_names_it(
@@ -107,7 +107,7 @@ def test_missing_library_is_an_error_that_names_it(
 ) -> None:
     program = tmp_path / "program"
     program.write_text("")
-    monkeypatch.setattr(initramfs, "_needed", lambda path: ["libnosuch.so.1"])
+    monkeypatch.setattr(libraries, "_needed", lambda path: ["libnosuch.so.1"])
     with pytest.raises(BuildError, match=r"libnosuch\.so\.1, which program needs"):
         initramfs.add_programs(Archive(), {"/bin/program": program}, [])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.doctor import read_packages
+from harness.cli.packages import read_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [package.name for package in read_packages()]

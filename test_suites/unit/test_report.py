@@ -29,8 +29,8 @@ from harness.record.result import (
     Verdict,
 )
 from harness.record.timeline import Event, Phase
-from harness.report import drawing, report
-from harness.report.drawing import NARROW, WIDE, Frame
+from harness.report import memorychart, report, timechart
+from harness.report.frame import CHARACTER, NARROW, WIDE, Frame
 from harness.report.page import MIB, csp_hash
 from test_suites.unit.pages import Element, Page
 
@@ -345,14 +345,14 @@ def test_bars_are_proportional_to_seconds(tmp_path: Path, frame: Frame) -> None:
 @FRAMES
 def test_what_overlaps_in_time_does_not_overlap_on_the_page(frame: Frame) -> None:
     phases = [phase(f"phase number {n}", 1, "normal", n % 3, 1 + n / 10) for n in range(12)]
-    (lane,) = drawing.chart("", phases, [], frame).lanes
+    (lane,) = timechart.chart("", phases, [], frame).lanes
     spans: dict[float, list[tuple[float, float]]] = {}
     for bar in lane.bars:
-        length = len(bar.label) * drawing.CHARACTER
+        length = len(bar.label) * CHARACTER
         first = {"start": bar.label_x, "end": bar.label_x - length}.get(bar.anchor, bar.x)
         last = {"start": bar.label_x + length, "end": bar.label_x}.get(bar.anchor, bar.x)
         spans.setdefault(bar.y, []).append((min(first, bar.x), max(last, bar.x + bar.width)))
-        assert lane.y <= bar.y and bar.y + drawing.BAR <= lane.y + lane.height
+        assert lane.y <= bar.y and bar.y + timechart.BAR <= lane.y + lane.height
     assert sum(map(len, spans.values())) == 12
     for row in spans.values():
         row.sort()
@@ -364,7 +364,7 @@ def test_what_overlaps_in_time_does_not_overlap_on_the_page(frame: Frame) -> Non
 def test_labels_of_events_meet_neither_labels_nor_lines(frame: Frame, gap: float) -> None:
     events = [Event(name=f"event {n} {'x' * (n % 7)}", at=n * gap) for n in range(14)]
     phases = [phase("boot", 1, "normal", 0, 30)]
-    flags = drawing.chart("", phases, events, frame).flags
+    flags = timechart.chart("", phases, events, frame).flags
     assert len(flags) == 14
     assert all(f.row is not None for f in flags)
     crossings = 0
@@ -385,11 +385,11 @@ def test_long_build_gets_a_drawing_of_its_own(frame: Frame) -> None:
     for item in result.phases:
         item.start += 600
     result.phases.insert(0, phase("build", 0, "host", 0, 600))
-    before, boots = drawing.charts(result, frame)
+    before, boots = timechart.charts(result, frame)
     assert before.lanes[0].bars[0].label == "build 10 min 0 s"
     restore = next(b for lane in boots.lanes for b in lane.bars if "restore" in b.title)
     assert restore.width > 0.2 * frame.width
-    assert len(drawing.charts(passed(), frame)) == 1
+    assert len(timechart.charts(passed(), frame)) == 1
 
 
 @FRAMES
@@ -399,7 +399,7 @@ def test_three_boots_have_five_lanes(frame: Frame) -> None:
         for boot in (1, 2, 3)
         for n in range(6)
     ]
-    lanes = drawing.chart("", phases, [], frame).lanes
+    lanes = timechart.chart("", phases, [], frame).lanes
     assert [lane.title for lane in lanes] == [
         "boot 1",
         "power off",
@@ -439,7 +439,7 @@ def test_column_shows_the_kind_that_covers_most_of_it() -> None:
         Range(start=300, end=350, what="free"),
         Range(start=350, end=400, what="saved"),
     ]
-    found = drawing.columns(ranges, ("saved", "zero", "free"), 0, 500, 5)
+    found = memorychart.columns(ranges, ("saved", "zero", "free"), 0, 500, 5)
     assert found == [
         ("saved", 4, 30, 100),
         ("zero", 1, 190, 200),
@@ -480,7 +480,7 @@ def test_sums_count_shared_bytes_once() -> None:
             Range(start=5, end=6, what="ACPI Tables"),
         ],
     )
-    sums = [(s.kind, s.ranges, s.total, s.first, s.last) for s in drawing.kind_sums(chart)]
+    sums = [(s.kind, s.ranges, s.total, s.first, s.last) for s in memorychart.kind_sums(chart)]
     assert sums == [("saved", 2, 40, 0, 40), ("ACPI Tables", 1, 1, 5, 6)]
 
 
@@ -628,7 +628,7 @@ def test_refusal_that_a_test_wants_is_no_doubt(tmp_path: Path) -> None:
 
 def test_tracks_are_those_that_there_is_something_for() -> None:
     ram = [item for item in memory().ranges if item.what == "System RAM"]
-    chart = drawing.memory_chart(MemoryMap(ram_bytes=512 * MIB, ranges=ram), WIDE)
+    chart = memorychart.memory_chart(MemoryMap(ram_bytes=512 * MIB, ranges=ram), WIDE)
     assert chart is not None
     assert [[track.name for track in strip.tracks] for strip in chart.strips] == [["firmware"]] * 2
 

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The hypervisor: libvirt in this process, and the folders that machines live in."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import resource
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import libvirt
+
+from harness.base.cache import home
+from harness.base.closing import Closing
+from harness.base.errors import PrerequisiteError, SpecError
+from harness.vm import guard
+from harness.vm.domain import Domain
+from harness.vm.spec import DomainSpec, environment
+
+EMBEDDED = "embed"
+_PREFIX = "kspawn-"
+_QEMU_CONF = """\
+stdio_handler = "file"
+security_driver = "none"
+user = "+{uid}"
+group = "+{gid}"
+remember_owner = 0
+namespaces = []
+cgroup_controllers = []
+"""
+
+
+# What libvirt, SSH and a cycle hold open at once, twice over.
+_FILES = 256
+
+
+def _allow_files() -> None:
+    """See to it that enough files may be open at once.
+
+    Raises:
+        PrerequisiteError: The user's limit is too low, and may not be raised.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _FILES:
+        return
+    if hard != resource.RLIM_INFINITY and hard < _FILES:
+        raise PrerequisiteError(
+            f"only {hard} files may be open at once, and a machine needs {_FILES}",
+            hint=f"ulimit -n {_FILES}",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, hard))
+
+
+class _EventLoop:
+    """libvirt's default event loop, in a thread; one a process."""
+
+    _started = False
+    _lock = threading.Lock()
+
+    @classmethod
+    def start(cls) -> None:
+        """Start it, once; must come before the first connection."""
+        with cls._lock:
+            if cls._started:
+                return
+            libvirt.registerErrorHandler(lambda _ctx, _error: None, None)
+            libvirt.virEventRegisterDefaultImpl()
+            threading.Thread(target=cls._run, name="libvirt-events", daemon=True).start()
+            cls._started = True
+
+    @staticmethod
+    def _run() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+
+class Hypervisor(Closing):
+    """A connection to libvirt, and the folders that its machines live in.
+
+    The embedded driver (`qemu:///embed`) needs no daemon, has a root folder of
+    its own, and takes one process a root. Any other URI works as well.
+
+    Args:
+        uri: The connection URI; "embed" for the embedded driver.
+
+    Raises:
+        PrerequisiteError: libvirt or its QEMU driver is not there.
+    """
+
+    def __init__(self, *, uri: str = EMBEDDED) -> None:
+        self.uri = uri
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+        # Not under KSPAWN_HOME: a socket's path has at most 107 bytes.
+        if len(os.fsencode(base)) > 40 or not os.access(base, os.W_OK):
+            base = Path("/tmp")
+        guard.sweep(base, prefix=_PREFIX)
+        _allow_files()
+        self.runtime, self.scratch, self._lock = guard.make_runtime(
+            base, prefix=_PREFIX, scratches=home()
+        )
+        self._guard = guard.Guard(runtime=self.runtime, scratch=self.scratch)
+        self._domains: dict[str, Domain] = {}
+        try:
+            self.connection = self._open()
+            # One for all domains: libvirt takes a callback only once.
+            self.connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+            )
+            self.connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._rebooted, None
+            )
+            self.connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, self._io_error, None
+            )
+        except BaseException:
+            self._release()
+            raise
+
+    def _rebooted(self, _conn: object, domain: libvirt.virDomain, _opaque: object) -> None:
+        known = self._domains.get(domain.name())
+        if known is not None:
+            known.note_reset()
+
+    def _lifecycle(
+        self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object
+    ) -> None:
+        known = self._domains.get(domain.name())
+        if known is None:
+            return
+        if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            known.note_stop(detail)
+        elif event == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN:
+            known.note_shutdown(by_host=detail == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN_HOST)
+
+    def _io_error(
+        self,
+        _conn: object,
+        domain: libvirt.virDomain,
+        path: str,
+        _alias: str,
+        action: int,
+        reason: str,
+        _opaque: object,
+    ) -> None:
+        known = self._domains.get(domain.name())
+        if known is not None and action == libvirt.VIR_DOMAIN_EVENT_IO_ERROR_PAUSE:
+            known.io_error = f"{path}: {'no space left' if reason == 'enospc' else reason}"
+
+    def _open(self) -> libvirt.virConnect:
+        _EventLoop.start()
+        try:
+            return libvirt.open(self._embedded_uri() if self.uri == EMBEDDED else self.uri)
+        except libvirt.libvirtError as exc:
+            raise PrerequisiteError(
+                f"libvirt cannot open {self.uri}: {exc}", hint="see ./kspawn doctor"
+            ) from exc
+
+    def _embedded_uri(self) -> str:
+        root = self.runtime / "root"
+        (root / "etc").mkdir(parents=True)
+        (root / "etc" / "qemu.conf").write_text(_QEMU_CONF.format(uid=os.getuid(), gid=os.getgid()))
+        # The first open probes QEMU for seconds; what it finds is kept.
+        capabilities = home() / "libvirt-cache"
+        capabilities.mkdir(parents=True, exist_ok=True)
+        (root / "cache").symlink_to(capabilities)
+        return f"qemu:///embed?root={root}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the driver runs in this process."""
+        return self.uri == EMBEDDED
+
+    def start(self, spec: DomainSpec) -> Domain:
+        """Start a machine, connected to its sockets from the first byte.
+
+        Args:
+            spec: What it looks like.
+
+        Raises:
+            LostVMError: QEMU did not start.
+        """
+        flags = libvirt.VIR_DOMAIN_START_PAUSED
+        if not self.embedded:
+            flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
+        domain = Domain(self, spec)
+        self._domains[spec.name] = domain
+        try:
+            domain.start(flags)
+        except BaseException:
+            domain.destroy()
+            raise
+        return domain
+
+    def check_cpu(self, model: str, features: Iterable[str]) -> None:
+        """Check the names of a CPU and of its features.
+
+        Args:
+            model: The CPU; "max" is all that the accelerator has.
+            features: What is switched on or off.
+
+        Raises:
+            SpecError: libvirt does not know one; the line begins with the field.
+        """
+        names = self.connection.getCPUModelNames("x86_64")
+        if model != "max" and model not in names:
+            near = difflib.get_close_matches(model, ("max", *names), n=1)
+            raise SpecError(
+                f"cpu: there is no CPU model {model!r}",
+                hint=f"is it {near[0]!r}?" if near else "`virsh cpu-models x86_64` lists them",
+            )
+        for name in features:
+            # The model plays no part: only a description is compared.
+            cpu = environment.get_template("cpu.xml.j2").render(feature=name)
+            try:
+                self.connection.compareCPU(cpu)
+            except libvirt.libvirtError as exc:
+                if "nknown CPU feature" in str(exc):
+                    raise SpecError(f"cpu_features.{name}: unknown CPU feature") from None
+                # It does not say: then starting the machine tells.
+
+    def forget(self, domain: Domain) -> None:
+        """No more news of a domain is wanted."""
+        self._domains.pop(domain.spec.name, None)
+
+    def close(self) -> None:
+        """Close the connection and remove all that was left."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self.connection.close()
+        self._release()
+
+    def _release(self) -> None:
+        self._guard.close()
+        os.close(self._lock)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a domain looks like, as libvirt is told."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+environment = Environment(
+    loader=PackageLoader("harness.vm"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Serial:
+    """A serial port: its log, and a socket where it is talked to."""
+
+    log: Path | None = None
+    socket: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainSpec:
+    """What one life of QEMU looks like; sizes in bytes."""
+
+    name: str
+    accel: str
+    memory: int
+    cpus: int
+    machine: str
+    cpu: str
+    features: Mapping[str, bool]
+    kernel: Path
+    initrd: Path | None
+    cmdline: str
+    disk: Path
+    disk_bus: str
+    serials: Sequence[Serial]
+    second_disk: Path | None = None
+    reboot: bool = False
+    netboot: Path | None = None
+    extra_args: Sequence[str] = field(default_factory=tuple)
+    incoming: Path | None = None
+    # The host can read its memory while it runs.
+    shared_memory: bool = False
+
+    def xml(self, *, emulator: str) -> str:
+        """The domain as libvirt wants it.
+
+        Args:
+            emulator: Path of QEMU's binary.
+        """
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.incoming is not None:
+            values["extra_args"] = [*self.extra_args, "-incoming", "defer"]
+        return environment.get_template("domain.xml.j2").render(emulator=emulator, **values)
+
+
+def new_name() -> str:
+    """A name for a domain that no other run uses."""
+    return f"kspawn-{os.getpid()}-{time.monotonic_ns() % 10**9:09d}-{secrets.token_hex(2)}"
