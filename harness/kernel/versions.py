@@ -74,6 +74,13 @@ class Bug(Bounds):
     fixed_by: str = Field(description="the name of our patch that fixes it")
 
 
+class Ability(Bounds):
+    """What some kernels do and others do not."""
+
+    name: str
+    what: str
+
+
 class FlavorFragment(Bounds):
     """A fragment of kernels/configs/flavors."""
 
@@ -107,6 +114,7 @@ class Facts(BaseModel):
     fragments: list[Fragment]
     options: list[Option]
     bugs: list[Bug]
+    abilities: list[Ability]
     layouts: layouts.Layouts
     flavors: list[Flavor]
 
@@ -117,6 +125,18 @@ class Facts(BaseModel):
             SpecError: There is none of that name.
         """
         return _named(self.bugs, name, "bug")
+
+    def can(self, name: str, version: Version) -> bool:
+        """Whether a kernel has an ability.
+
+        Args:
+            name: The ability.
+            version: That of the kernel.
+
+        Raises:
+            SpecError: There is none of that name.
+        """
+        return _named(self.abilities, name, "ability").holds(version)
 
     def patch(self, name: str) -> Patch:
         """A patch by its name.
@@ -135,7 +155,7 @@ class Facts(BaseModel):
         return _named(self.flavors, name, "flavour")
 
 
-_T = TypeVar("_T", Bug, Patch, Flavor)
+_T = TypeVar("_T", Ability, Bug, Patch, Flavor)
 
 
 def _named(known: Sequence[_T], name: str, what: str) -> _T:

@@ -56,6 +56,7 @@ _RULE = re.compile(r"={20,}$")
 _END_PANIC = re.compile(r"---\[ end Kernel panic|Rebooting in \d+ seconds")
 _END_TRACE = re.compile(r"---\[ end trace\b")
 _END_TASK = re.compile(r" *</TASK>")
+_END_REGISTERS = re.compile(r"cr2:[0-9a-f]{16}$")
 # Some reports have no mark at all.
 _END_NONE = re.compile(r"(?!)")
 
@@ -161,13 +162,24 @@ _HEADERS = (
         _END_TASK,
         _FEW,
     ),
+    # What the control page prints itself (relocate_kernel_64.S, since 6.15).
+    _header(SplatKind.JUMP_EXCEPTION, r"Exc:(?P<number>[0-9a-f]{16})$", _END_REGISTERS, _FEW),
     _header(SplatKind.BUG, r"BUG \S+ \((?:Not tainted|Tainted)", _END_TASK, _MANY),
     _header(SplatKind.BUG, r"BUG: \S", _END_TASK, _FEW, vague=True),
 )
 
+# Vectors of the CPU that the control page has handlers for.
+_EXCEPTIONS = (
+    *("divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode"),
+    *("no FPU", "double fault", "coprocessor segment", "invalid TSS", "segment not present"),
+    *("stack segment fault", "general protection fault", "page fault", "reserved"),
+)
+_REGISTER = re.compile(r"(?P<name>Exc|Err|rip|cr2|r[a-z0-9]{1,2} ?):(?P<value>[0-9a-f]{16})$")
+
 # What a line of a report looks like.
 _REPORT_LINE = re.compile(
-    r" *(?:\? )?[A-Za-z_][\w.$]*\+0x[0-9a-f]+/0x[0-9a-f]+"
+    r"(?:Exc|Err|cr2|r[a-z0-9 ]{2}):[0-9a-f]{16}$"
+    r"| *(?:\? )?[A-Za-z_][\w.$]*\+0x[0-9a-f]+/0x[0-9a-f]+"
     r"| *</?[A-Z#]\w*>$"
     r"|(?:Call Trace|Code|RIP|RSP|R[A-D]X|RBP|R\d\d|FS|CS|CR2|DR[03]|PKRU|CPU|Hardware name"
     r"|Modules linked in|Workqueue|task|Oops|Kernel Offset|Dumping ftrace buffer|Tainted"
@@ -270,9 +282,12 @@ class _Report:
                 self.misses -= not self.foreign(lines.pop())
         if before is not None:
             lines = [line for line in lines if line.number < before or line is self.first]
+        title = self.title
+        if self.header.kind is SplatKind.JUMP_EXCEPTION:
+            title = _title_of_exception([line.text for line in lines])
         return Splat(
             kind=self.header.kind,
-            title=self.title,
+            title=title,
             file=self.file,
             line=self.line,
             function=self.function,
@@ -280,6 +295,17 @@ class _Report:
             log_line=self.first.number,
             text="\n".join(line.text for line in lines),
         )
+
+
+def _title_of_exception(lines: Sequence[str]) -> str:
+    """Which exception, and at which instruction: the control page prints registers only."""
+    found = (_REGISTER.match(line) for line in lines)
+    values = {match["name"]: int(match["value"], 16) for match in found if match}
+    vector = values.get("Exc", 0)
+    name = _EXCEPTIONS[vector] if vector < len(_EXCEPTIONS) else f"vector {vector}"
+    where = f" at {values['rip']:#x}" if "rip" in values else ""
+    address = f", address {values['cr2']:#x}" if name == "page fault" and "cr2" in values else ""
+    return f"{name}{where}, error {values.get('Err', 0):#x}{address}"
 
 
 class SplatScanner:

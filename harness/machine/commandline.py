@@ -21,6 +21,17 @@ NORMAL_OPTIONS = (
 # Two kernels in one life of QEMU log to two ports, so that neither finds its own
 # in a state that it did not leave it in.
 NORMAL_LINE, SPAWNED_LINE = "ttyS0", "ttyS2"
+_PORTS = {NORMAL_LINE: 0x3F8, SPAWNED_LINE: 0x3E8}
+
+
+def console(line: str) -> str:
+    """The words that send a kernel's log to a serial port.
+
+    Args:
+        line: The serial port of its log.
+    """
+    # earlyprintk: newer kernels tell there of an exception in the jump itself.
+    return f"console={line},115200 earlyprintk=serial,{_PORTS[line]:#x},115200"
 
 
 def normal_cmdline(line: str = NORMAL_LINE) -> str:
@@ -29,7 +40,7 @@ def normal_cmdline(line: str = NORMAL_LINE) -> str:
     Args:
         line: The serial port of its log.
     """
-    return f"console={line},115200 {NORMAL_OPTIONS}"
+    return f"{console(line)} {NORMAL_OPTIONS}"
 
 
 NORMAL_CMDLINE = normal_cmdline()
@@ -44,7 +55,9 @@ def fill_free_memory(octal: str = "245") -> str:
         octal: The value.
     """
     return (
-        "size=$(awk '/MemAvailable/ { print $2 - 24576 }' /proc/meminfo) && mkdir -p /run/fill &&"
+        # What waits in the lists of the CPUs is available, and not counted.
+        'size=$(awk \'/MemAvailable/ { n += $2 } $1 == "count:" { n += 4 * $2 }'
+        " END { print n - 24576 }' /proc/meminfo /proc/zoneinfo) && mkdir -p /run/fill &&"
         " mount -t tmpfs -o size=${size}k none /run/fill &&"
         f" {{ tr '\\0' '\\{octal}' </dev/zero >/run/fill/all 2>/dev/null; true; }} &&"
         " umount /run/fill"

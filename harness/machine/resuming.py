@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.machine.commandline import RESTRICTED, SPAWNED_LINE, STARVED
+from harness.machine.commandline import RESTRICTED, SPAWNED_LINE, STARVED, console
 from harness.machine.spawning import SHELL, visited
 from harness.machine.statemachine import Observer, StateMachine
 from harness.machine.states import State
@@ -66,7 +66,7 @@ def boot(machine: StateMachine, words: str) -> None:
         machine.power_on(
             kernel=machine.kernels.spawned.bzimage,
             initrd=None,
-            cmdline=f"console={line},115200 panic=-1 {STARVED} {disk} {words}",
+            cmdline=f"{console(line)} panic=-1 {STARVED} {disk} {words}",
             logs=logs,
         )
         machine.notify(Observer.returning)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.base.errors import PrerequisiteError, RefusedError
-from harness.machine.commandline import STARVED
+from harness.machine.commandline import STARVED, console
 from harness.machine.statemachine import Observer, StateMachine
 from harness.machine.states import State
 
@@ -119,7 +119,7 @@ def _load(machine: StateMachine, append: str, *, stay: bool) -> None:
     role += f" kspawn.after={machine.config.after}"
     # After a reset, the firmware is to wait.
     machine.qemu.firmware.hold()
-    words = f"console={machine.spawned_line},115200 {STARVED} {role} {append}"
+    words = f"{console(machine.spawned_line)} {STARVED} {role} {append}"
     option = "-l" if stay else ""
     machine.notify(Observer.leaving)
     with machine.timeline.phase("load", boot=machine.boot_number, kernel="normal"):

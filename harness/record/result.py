@@ -37,6 +37,7 @@ class SplatKind(StrEnum):
     RCU_STALL = "RCU stall"
     SOFT_LOCKUP = "soft lockup"
     HUNG_TASK = "hung task"
+    JUMP_EXCEPTION = "exception in a jump"
 
 
 class _Model(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.base.errors import HarnessError
 from harness.machine import resuming
-from harness.machine.commandline import SPAWNED_LINE, STARVED, normal_cmdline
+from harness.machine.commandline import SPAWNED_LINE, STARVED, console, normal_cmdline
 from harness.machine.machine import Machine
 from harness.machine.statemachine import Observer
 from harness.machine.states import State
@@ -112,7 +112,7 @@ def kexec(machine: Machine, words: str) -> None:
         KernelError: A kernel crashed or hung.
     """
     with machine.timeline.phase("load", boot=machine.boot_number, kernel="loader"):
-        role = f"console={machine.spawned_line},115200 {machine.panic_option} {STARVED}"
+        role = f"{console(machine.spawned_line)} {machine.panic_option} {STARVED}"
         cmdline = f"{role} kspawn.disk={machine.disk_name()} {words}".strip()
         # -c: kexec_load(2), for kexec_file_load(2) takes no --mem-max.
         machine.link.shell.run(

@@ -26,6 +26,7 @@ from harness.base.errors import (
 )
 from harness.cycle.cycle import Cycle
 from harness.cycle.witness import Witness
+from harness.kernel import versions
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.machine.states import State
@@ -127,6 +128,21 @@ def test_machine_that_is_reset_did_not_pass(machine: Machine) -> None:
     with pytest.raises((KernelCrashError, LostVMError)) as crash:
         machine.run("echo b > /proc/sysrq-trigger; sleep 30")
     assert isinstance(crash.value, KernelCrashError)
+
+
+def test_exception_in_a_jump_is_named(lab: Lab, machine: Machine) -> None:
+    """The peer executes what is no instruction: else a reset that says nothing."""
+    if not versions.facts().can("jump-exceptions", lab.spec.kernel_version()):
+        pytest.skip(f"Linux {lab.spec.kernel_version()} cannot tell of it")
+    machine.boot()
+    # What a jump that was refused before would leave.
+    assert not machine.splats
+    machine.run("setsid kspawn payload -u 1 </dev/null >/run/payload.log 2>&1 &")
+    deadline = machine.timeouts.deadline("spawn", "an exception")
+    with pytest.raises(KernelCrashError):
+        machine.wait_status("normal", "payload", deadline=deadline)
+    assert [splat.kind for splat in machine.splats] == [SplatKind.JUMP_EXCEPTION]
+    assert machine.splats[0].title == "invalid opcode at 0xf00000, error 0x0"
 
 
 def test_wrong_transition_names_both_states(machine: Machine) -> None:

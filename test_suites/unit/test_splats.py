@@ -607,3 +607,46 @@ def test_command(logs: list[str], code: int) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == (2 if "warn" in logs else 0)
     assert all("WARN: WARNING: CPU: 0" in line for line in lines)
+
+
+EXCEPTION = """\
+[   12.345678] ACPI: PM: Saving platform NVS memory
+Exc:000000000000000e
+Err:0000000000000002
+rip:0000000001d325a4
+rsp:0000000001d33ff0
+rax:0000000000000000
+rbx:0000000000000001
+rcx:0000000000000200
+rdx:0000000000000000
+rsi:0000000000000000
+rdi:00000000deadb000
+r8 :0000000000000000
+r9 :0000000000000000
+r10:0000000000000000
+r15:0000000000000000
+cr2:00000000deadb000
+"""
+
+
+def test_an_exception_in_a_jump_is_named() -> None:
+    def scanned(text: str) -> list[Splat]:
+        scanner = SplatScanner()
+        return [*scanner.feed(text), *scanner.finish()]
+
+    (splat,) = scanned(EXCEPTION)
+    assert splat.kind is K.JUMP_EXCEPTION
+    assert splat.title == "page fault at 0x1d325a4, error 0x2, address 0xdeadb000"
+    assert splat.text.splitlines()[0] == "Exc:000000000000000e"
+    assert splat.text.splitlines()[-1] == "cr2:00000000deadb000"
+    (other,) = scanned(EXCEPTION.replace("Exc:000000000000000e", "Exc:0000000000000006"))
+    assert other.title == "invalid opcode at 0x1d325a4, error 0x2"
+    assert scanned(EXCEPTION.replace("Exc:", "Excuse me: ")) == []
+
+
+def test_an_exception_in_a_jump_that_was_cut_off() -> None:
+    scanner = SplatScanner()
+    scanner.feed("Exc:000000000000000d\nErr:0000000000000000\n")
+    assert scanner.open
+    (splat,) = scanner.finish()
+    assert splat.title == "general protection fault, error 0x0"

@@ -47,6 +47,14 @@ static const struct payload with_gdt = {
 	.gdt = { 0x7f, 0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0xfe, 0xff, 0xff },
 };
 
+/* An exception: a kernel that can tell of one in a jump does. */
+static const struct payload undefined = {
+	.code = {
+		0x0f, 0x0b,	/* ud2 */
+		0xc3,		/* ret */
+	},
+};
+
 static int run(int argc, char **argv)
 {
 	static u8 page[PAGE] __attribute__((aligned(4096)));
@@ -54,10 +62,10 @@ static int run(int argc, char **argv)
 	int rounds, c;
 	struct json js;
 
-	while ((c = getopt(argc, argv, "g")) != -1) {
-		if (c != 'g')
+	while ((c = getopt(argc, argv, "gu")) != -1) {
+		if (c == '?')
 			return 2;
-		payload = &with_gdt;
+		payload = c == 'g' ? &with_gdt : &undefined;
 	}
 	rounds = optind < argc ? atoi(argv[optind]) : 2;
 	memcpy(page, payload, sizeof(*payload));
@@ -82,6 +90,6 @@ static int run(int argc, char **argv)
 
 const struct command cmd_payload = {
 	.name = "payload",
-	.arguments = "[-g] [ROUNDS]",
+	.arguments = "[-g | -u] [ROUNDS]",
 	.run = run,
 };
