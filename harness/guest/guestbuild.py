@@ -21,6 +21,7 @@ _COMPILER = "musl-gcc"
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes")
 # What a program does not use of a shared folder is not in it.
 _SMALL = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
+_SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _FLAGS = ("-static", "-std=gnu11", *_WARNINGS, *_SMALL)
 
 
@@ -93,32 +94,56 @@ def program_sources(name: str, folder: Path = GUEST) -> tuple[list[Path], list[P
 
 
 def _build(name: str, folder: Path, notify: Notify) -> Path:
+    flags = (*_FLAGS, *_PROGRAMS[name].flags)
+    return _compile(name, name, (_COMPILER, *flags), folder, _compiler_version(), notify)
+
+
+def build_sanitized(name: str, *, notify: Notify = quiet) -> Path:
+    """Build a guest program for the host, with sanitizers: what it reads wrong ends it.
+
+    Args:
+        name: Its name.
+        notify: Told what is built.
+
+    Returns:
+        The program.
+
+    Raises:
+        BuildError: It does not compile.
+        PrerequisiteError: The compiler is missing.
+    """
+    if not shutil.which("gcc"):
+        raise PrerequisiteError("gcc is needed", hint="install the package gcc")
+    command = ("gcc", "-std=gnu11", "-O1", "-g", *_WARNINGS, *_SANITIZERS)
+    return _compile(name, f"{name}-host", command, GUEST, "", notify)
+
+
+def _compile(
+    name: str, label: str, command: Sequence[str], folder: Path, compiler: str, notify: Notify
+) -> Path:
+    """Compile and link a program in one go, which takes a second, into the cache."""
     sources, headers = program_sources(name, folder)
     if not sources:
         raise BuildError(f"the guest program {name} has no sources in {folder / name}")
-    compiler = _compiler_version()
-    program = _PROGRAMS[name]
-    flags = (*_FLAGS, *program.flags)
     names = [str(path.relative_to(folder)) for path in (*sources, *headers)]
     made = layouts.header()
-    key = cache.digest(name, compiler, *flags, *names, *sources, *headers, made)
+    key = cache.digest(name, compiler, *command, *names, *sources, *headers, made)
 
     def build(part: Path) -> None:
         notify(f"building the guest program {name}")
         includes = part / "include"
         link_kernel_headers(includes)
         (includes / layouts.HEADER).write_text(made)
-        # Linked in one go: the whole takes a second.
-        command = [_COMPILER, *flags, "-isystem", str(includes)]
-        for room in program.folders:
-            command += ["-iquote", str(folder / room)]
-        command += ["-o", str(part / name), *map(str, sources)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        line = [*command, "-isystem", str(includes)]
+        for room in _PROGRAMS[name].folders:
+            line += ["-iquote", str(folder / room)]
+        line += ["-o", str(part / name), *map(str, sources)]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildError(f"{name} does not build: {first_error(done.stderr)}")
         shutil.rmtree(includes)
 
-    return cache.entry("guest", f"{name}-{cache.short(key)}", build, notify=notify) / name
+    return cache.entry("guest", f"{label}-{cache.short(key)}", build, notify=notify) / name
 
 
 def first_error(output: str) -> str:

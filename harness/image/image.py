@@ -7,167 +7,84 @@ writes it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import NoteSegment
-
-from harness.base.errors import CheckFailedError
+from harness.image import rules
+from harness.image.header import (
+    CHUNK,
+    DATA_OFFSET,
+    INFO_HEAD,
+    MAX_SEGMENTS,
+    NT_INFO,
+    NT_SEAL,
+    NT_SUMS,
+    PAGE,
+    RANGES_BYTES,
+    ZERO_BYTES_AT,
+    Header,
+    ImageError,
+    Info,
+    Note,
+    Segment,
+    file_bytes,
+    read_exactly,
+    read_header,
+)
 from harness.record.result import ImageInfo
 
-FORMAT_VERSION = 1
-PAGE = 4096
-MAX_SEGMENTS = 32768
-NOTE_NAME = b"KSPAWN"
-NT_INFO, NT_SUMS, NT_SEAL = 0x4B530001, 0x4B530002, 0x4B530003
-_INFO_HEAD = struct.Struct("<IIQQQQQIIQQ64s40s")
-_NUMBERS = (
-    "version",
-    "page_bytes",
-    "entry",
-    "data_offset",
-    "stored_bytes",
-    "zero_bytes",
-    "free_bytes",
-    "chunk_bytes",
-    "chunks",
-    "handoff",
-    "memfree_pages",
-)
-_ZERO_BYTES_AT = 32
-_RANGES = 32
-_RANGES_SIZE = 8 + _RANGES * 16
-_NHDR = struct.Struct("<III")
-
-
-class ImageError(CheckFailedError):
-    """What is on the disk is not a whole image."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A range of memory: stored pages, then pages that are zero; in bytes."""
-
-    phys: int
-    stored: int
-    size: int
-    offset: int
-
-
-@dataclass(frozen=True)
-class Info:
-    """Our note: what the image says about itself."""
-
-    version: int
-    page_bytes: int
-    entry: int
-    data_offset: int
-    stored_bytes: int
-    zero_bytes: int
-    free_bytes: int
-    chunk_bytes: int
-    chunks: int
-    handoff: int
-    memfree_pages: int
-    release: str
-    boot_id: str
-    ram: list[tuple[int, int]]
-    firmware: list[tuple[int, int]]
-    backup: list[tuple[int, int]]
+__all__ = ["MAX_SEGMENTS", "PAGE", "Image", "ImageError", "Info", "Segment"]
 
 
 @dataclass
 class Image:
-    """A whole image.
+    """An image whose header holds together; `verify` says whether it is whole.
 
     Args:
         path: The disk that it is on.
+
+    Raises:
+        ImageError: There is none on it.
     """
 
     path: Path
-    segments: list[Segment] = field(init=False)
-    info: Info = field(init=False)
-    vmcoreinfo: dict[str, str] = field(init=False)
-    header_bytes: int = field(init=False)
-    _notes: dict[int, tuple[int, int]] = field(init=False)
+    header: Header = field(init=False)
 
     def __post_init__(self) -> None:
-        with self.path.open("rb") as file:
-            try:
-                self._parse(file)
-            except (ELFError, struct.error) as exc:
-                raise ImageError(f"{self.path.name}: no hibernation image: {exc}") from exc
+        self.header = read_header(self.path)
 
-    def _parse(self, file: BinaryIO) -> None:
-        elf = ELFFile(file)
-        if elf["e_type"] != "ET_CORE" or elf["e_machine"] != "EM_X86_64":
-            raise ImageError(f"{self.path.name}: not an x86-64 core")
-        self.segments, self._notes, self.vmcoreinfo = [], {}, {}
-        for segment in elf.iter_segments():
-            if isinstance(segment, NoteSegment):
-                self._read_notes(file, segment)
-            elif segment["p_type"] == "PT_LOAD":
-                self.segments.append(
-                    Segment(
-                        phys=segment["p_paddr"],
-                        stored=segment["p_filesz"],
-                        size=segment["p_memsz"],
-                        offset=segment["p_offset"],
-                    )
-                )
-        if NT_INFO not in self._notes:
-            raise ImageError(f"{self.path.name}: a core, but not one of kspawn")
-        self.info = self._read_info(file)
+    @property
+    def segments(self) -> list[Segment]:
+        """Its segments, in order."""
+        return self.header.segments
 
-    def _read_notes(self, file: BinaryIO, segment: Any) -> None:
-        file.seek(segment["p_offset"])
-        data = file.read(segment["p_filesz"])
-        self.header_bytes = segment["p_offset"] + segment["p_filesz"]
-        at = 0
-        while at + _NHDR.size <= len(data):
-            name_size, desc_size, kind = _NHDR.unpack_from(data, at)
-            name = data[at + _NHDR.size : at + _NHDR.size + name_size].rstrip(b"\0")
-            desc = at + _NHDR.size + (name_size + 3) // 4 * 4
-            if name == NOTE_NAME:
-                self._notes[kind] = (segment["p_offset"] + desc, desc_size)
-            elif name == b"VMCOREINFO":
-                text = data[desc : desc + desc_size].rstrip(b"\0").decode(errors="replace")
-                self.vmcoreinfo = dict(
-                    line.split("=", 1) for line in text.splitlines() if "=" in line
-                )
-            at = desc + (desc_size + 3) // 4 * 4
+    @property
+    def info(self) -> Info:
+        """What it says about itself."""
+        return self.header.info
 
-    def _read_info(self, file: BinaryIO) -> Info:
-        offset, size = self._notes[NT_INFO]
-        file.seek(offset)
-        data = file.read(size)
-        *numbers, release, boot_id = _INFO_HEAD.unpack_from(data)
-        # The struct of C aligns what follows to eight bytes.
-        at = (_INFO_HEAD.size + 7) // 8 * 8
-        ram, firmware, backup = (_ranges(data, at + i * _RANGES_SIZE) for i in range(3))
-        return Info(
-            **dict(zip(_NUMBERS, numbers, strict=True)),
-            release=_text(release),
-            boot_id=_text(boot_id),
-            ram=ram,
-            firmware=firmware,
-            backup=backup,
-        )
+    @property
+    def vmcoreinfo(self) -> dict[str, str]:
+        """The VMCOREINFO of its kernel, by key; empty where it has none."""
+        return self.header.vmcoreinfo
+
+    @property
+    def header_bytes(self) -> int:
+        """How long its header is, notes included."""
+        return len(self.header.data)
 
     def chunks(self) -> Iterator[bytes]:
         """The stored data, in the pieces that have a checksum each."""
         left = self.info.stored_bytes
         with self.path.open("rb") as file:
-            file.seek(self.info.data_offset)
+            file.seek(DATA_OFFSET)
             while left > 0:
-                data = file.read(min(left, self.info.chunk_bytes))
+                data = file.read(min(left, CHUNK))
                 if not data:
                     return
                 left -= len(data)
@@ -175,7 +92,7 @@ class Image:
 
     def written_bytes(self) -> int:
         """How much of the stored data the file has, up to a hole in it; holes read as zero."""
-        begin = self.info.data_offset
+        begin = DATA_OFFSET
         with self.path.open("rb") as file:
             try:
                 end = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
@@ -185,49 +102,29 @@ class Image:
 
     def sums(self) -> list[int]:
         """The checksum of each chunk, as stored."""
-        offset, size = self._notes[NT_SUMS]
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            return list(struct.unpack(f"<{size // 4}I", file.read(size)))
+        note = self._note(NT_SUMS)
+        return [
+            int(struct.unpack_from("<I", self.header.data, note.offset + 4 * i)[0])
+            for i in range(note.size // 4)
+        ]
 
-    def verify(self) -> None:
+    def verify(self, machine: rules.Ranges = ()) -> None:
         """Check all that can be checked.
+
+        Args:
+            machine: The RAM of the machine that it is to be resumed on, by its
+                firmware; empty where that is not known.
 
         Raises:
             ImageError: Something does not hold.
         """
-        if self.info.version != FORMAT_VERSION:
-            raise ImageError(f"format version {self.info.version}, not {FORMAT_VERSION}")
-        if self._seal() != self._stored_seal():
-            raise ImageError("the checksum of the header is wrong")
+        with self.path.open("rb") as file:
+            rules.check(self.header, file_bytes(file), machine)
         sums = self.sums()
         got = [zlib.crc32(chunk) for chunk in self.chunks()]
         bad = [i for i, (a, b) in enumerate(zip(sums, got, strict=False)) if a != b]
-        if bad or len(sums) != len(got) or len(sums) != self.info.chunks:
+        if bad or len(sums) != len(got):
             raise ImageError(f"checksums wrong: chunks {bad[:5]}, {len(got)} of {len(sums)} there")
-        stored = sum(segment.stored for segment in self.segments)
-        size = sum(segment.size for segment in self.segments)
-        ram = sum(end - start for start, end in self.info.ram)
-        if stored != self.info.stored_bytes or size + self.info.free_bytes != ram:
-            raise ImageError(
-                f"segments of {size} bytes and {self.info.free_bytes} free bytes "
-                f"do not make the {ram} bytes of RAM"
-            )
-        if size - stored != self.info.zero_bytes:
-            raise ImageError(
-                f"segments with {size - stored} bytes of zero pages, and not {self.info.zero_bytes}"
-            )
-        self._check_places()
-
-    def _check_places(self) -> None:
-        """Segments ascend inside RAM: so what lies between them is what is free."""
-        end = 0
-        for segment in self.segments:
-            last = segment.phys + segment.size
-            inside = any(first <= segment.phys and last <= limit for first, limit in self.info.ram)
-            if segment.phys < end or not inside:
-                raise ImageError(f"the segment at {segment.phys:#x} is out of place")
-            end = last
 
     def free_ranges(self) -> list[tuple[int, int]]:
         """The RAM that no segment covers: it was free, and is left out."""
@@ -243,15 +140,11 @@ class Image:
                 ranges.append((at, end))
         return ranges
 
-    def _seal(self) -> int:
-        end = self._notes[NT_SEAL][0]
-        with self.path.open("rb") as file:
-            return zlib.crc32(file.read(end))
-
-    def _stored_seal(self) -> int:
-        with self.path.open("rb") as file:
-            file.seek(self._notes[NT_SEAL][0])
-            return int(struct.unpack("<I", file.read(4))[0])
+    def _note(self, kind: int) -> Note:
+        note = self.header.notes.get(kind)
+        if note is None:
+            raise ImageError("the checksums are missing")
+        return note
 
     def offset_of(self, phys: int) -> int | None:
         """Where in the file a byte of memory is.
@@ -273,8 +166,7 @@ class Image:
         if offset is None:
             raise ImageError(f"{phys:#x} is not stored")
         with self.path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+            return read_exactly(file, offset, size)
 
     def word(self, phys: int) -> int:
         """Eight bytes of that memory, as a number; in a zero page too."""
@@ -303,23 +195,26 @@ class Image:
             file.seek(offset)
             file.write(bytes([byte]))
         if mend:
-            self._mend((offset - self.info.data_offset) // self.info.chunk_bytes)
+            self._mend((offset - DATA_OFFSET) // CHUNK)
 
     def _mend(self, index: int) -> None:
-        size = min(self.info.chunk_bytes, self.info.stored_bytes - index * self.info.chunk_bytes)
+        note = self._note(NT_SUMS)
         with self.path.open("r+b") as file:
-            file.seek(self.info.data_offset + index * self.info.chunk_bytes)
-            crc = zlib.crc32(file.read(size))
-            file.seek(self._notes[NT_SUMS][0] + 4 * index)
+            file.seek(DATA_OFFSET + index * CHUNK)
+            crc = zlib.crc32(file.read(min(CHUNK, self.info.stored_bytes - index * CHUNK)))
+            file.seek(note.offset + 4 * index)
             file.write(struct.pack("<I", crc))
         self.reseal()
 
     def reseal(self) -> None:
-        """Make the checksum of the header right again."""
-        seal = self._seal()
+        """Make the checksum of the header right again, as it is on the disk now."""
+        at = self._note(NT_SEAL).offset
         with self.path.open("r+b") as file:
-            file.seek(self._notes[NT_SEAL][0])
-            file.write(struct.pack("<I", seal))
+            crc = zlib.crc32(read_exactly(file, 0, at))
+            file.write(struct.pack("<I", crc))
+        # What was changed by hand may be an image no more.
+        with contextlib.suppress(ImageError):
+            self.header = read_header(self.path)
 
     def patch_info(
         self, *, version: int | None = None, zero_delta: int = 0, firmware_delta: int = 0
@@ -331,39 +226,27 @@ class Image:
             zero_delta: Bytes of zero pages to claim besides.
             firmware_delta: Bytes to add to the end of the last range of RAM.
         """
-        offset, _ = self._notes[NT_INFO]
+        offset = self._note(NT_INFO).offset
         with self.path.open("r+b") as file:
             if version is not None:
                 file.seek(offset)
                 file.write(struct.pack("<I", version))
             if zero_delta:
-                file.seek(offset + _ZERO_BYTES_AT)
+                file.seek(offset + ZERO_BYTES_AT)
                 file.write(struct.pack("<Q", self.info.zero_bytes + zero_delta))
             if firmware_delta:
-                at = offset + (_INFO_HEAD.size + 7) // 8 * 8 + _RANGES_SIZE
-                end_at = at + 8 + (len(self.info.firmware) - 1) * 16 + 8
-                file.seek(end_at)
+                at = offset + INFO_HEAD.size + RANGES_BYTES
+                file.seek(at + 8 + (len(self.info.firmware) - 1) * 16 + 8)
                 file.write(struct.pack("<Q", self.info.firmware[-1][1] + firmware_delta))
         self.reseal()
 
     def summary(self) -> ImageInfo:
         """Its figures, for the result."""
         return ImageInfo(
-            file_bytes=self.info.data_offset + self.info.stored_bytes,
+            file_bytes=DATA_OFFSET + self.info.stored_bytes,
             stored_bytes=self.info.stored_bytes,
             zero_bytes=self.info.zero_bytes,
             free_bytes=self.info.free_bytes,
             ram_bytes=sum(end - start for start, end in self.info.ram),
             segments=len(self.segments),
         )
-
-
-def _ranges(data: bytes, at: int) -> list[tuple[int, int]]:
-    (count,) = struct.unpack_from("<I", data, at)
-    if count > _RANGES:
-        raise ImageError(f"{count} ranges of memory, at most {_RANGES} make sense")
-    return [struct.unpack_from("<QQ", data, at + 8 + 16 * i) for i in range(count)]
-
-
-def _text(field_of_c: bytes) -> str:
-    return field_of_c.rstrip(b"\0").decode(errors="replace")

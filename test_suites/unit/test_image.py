@@ -5,89 +5,13 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from pathlib import Path
 
 import pytest
 
-from harness.image.image import _INFO_HEAD, NT_INFO, NT_SEAL, NT_SUMS, PAGE, Image, ImageError
-
-DATA = 2 << 20
-CHUNK = 256 << 10
-RAM = (16 << 20, 20 << 20)
-# (address, stored pages, zero pages); the rest of the RAM is free
-SEGMENTS = [(16 << 20, 70, 10), ((16 << 20) + 100 * PAGE, 3, 0), ((20 << 20) - 5 * PAGE, 0, 5)]
-
-
-def note(name: bytes, kind: int, desc: bytes) -> bytes:
-    padded = name + b"\0" * (-len(name) % 4)
-    return struct.pack("<III", len(name), len(desc), kind) + padded + desc + bytes(-len(desc) % 4)
-
-
-def ranges(*pairs: tuple[int, int]) -> bytes:
-    body = b"".join(struct.pack("<QQ", *pair) for pair in pairs)
-    return struct.pack("<II", len(pairs), 0) + body.ljust(32 * 16, b"\0")
-
-
-def make(path: Path) -> Image:
-    """An image as harness/guest/kspawn/image_save.c writes it."""
-    stored = sum(pages for _, pages, _ in SEGMENTS)
-    zero = sum(pages for _, _, pages in SEGMENTS)
-    data = b"".join(bytes([1 + i % 250]) * PAGE for i in range(stored))
-    sums = [zlib.crc32(data[at : at + CHUNK]) for at in range(0, len(data), CHUNK)]
-    free = (RAM[1] - RAM[0]) // PAGE - stored - zero
-    info = _INFO_HEAD.pack(
-        1,
-        PAGE,
-        0x1234000,
-        DATA,
-        len(data),
-        zero * PAGE,
-        free * PAGE,
-        CHUNK,
-        len(sums),
-        0,
-        7,
-        b"6.12.0",
-        b"00000000-0000-4000-8000-000000000000",
-    )
-    info += ranges(RAM) + ranges((0, 640 << 10), (1 << 20, RAM[1])) + ranges()
-    notes = note(b"VMCOREINFO\0", 0, b"OSRELEASE=6.12.0\nPAGESIZE=4096\n")
-    notes += note(b"KSPAWN\0", NT_INFO, info)
-    notes += note(b"KSPAWN\0", NT_SUMS, struct.pack(f"<{len(sums)}I", *sums))
-    notes += note(b"KSPAWN\0", NT_SEAL, bytes(4))
-    count = len(SEGMENTS) + 1
-    head = struct.pack(
-        "<4sBBB9xHHIQQQIHHHHHH",
-        b"\x7fELF",
-        2,
-        1,
-        1,
-        4,
-        62,
-        1,
-        0,
-        64,
-        0,
-        0,
-        64,
-        56,
-        count,
-        0,
-        0,
-        0,
-    )
-    at = 64 + 56 * count
-    head += struct.pack("<IIQQQQQQ", 4, 0, at, 0, 0, len(notes), 0, 4)
-    offset = DATA
-    for phys, pages, zeros in SEGMENTS:
-        size = (pages + zeros) * PAGE
-        head += struct.pack("<IIQQQQQQ", 1, 7, offset, 0, phys, pages * PAGE, size, PAGE)
-        offset += pages * PAGE
-    sealed = (head + notes)[:-4]
-    header = sealed + struct.pack("<I", zlib.crc32(sealed))
-    path.write_bytes(header.ljust(DATA, b"\0") + data)
-    return Image(path)
+from harness.image.header import CHUNK, DATA_OFFSET, PAGE
+from harness.image.image import Image, ImageError
+from test_suites.unit.images import RAM, make
 
 
 @pytest.fixture
@@ -142,7 +66,7 @@ def test_damaged_header_is_found(image: Image, offset: int) -> None:
 
 def test_truncated_image_is_found(image: Image) -> None:
     with image.path.open("r+b") as file:
-        file.truncate(DATA + CHUNK)
+        file.truncate(DATA_OFFSET + CHUNK)
     with pytest.raises(ImageError):
         Image(image.path).verify()
 
@@ -152,10 +76,10 @@ def test_data_that_is_not_in_the_file_is_told(image: Image) -> None:
     assert image.written_bytes() == image.info.stored_bytes == 73 * PAGE
     data = image.path.read_bytes()
     with image.path.open("wb") as file:
-        file.write(data[: DATA + 8 * PAGE])
+        file.write(data[: DATA_OFFSET + 8 * PAGE])
         file.truncate(len(data) + (64 << 20))
     assert image.written_bytes() == 8 * PAGE
-    os.truncate(image.path, DATA)
+    os.truncate(image.path, DATA_OFFSET)
     assert image.written_bytes() == 0
 
 

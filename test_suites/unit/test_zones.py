@@ -11,7 +11,7 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.image.image import Image
 from harness.image.zones import Kernel, counted_free
-from test_suites.unit.test_image import make
+from test_suites.unit.images import make
 
 MIB = 1 << 20
 PRESENT, LARGE = 0x63, 0x80

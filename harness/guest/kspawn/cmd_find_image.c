@@ -30,7 +30,7 @@ static int run(int argc, char **argv)
 		fprintf(stderr, "kspawn: %s: %s\n", failure.status, failure.detail);
 		return 1;
 	}
-	image = image_open(disk);
+	image = image_open(disk, NULL);
 	if (!image) {
 		status_failure("loader", "refused");
 		return 1;

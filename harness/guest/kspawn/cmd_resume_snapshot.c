@@ -129,7 +129,7 @@ static int prepare(struct resume *r)
 {
 	if (has_five_levels(&r->five_levels))
 		return -1;
-	r->image = image_open(r->disk);
+	r->image = image_open(r->disk, NULL);
 	if (!r->image)
 		return -1;
 	image_facts(r->image, &r->facts);

@@ -12,6 +12,6 @@ struct command {
 
 extern const struct command cmd_spawn, cmd_again, cmd_release, cmd_jump;
 extern const struct command cmd_payload, cmd_clocks, cmd_find_image;
-extern const struct command cmd_resume_snapshot;
+extern const struct command cmd_resume_snapshot, cmd_check_image;
 
 #endif

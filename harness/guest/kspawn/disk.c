@@ -71,6 +71,9 @@ int disk_open(const char *path, int flags)
 	/* Some controllers find their disks after init has started. */
 	for (int tries = 0; fd < 0 && tries < 100; tries++) {
 		fd = open(path, flags | O_DIRECT | O_CLOEXEC);
+		/* A file on a host may lie where there is no such I/O. */
+		if (fd < 0 && errno == EINVAL)
+			fd = open(path, flags | O_CLOEXEC);
 		if (fd < 0 && errno != ENOENT && errno != ENXIO)
 			break;
 		if (fd < 0)

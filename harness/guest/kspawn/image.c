@@ -13,6 +13,7 @@
 #include "failure.h"
 #include "image.h"
 #include "image_format.h"
+#include "image_rules.h"
 #include "memory_map.h"
 #include "ranges.h"
 #include "types.h"
@@ -22,9 +23,14 @@ struct image {
 	int fd;
 	u8 *head;		/* the header area, whole */
 	size_t head_len;
-	const struct info *info;
+	struct info info;
 	const u32 *sums;
 	u32 nr_sums;
+	const u8 *info_desc;	/* the descriptions of our notes */
+	const u8 *sums_desc;
+	const u8 *seal_desc;
+	u32 info_len;
+	u32 sums_len;
 	const char *vmcoreinfo;	/* text, not terminated */
 	size_t vmcoreinfo_len;
 	u8 *chunk;
@@ -59,7 +65,8 @@ static int read_head(struct image *image)
 		return fail("foreign", "not a hibernation image of kspawn");
 	image->segments = ehdr.e_phnum - 1;
 	image->head_len = notes.p_offset + notes.p_filesz;
-	if (notes.p_offset != sizeof(ehdr) + ehdr.e_phnum * sizeof(notes) ||
+	if (image->segments > MAX_SEGMENTS ||
+	    notes.p_offset != sizeof(ehdr) + ehdr.e_phnum * sizeof(notes) ||
 	    notes.p_filesz > DATA_OFFSET || image->head_len > DATA_OFFSET)
 		return fail("damaged", "the header does not hold together");
 	image->head = disk_memory((image->head_len + BLOCK - 1) & ~(BLOCK - 1));
@@ -69,128 +76,116 @@ static int read_head(struct image *image)
 			(image->head_len + BLOCK - 1) & ~(BLOCK - 1), 0);
 }
 
-/* Finds our notes; checks the seal over all that comes before it. */
-static int parse_notes(struct image *image)
+static bool named(const Elf64_Nhdr *nhdr, const char *name)
+{
+	return nhdr->n_namesz == strlen(name) + 1 &&
+	       !memcmp(nhdr + 1, name, nhdr->n_namesz);
+}
+
+/* One of our notes: each is there once. */
+static int take_note(struct image *image, const Elf64_Nhdr *nhdr, const u8 *desc)
+{
+	const u8 **place;
+
+	if (nhdr->n_type == NT_KSPAWN_INFO)
+		place = &image->info_desc;
+	else if (nhdr->n_type == NT_KSPAWN_SUMS)
+		place = &image->sums_desc;
+	else if (nhdr->n_type == NT_KSPAWN_SEAL)
+		place = &image->seal_desc;
+	else
+		return 0;
+	if (*place)
+		return fail("damaged", "a note is there twice");
+	*place = desc;
+	if (nhdr->n_type == NT_KSPAWN_INFO)
+		image->info_len = nhdr->n_descsz;
+	else if (nhdr->n_type == NT_KSPAWN_SUMS)
+		image->sums_len = nhdr->n_descsz;
+	else if (nhdr->n_descsz != sizeof(u32))
+		return fail("damaged", "the seal has %u bytes", nhdr->n_descsz);
+	return 0;
+}
+
+/* Finds our notes, which fill their segment to its end. */
+static int find_notes(struct image *image)
 {
 	const Elf64_Phdr *notes = (void *)(image->head + sizeof(Elf64_Ehdr));
-	const u8 *seal = NULL;
-	u32 sealed;
 	size_t at = notes->p_offset;
 
-	while (at + sizeof(Elf64_Nhdr) <= image->head_len) {
+	while (at < image->head_len) {
 		const Elf64_Nhdr *nhdr = (void *)(image->head + at);
-		const char *name = (char *)(nhdr + 1);
-		size_t desc = at + sizeof(*nhdr) + pad4(nhdr->n_namesz);
-		size_t next = desc + pad4(nhdr->n_descsz);
+		size_t desc, next;
 
+		if (at + sizeof(*nhdr) > image->head_len)
+			return fail("damaged", "a note ends after the notes");
+		desc = at + sizeof(*nhdr) + pad4(nhdr->n_namesz);
+		next = desc + pad4(nhdr->n_descsz);
 		if (nhdr->n_namesz > 64 || nhdr->n_descsz > DATA_OFFSET ||
 		    next > image->head_len)
 			return fail("damaged", "a note ends after the notes");
 		at = next;
-		if (nhdr->n_namesz == sizeof("VMCOREINFO") &&
-		    !memcmp(name, "VMCOREINFO", sizeof("VMCOREINFO"))) {
+		if (named(nhdr, "VMCOREINFO")) {
 			image->vmcoreinfo = (char *)image->head + desc;
 			image->vmcoreinfo_len = nhdr->n_descsz;
-		}
-		if (nhdr->n_namesz != sizeof(NOTE_NAME) ||
-		    memcmp(name, NOTE_NAME, sizeof(NOTE_NAME)))
-			continue;
-		if (nhdr->n_type == NT_KSPAWN_INFO) {
-			image->info = (void *)(image->head + desc);
-			if (nhdr->n_descsz >= sizeof(u32) &&
-			    image->info->version != FORMAT_VERSION)
-				return fail("foreign",
-					    "format version %u, not %u",
-					    image->info->version, FORMAT_VERSION);
-			if (nhdr->n_descsz != sizeof(*image->info))
-				return fail("damaged", "the note is too short");
-		} else if (nhdr->n_type == NT_KSPAWN_SUMS) {
-			image->sums = (void *)(image->head + desc);
-			image->nr_sums = nhdr->n_descsz / sizeof(u32);
-		} else if (nhdr->n_type == NT_KSPAWN_SEAL &&
-			   nhdr->n_descsz == sizeof(u32)) {
-			seal = image->head + desc;
+		} else if (named(nhdr, NOTE_NAME) &&
+			   take_note(image, nhdr, image->head + desc)) {
+			return -1;
 		}
 	}
-	if (!image->info)
+	return 0;
+}
+
+/* Takes what the notes say, once the seal over all that is before it holds. */
+static int read_notes(struct image *image)
+{
+	const u8 *seal = image->seal_desc;
+	u32 sealed;
+
+	if (!image->info_desc)
 		return fail("foreign", "not a hibernation image of kspawn");
-	if (!image->sums || !seal)
+	if (check_version(image->info_desc, image->info_len))
+		return -1;
+	if (!image->sums_desc || image->sums_len % sizeof(u32) || !seal ||
+	    seal + sizeof(sealed) != image->head + image->head_len)
 		return fail("damaged", "the checksums are missing");
 	memcpy(&sealed, seal, sizeof(sealed));
 	if (sealed != crc32_update(0, image->head, seal - image->head))
 		return fail("damaged", "the checksum of the header is wrong");
+	/* Copied: a note is aligned to four bytes only. */
+	memcpy(&image->info, image->info_desc, sizeof(image->info));
+	image->sums = (void *)image->sums_desc;
+	image->nr_sums = image->sums_len / sizeof(u32);
 	return 0;
 }
 
-/* Whole pages from 1 MiB on, neighbours joined. */
-static void joined(const struct ranges *in, struct ranges *out)
-{
-	struct ranges above;
-
-	ranges_above(in, 1UL << 20, &above);
-	out->nr = 0;
-	for (u32 i = 0; i < above.nr; i++) {
-		if (out->nr && out->r[out->nr - 1].end == above.r[i].start)
-			out->r[out->nr - 1].end = above.r[i].end;
-		else
-			out->r[out->nr++] = above.r[i];
-	}
-}
-
-/*
- * A kernel that was booted by kexec is told of the same memory, but not in the
- * same pieces, and below 1 MiB not of all of it.
- */
-static bool same_memory(const struct ranges *a, const struct ranges *b)
-{
-	struct ranges x, y;
-
-	joined(a, &x);
-	joined(b, &y);
-	return ranges_equal(&x, &y);
-}
-
-/* An image of another machine must not be written over the memory of this. */
-static int check_fit(struct image *image)
+static int check_image(const struct image *image, const struct ranges *machine)
 {
 	const Elf64_Phdr *phdr = (void *)(image->head + sizeof(Elf64_Ehdr));
-	const struct info *info = image->info;
+	off_t end = lseek(image->fd, 0, SEEK_END);
+	struct claim claim = {
+		.info = &image->info,
+		.loads = phdr + 1,	/* the notes come first */
+		.segments = image->segments,
+		.nr_sums = image->nr_sums,
+		.disk_bytes = end,
+		.machine = machine,
+	};
 	struct ranges firmware;
-	u64 stored = 0, last = 0;
 
-	if (info->ram.nr > MAX_RANGES || info->firmware.nr > MAX_RANGES ||
-	    info->page_bytes != PAGE || info->chunk_bytes != CHUNK ||
-	    info->data_offset != DATA_OFFSET || info->chunks != image->nr_sums)
-		return fail("foreign", "the image has another layout");
-	if (read_firmware_map(&firmware))
-		return -1;
-	if (firmware.nr && !same_memory(&firmware, &info->firmware))
-		return fail("foreign",
-			    "the image is of a machine with %llu kB of RAM, this one has %llu kB",
-			    (unsigned long long)ranges_bytes(&info->firmware) >> 10,
-			    (unsigned long long)ranges_bytes(&firmware) >> 10);
-	for (u32 i = 1; i <= image->segments; i++) {
-		u64 end = phdr[i].p_paddr + phdr[i].p_memsz;
-
-		if (phdr[i].p_type != PT_LOAD ||
-		    phdr[i].p_filesz > phdr[i].p_memsz ||
-		    phdr[i].p_offset != DATA_OFFSET + stored ||
-		    (phdr[i].p_paddr | phdr[i].p_memsz | phdr[i].p_filesz) % PAGE ||
-		    end < phdr[i].p_paddr || phdr[i].p_paddr < last ||
-		    !ranges_hold(&info->ram, phdr[i].p_paddr, end))
-			return fail("damaged", "segment %u is out of place", i);
-		stored += phdr[i].p_filesz;
-		last = end;
+	if (end < 0)
+		return fail_errno("disk-error", image->disk);
+	if (!machine) {
+		if (read_firmware_map(&firmware))
+			return -1;
+		claim.machine = &firmware;
 	}
-	if (stored != info->stored_bytes ||
-	    (stored + CHUNK - 1) / CHUNK != image->nr_sums)
-		return fail("damaged", "the segments are not all there");
-	return 0;
+	return check_claim(&claim);
 }
 
 static int load_chunk(struct image *image, u32 index)
 {
-	u64 left = image->info->stored_bytes - index * CHUNK;
+	u64 left = image->info.stored_bytes - index * CHUNK;
 	size_t len = MIN(left, CHUNK);
 
 	if (image->chunk_at == index + 1)
@@ -205,7 +200,7 @@ static int load_chunk(struct image *image, u32 index)
 	return 0;
 }
 
-struct image *image_open(const char *disk)
+struct image *image_open(const char *disk, const struct ranges *machine)
 {
 	struct image *image = calloc(1, sizeof(*image));
 
@@ -219,7 +214,8 @@ struct image *image_open(const char *disk)
 		free(image);
 		return NULL;
 	}
-	if (read_head(image) || parse_notes(image) || check_fit(image)) {
+	if (read_head(image) || find_notes(image) || read_notes(image) ||
+	    check_image(image, machine)) {
 		image_close(image);
 		return NULL;
 	}
@@ -243,7 +239,7 @@ int image_close(struct image *image)
 
 void image_facts(const struct image *image, struct image_facts *facts)
 {
-	const struct info *info = image->info;
+	const struct info *info = &image->info;
 
 	*facts = (struct image_facts){
 		.entry = info->entry,

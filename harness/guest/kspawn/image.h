@@ -28,7 +28,8 @@ struct image_segment {
 /* Takes stored memory; whole pages. */
 typedef int image_sink(void *context, u64 phys, const void *data, size_t len);
 
-struct image *image_open(const char *disk);
+/* @machine: its RAM, by its firmware; NULL: what the running kernel says. */
+struct image *image_open(const char *disk, const struct ranges *machine);
 int image_close(struct image *image);
 void image_facts(const struct image *image, struct image_facts *facts);
 /* @index: below the number of segments in the facts; they ascend. */

@@ -12,7 +12,7 @@
 #define CHUNK		(256UL << 10)	/* unit of I/O and of the checksums */
 #define MAX_SEGMENTS	32768
 
-#define FORMAT_VERSION	1
+#define FORMAT_VERSION	2
 #define NOTE_NAME	"KSPAWN"
 /* Not 1 to 3: readelf takes those for NT_PRSTATUS and its like, whoever's. */
 #define NT_KSPAWN_INFO	0x4b530001
@@ -32,12 +32,16 @@ struct info {
 	u32 chunks;
 	u64 handoff;
 	u64 memfree_pages;
+	u32 places;	/* CRC-32 of the entry and of where each segment goes */
+	u32 reserved;	/* zero */
 	char release[64];
 	char boot_id[40];
 	struct ranges ram;
 	struct ranges firmware;
 	struct ranges backup;
 };
+
+_Static_assert(sizeof(struct info) == 1744, "as docs/image-format.md has it");
 
 /* Names and descriptions of notes are padded to four bytes. */
 static inline size_t pad4(size_t len)

@@ -13,6 +13,7 @@
 #include "failure.h"
 #include "handoff.h"
 #include "image_format.h"
+#include "image_rules.h"
 #include "image_save.h"
 #include "image_stats.h"
 #include "physical.h"
@@ -276,8 +277,16 @@ static struct info make_info(const struct saver *s)
 		.chunks = s->nr_sums,
 		.handoff = s->job->handoff_phys,
 		.memfree_pages = ho->memfree_pages,
+		.places = places_begin(s->job->entry),
 	};
 
+	for (u32 i = 0; i < s->nr_segs; i++) {
+		const struct segment *seg = &s->segs[i];
+
+		info.places = places_add(info.places, seg->phys,
+					 seg->stored * PAGE,
+					 (seg->stored + (u64)seg->zero) * PAGE);
+	}
 	memcpy(info.release, ho->release, sizeof(info.release));
 	memcpy(info.boot_id, ho->boot_id, sizeof(info.boot_id));
 	ranges_above(&ho->ram, SPAWNED_END, &info.ram);

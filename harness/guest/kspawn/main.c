@@ -22,6 +22,7 @@ static const struct command *const commands[] = {
 	&cmd_clocks,
 	&cmd_find_image,
 	&cmd_resume_snapshot,
+	&cmd_check_image,
 };
 
 static void usage(void)

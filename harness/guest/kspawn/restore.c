@@ -34,7 +34,7 @@ static int restore_all(struct image *image, const struct image_facts *facts,
 int image_restore(const char *disk, const struct memory_way *way, bool scribble,
 		  u64 *entry, struct image_stats *stats)
 {
-	struct image *image = image_open(disk);
+	struct image *image = image_open(disk, NULL);
 	struct image_facts facts;
 	int err;
 
