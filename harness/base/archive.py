@@ -8,6 +8,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from harness.base.errors import HarnessError
+
 
 def pack(folder: Path, *, largest: int | None = None) -> bytes:
     """A folder as a compressed archive; links are left out.
@@ -32,10 +34,22 @@ def unpack(data: bytes, folder: Path) -> None:
     Args:
         data: The archive.
         folder: Where it goes; nothing is written outside of it.
+
+    Raises:
+        HarnessError: It is no such archive, it is cut off, or it cannot be written.
     """
+    try:
+        _unpack(data, folder)
+    except OSError as exc:
+        raise HarnessError(f"an archive cannot be unpacked to {folder}: {exc}") from exc
+    except Exception as exc:  # what tarfile raises on bad bytes is not bounded
+        raise HarnessError(f"an archive for {folder.name} is not whole: {exc}") from exc
+
+
+def _unpack(data: bytes, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
         # extractall's filters came with 3.11.4: Debian 12 has 3.11.2.
         for member in tar:
             path = (folder / member.name).resolve()
@@ -43,4 +57,5 @@ def unpack(data: bytes, folder: Path) -> None:
             if content is None or not path.is_relative_to(folder.resolve()):
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.read())
+            with path.open("wb") as file:
+                shutil.copyfileobj(content, file)

@@ -31,11 +31,15 @@ _SWSUSP = struct.Struct("<QI10s10s")
 _SWSUSP_SIGNATURE = b"S1SUSPEND\0"
 _NOT_COMPRESSED, _LZ4 = 2, 16
 _CHUNK = 32 * PAGE
+# LZO may make it longer: lzo1x_worst_compress() of include/linux/lzo.h, and its length.
+_MAX_COMPRESSED = _CHUNK + _CHUNK // 16 + 64 + 3 + 8
 # In struct swsusp_info, the first page: image_pages, and pages of the stream.
 _COUNTS_AT = 416
 # Marked so since 6.6; all ones ends the list, unless it fills its last page.
 _ZERO = 1 << 63
 _END = (1 << 64) - 1
+# No x86-64 has memory above 2^52.
+_MAX_FRAME = (1 << 52) // PAGE
 
 
 def read_uswsusp(disk: Path, ram: int) -> tuple[ImageInfo, list[Range]]:
@@ -51,7 +55,7 @@ def read_uswsusp(disk: Path, ram: int) -> tuple[ImageInfo, list[Range]]:
     Raises:
         ImageError: There is no such image, or it is cut off.
     """
-    with disk.open("rb") as file:
+    with _open(disk) as file:
         head = _page(file, 0)
         magic, pages, first, _, _ = _USWSUSP.unpack_from(head)
         if magic != _USWSUSP_MAGIC or not head.endswith(_USWSUSP_SIGNATURE):
@@ -78,7 +82,7 @@ def read_swsusp(disk: Path, ram: int) -> tuple[ImageInfo, list[Range]]:
         ImageError: There is no such image, it is cut off or overwritten, or it
             is compressed by something else than LZO.
     """
-    with disk.open("rb") as file:
+    with _open(disk) as file:
         first, flags, before, now = _SWSUSP.unpack_from(_page(file, 0), PAGE - _SWSUSP.size)
         if not first or now not in (_SWSUSP_SIGNATURE, before):
             raise ImageError("there is no image of swsusp on the disk")
@@ -86,6 +90,13 @@ def read_swsusp(disk: Path, ram: int) -> tuple[ImageInfo, list[Range]]:
             raise ImageError("the image of swsusp is compressed by LZ4")
         places = [place * PAGE for place in _places(file, first * PAGE, PAGE)]
         return _read(_unpacked(file, places, flags), len(places) * PAGE, ram)
+
+
+def _open(disk: Path) -> BinaryIO:
+    try:
+        return disk.open("rb")
+    except OSError as exc:
+        raise ImageError(f"{disk.name}: {exc.strerror}", status="no-disk") from exc
 
 
 def _page(file: BinaryIO, at: int) -> bytes:
@@ -123,10 +134,12 @@ def _unpacked(file: BinaryIO, places: Iterable[int], flags: int) -> Iterator[byt
         return
     for page in pages:
         size = 8 + int.from_bytes(page[:8], "little")
+        if size > _MAX_COMPRESSED:
+            raise ImageError(f"a part of the image of swsusp has {size} bytes compressed")
         data = page + b"".join(itertools.islice(pages, -(-size // PAGE) - 1))
         try:
             chunk = LZOCompressor.decompress(data[8:size], output_size_hint=_CHUNK)
-        except LZOError as exc:
+        except (LZOError, MemoryError) as exc:
             raise ImageError(f"a part of the image of swsusp can't be decompressed: {exc}") from exc
         if not chunk or len(chunk) % PAGE:
             raise ImageError(f"a part of the image of swsusp has {len(chunk)} bytes")
@@ -147,6 +160,10 @@ def _read(stream: Iterator[bytes], file_bytes: int, ram: int) -> tuple[ImageInfo
         del frames[frames.index(_END) :]
     saved = sorted(frame for frame in frames if not frame & _ZERO)
     zero = sorted(frame & ~_ZERO for frame in frames if frame & _ZERO)
+    if frames and max(*saved, *zero, 0, 0) >= _MAX_FRAME:
+        raise ImageError("the stream lists pages where no memory can be")
+    if len(set(saved)) + len(set(zero)) != len(frames) or len(frames) * PAGE > ram:
+        raise ImageError(f"the stream lists {len(frames)} pages, some twice or more than RAM has")
     if len(saved) != stored:
         raise ImageError(f"the stream lists {len(saved)} pages and has {stored}")
     ranges = [*_runs(saved, "saved"), *_runs(zero, "zero")]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -22,7 +23,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from harness.base.errors import HarnessError, UsageError
@@ -39,6 +39,7 @@ _ET_CORE, _EM_X86_64 = 4, 62
 _DESTINATION, _INDIRECTION, _DONE, _SOURCE = 1, 2, 4, 8
 KERNEL_MAP = 0xFFFFFFFF80000000
 _CHUNK = 1 << 20
+_MAX_NOTES = 16 << 20
 _REGISTERS = (
     *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx"),
     *("rsi", "rdi", "orig_rax", "rip", "cs", "rfl", "rsp", "ss", "fs_base", "gs_base"),
@@ -59,6 +60,10 @@ class Piece:
     phys: int
     size: int
     offset: int
+
+    def within(self, end: int) -> Piece:
+        """What of it comes before an offset of the file."""
+        return Piece(self.phys, max(0, min(self.size, end - self.offset)), self.offset)
 
     def at(self, phys: int) -> int | None:
         """Where in the file an address is, or None if it is not in this piece."""
@@ -86,8 +91,14 @@ class Core:
     _map: mmap.mmap = field(init=False)
 
     def __post_init__(self) -> None:
-        with self.path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as exc:
+            raise UsageError(f"{self.path} is no core: {exc}") from None
+        # A file that was cut off has less than its headers say.
+        cut = (piece.within(len(self._map)) for piece in self.pieces)
+        self.pieces = [piece for piece in cut if piece.size]
         self.vmcoreinfo = self._find_vmcoreinfo()
 
     @classmethod
@@ -101,18 +112,10 @@ class Core:
         Raises:
             UsageError: It is none.
         """
-        pieces, notes = [], b""
         try:
             with path.open("rb") as file:
-                for segment in ELFFile(file).iter_segments():
-                    if segment["p_type"] == "PT_NOTE":
-                        file.seek(segment["p_offset"])
-                        notes += file.read(segment["p_filesz"])
-                    elif segment["p_type"] == "PT_LOAD" and segment["p_filesz"]:
-                        pieces.append(
-                            Piece(segment["p_paddr"], segment["p_filesz"], segment["p_offset"])
-                        )
-        except (OSError, ELFError, struct.error) as exc:
+                pieces, notes = _segments(file)
+        except Exception as exc:  # what pyelftools raises on bad bytes is not bounded
             raise UsageError(f"{path} is no core: {exc}") from None
         return cls(path, pieces, notes, symbols)
 
@@ -126,7 +129,9 @@ class Core:
             source = self.notes if found.string is self.notes else self._map
             text = bytes(source[found.start(2) : found.start(2) + size]).rstrip(b"\0")
             # There are copies on their way; the kernel's own is whole.
-            if size < 1 << 16 and b"SYMBOL(swapper_pg_dir)=" in text:
+            if size >= 1 << 16 or b"SYMBOL(swapper_pg_dir)=" not in text:
+                continue
+            with contextlib.suppress(HarnessError):
                 table = _number(text, "SYMBOL(swapper_pg_dir)") - _number(text, "KERNELOFFSET")
                 if wanted in (None, table):
                     return text
@@ -162,12 +167,30 @@ class Core:
         return _number(self.vmcoreinfo, key, default)
 
 
+def _segments(file: BinaryIO) -> tuple[list[Piece], bytes]:
+    """What of the memory a core has, and its notes."""
+    pieces, notes = [], b""
+    end = file.seek(0, os.SEEK_END)
+    for segment in ELFFile(file).iter_segments():
+        offset, size = segment["p_offset"], segment["p_filesz"]
+        if segment["p_type"] == "PT_NOTE" and offset < end:
+            file.seek(offset)
+            # Not more than there is: what is not whole may ask for anything.
+            notes += file.read(min(size, end - offset, _MAX_NOTES))
+        elif segment["p_type"] == "PT_LOAD" and size:
+            pieces.append(Piece(segment["p_paddr"], size, offset))
+    return pieces, notes
+
+
 def _number(text: bytes, key: str, default: int = 0) -> int:
     found = re.search(rf"^{re.escape(key)}=(-?\w+)$".encode(), text, re.MULTILINE)
     if not found:
         return default
     decimal = key.startswith(("NUMBER", "LENGTH", "SIZE", "OFFSET"))
-    return int(found[1], 10 if decimal else 16)
+    try:
+        return int(found[1], 10 if decimal else 16)
+    except ValueError:
+        raise HarnessError(f"VMCOREINFO has no number for {key}") from None
 
 
 def running(core: Core, registers: str) -> Role | None:
@@ -248,7 +271,8 @@ def page_list(word: Callable[[int], int], at: int) -> dict[int, int]:
     """
     destination = 0
     pages: dict[int, int] = {}
-    for _ in range(1 << 20):
+    # More than a jump can have: an image is at most half of the memory.
+    for _ in range(1 << 18):
         entry = word(at)
         at += 8
         page = entry & ~(PAGE - 1)
@@ -267,7 +291,11 @@ def page_list(word: Callable[[int], int], at: int) -> dict[int, int]:
 
 
 def _symbol(symbols: Path, name: str) -> int:
-    found = re.search(rf"^([0-9a-f]+) \w {name}$", symbols.read_text(), re.MULTILINE)
+    try:
+        text = symbols.read_text(errors="replace")
+    except OSError as exc:
+        raise HarnessError(f"{symbols} cannot be read: {exc.strerror}") from None
+    found = re.search(rf"^([0-9a-f]{{1,16}}) \w {name}$", text, re.MULTILINE)
     if not found:
         raise HarnessError(f"{symbols} has no {name}")
     return int(found[1], 16)

@@ -22,6 +22,7 @@ from harness.image.vmcore import FRAME, KERNEL_MAP, LOW_END, page_list
 # arch/x86/include/asm/pgtable_types.h
 _PRESENT, _LARGE = 0x1, 0x80
 _WORD = (1 << 64) - 1
+_MAX_NODES = 4096
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Kernel:
 
     def physical(self, virtual: int) -> int:
         """Where its page tables lead; below 16 MiB, as it had it before the jump."""
-        five = int(self.info.get("NUMBER(pgtable_l5_enabled)", "0"))
+        key = "NUMBER(pgtable_l5_enabled)"
+        five = self.number(key) if key in self.info else 0
         table = self.number("SYMBOL(swapper_pg_dir)", 16) - KERNEL_MAP
         table += self.number("NUMBER(phys_base)")
         for level in reversed(range(5 if five else 4)):
@@ -84,7 +86,10 @@ class Kernel:
         if "SYMBOL(contig_page_data)" in self.info:
             return [self.number("SYMBOL(contig_page_data)", 16)]
         first = self.number("SYMBOL(node_data)", 16)
-        found = (self.at(first + 8 * i) for i in range(self.number("LENGTH(node_data)")))
+        count = self.number("LENGTH(node_data)")
+        if count > _MAX_NODES:
+            raise HarnessError(f"a kernel of {count} nodes")
+        found = (self.at(first + 8 * i) for i in range(count))
         return [node for node in found if node]
 
     def free_pages(self) -> int:

@@ -13,10 +13,12 @@ import re
 import shutil
 import struct
 import subprocess
+import tempfile
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from harness.base import cache
@@ -28,8 +30,26 @@ from harness.kernel.specs import Role
 _SECTOR = 512
 _IKCONFIG = b"IKCFG_ST\x1f\x8b\x08"
 # What the payload begins with, and what unpacks it where Python does not.
+_MAX_KERNEL, _MAX_CONFIG = 1 << 30, 16 << 20
 _ZSTD, _LZ4 = b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18"
 _PROGRAMS = {_ZSTD: ("zstd", "-dc"), _LZ4: ("lz4", "-dc")}
+
+
+class _Unpacker(Protocol):
+    """What Python's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+_UNPACKERS: dict[bytes, Callable[[], _Unpacker]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
+    b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ),
+    b"\x5d\0\0": lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE),
+    b"BZh": bz2.BZ2Decompressor,
+}
 
 
 def load(path: Path, role: Role, *, config: Path | None = None) -> BuiltKernel:
@@ -118,23 +138,16 @@ def payload(path: Path) -> bytes:
     offset, length = struct.unpack_from("<II", head, 0x248)
     with path.open("rb") as file:
         file.seek((sectors + 1) * _SECTOR + offset)
-        packed = file.read(length)
+        # Not more than there is: a length of 4 GiB is not allocated.
+        packed = file.read(min(length, path.stat().st_size))
     return _unpack(packed, path)
 
 
 def _unpack(packed: bytes, path: Path) -> bytes:
     """Unpack a payload; what follows it (its size, in four bytes) is no part of it."""
-    try:
-        if packed.startswith(b"\x1f\x8b"):
-            return zlib.decompressobj(wbits=31).decompress(packed)
-        if packed.startswith(b"\xfd7zXZ\0"):
-            return lzma.LZMADecompressor(format=lzma.FORMAT_XZ).decompress(packed)
-        if packed.startswith(b"\x5d\0\0"):
-            return lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(packed)
-        if packed.startswith(b"BZh"):
-            return bz2.BZ2Decompressor().decompress(packed)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError) as exc:
-        raise UsageError(f"{path}: its kernel cannot be unpacked: {exc}") from None
+    for magic, unpacker in _UNPACKERS.items():
+        if packed.startswith(magic):
+            return _inflate(unpacker(), packed, path)
     if packed.startswith(b"\x7fELF"):
         return packed
     for magic, command in _PROGRAMS.items():
@@ -143,10 +156,35 @@ def _unpack(packed: bytes, path: Path) -> bytes:
                 raise PrerequisiteError(
                     f"{path} is packed with {command[0]}", hint=f"install the package {command[0]}"
                 )
-            # It complains of the four bytes of the size, after it is through.
-            done = subprocess.run(command, input=packed, capture_output=True, check=False)
-            return done.stdout
+            return _piped(command, packed, path)
     raise UsageError(f"{path}: its kernel is packed in a way that is not known")
+
+
+def _inflate(unpacker: _Unpacker, packed: bytes, path: Path) -> bytes:
+    """Unpack by one of Python's own, to the end and not without end."""
+    try:
+        data = unpacker.decompress(packed, _MAX_KERNEL)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError) as exc:
+        raise UsageError(f"{path}: its kernel cannot be unpacked: {exc}") from None
+    if not unpacker.eof:
+        raise UsageError(f"{path}: its kernel cannot be unpacked: it is cut off or too large")
+    return data
+
+
+def _piped(command: Sequence[str], packed: bytes, path: Path) -> bytes:
+    """Unpack by a program; it complains of the four bytes of the size, after it is through."""
+    with tempfile.TemporaryFile() as source:
+        source.write(packed)
+        source.seek(0)
+        with subprocess.Popen(
+            command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as program:
+            assert program.stdout is not None
+            data = program.stdout.read(_MAX_KERNEL + 1)
+            program.kill()
+    if not data.startswith(b"\x7fELF") or len(data) > _MAX_KERNEL:
+        raise UsageError(f"{path}: its kernel cannot be unpacked by {command[0]}")
+    return data
 
 
 def read_config(path: Path, *, given: Path | None = None) -> str:
@@ -165,8 +203,12 @@ def read_config(path: Path, *, given: Path | None = None) -> str:
     """
     _head(path)
     if given is not None:
-        return given.read_text()
-    if text := ikconfig(payload(path)):
+        return _text(given)
+    try:
+        text = ikconfig(payload(path))
+    except zlib.error as exc:
+        raise UsageError(f"{path}: the config in it cannot be unpacked: {exc}") from None
+    if text:
         return text
     version = path.name.removeprefix("vmlinuz-").removeprefix("bzImage-")
     found = _beside(path, f"config-{version}", "config", ".config", "../../../.config")
@@ -176,7 +218,7 @@ def read_config(path: Path, *, given: Path | None = None) -> str:
             "and no .config lies beside it",
             hint="name it by --config",
         )
-    return found.read_text()
+    return _text(found)
 
 
 def ikconfig(kernel: bytes) -> str | None:
@@ -184,10 +226,21 @@ def ikconfig(kernel: bytes) -> str | None:
 
     Args:
         kernel: The unpacked kernel.
+
+    Raises:
+        zlib.error: It is damaged.
     """
     if (at := kernel.find(_IKCONFIG)) < 0:
         return None
-    return zlib.decompressobj(wbits=31).decompress(kernel[at + 8 :]).decode(errors="replace")
+    unpacker = zlib.decompressobj(wbits=31)
+    return unpacker.decompress(kernel[at + 8 :], _MAX_CONFIG).decode(errors="replace")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror}") from None
 
 
 def _beside(path: Path, *names: str) -> Path | None:
@@ -205,5 +258,5 @@ def _is_elf(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return bool(ELFFile(file)["e_machine"] == "EM_X86_64")
-    except (ELFError, OSError):
+    except Exception:  # what pyelftools raises on bad bytes is not bounded
         return False

@@ -19,6 +19,10 @@ from harness.base.errors import BuildError, UsageError
 _NO_HELP = 1 << 30
 # A .config of all options has 300 KiB.
 _LARGEST = 4 << 20
+# Of expressions in expressions; trees have a few.
+_MAX_DEPTH = 40
+# A tree has some 2000.
+_MAX_FILES = 10_000
 
 
 def parse(text: str) -> dict[str, str]:
@@ -121,6 +125,8 @@ class Kconfig:
     arch: str = "x86"
     symbols: dict[str, list[Symbol]] = field(default_factory=dict)
     selects: dict[str, list[str]] = field(default_factory=dict)
+    _open: set[Path] = field(default_factory=set)
+    _files: int = 0
 
     def __post_init__(self) -> None:
         self._read("Kconfig", [])
@@ -154,10 +160,18 @@ class Kconfig:
         return f"its dependencies are met; is the value in its range, or is it selected? {where}"
 
     def _read(self, name: str, outer: list[str]) -> None:
-        path = self.tree / name
-        if not path.is_file():
+        # What a file says of another is not believed: a circle, a device, no name at all.
+        try:
+            path = (self.tree / name).resolve()
+            text = path.read_text(errors="replace") if path.is_file() else ""
+        except (OSError, RuntimeError, ValueError):
             return
-        _KconfigReader(self, name, outer).read(_logical_lines(path.read_text(errors="replace")))
+        if path in self._open or self._files >= _MAX_FILES:
+            return
+        self._files += 1
+        self._open.add(path)
+        _KconfigReader(self, name, outer).read(_logical_lines(text))
+        self._open.remove(path)
 
 
 class _KconfigReader:
@@ -296,6 +310,7 @@ class _Expression:
     def __init__(self, tokens: list[str], config: Mapping[str, str]) -> None:
         self.tokens = tokens
         self.config = config
+        self.depth = 0
 
     def disjunction(self) -> bool:
         value = self._conjunction()
@@ -310,6 +325,16 @@ class _Expression:
         return value
 
     def _term(self) -> bool:
+        self.depth += 1
+        try:
+            return self._nested()
+        finally:
+            self.depth -= 1
+
+    def _nested(self) -> bool:
+        if self.depth > _MAX_DEPTH:
+            self.tokens.clear()
+            return False
         if self._take("!"):
             return not self._term()
         if self._take("("):

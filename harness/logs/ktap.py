@@ -16,15 +16,17 @@ from enum import StrEnum
 _STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
 _VERSION = re.compile(r"^K?TAP version \d+$")
 _SUBTEST = re.compile(r"^# Subtest: (.*)$")
-_PLAN = re.compile(r"^1\.\.(\d+)(?:\s+#\s*SKIP\b\s*(.*))?$", re.IGNORECASE)
+_PLAN = re.compile(r"^1\.\.(\d{1,9})(?:\s+#\s*SKIP\b\s*(.*))?$", re.IGNORECASE)
 _RESULT = re.compile(
-    r"^(?P<status>not ok|ok)(?:\s+(?P<number>\d+))?(?:\s+-)?(?:\s+(?P<name>.*?))?"
+    r"^(?P<status>not ok|ok)(?:\s+(?P<number>\d{1,9}))?(?:\s+-)?(?:\s+(?P<name>.*?))?"
     r"(?:\s*#\s*(?:(?P<directive>SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b:?\s*(?P<reason>.*)"
     # kselftest's, of what failed: no part of the name, which is to be the same each time.
     r"|(?P<code>exit=\d+)))?$"
 )
 # Before the path of a case that is a property of a test of ours.
 _PROPERTY = "ktap: "
+# No test nests so deep; a log that was torn may seem to.
+_MAX_LEVELS = 50
 _BAIL = re.compile(r"^Bail out!\s*(.*)$", re.IGNORECASE)
 
 
@@ -99,6 +101,8 @@ def from_property(name: str, value: object) -> tuple[str, Status, str] | None:
     if not name.startswith(_PROPERTY):
         return None
     status, _, reason = str(value).partition(": ")
+    if status not in set(Status):
+        return None
     return name.removeprefix(_PROPERTY), Status(status), reason
 
 
@@ -155,7 +159,7 @@ class _Parser:
         """The level of an indent; a version line begins it anew."""
         while self.levels and self.levels[-1].indent > indent:
             self._abandon()
-        if not self.levels or self.levels[-1].indent < indent:
+        if not self.levels or (self.levels[-1].indent < indent and len(self.levels) < _MAX_LEVELS):
             self.levels.append(_Level(indent))
         elif again and (self.levels[-1].tests or self.levels[-1].plan is not None):
             # Another document; the one before is what it is.

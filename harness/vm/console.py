@@ -18,6 +18,27 @@ from harness.base.errors import HarnessError
 _LINE = rb"(\{[^\r\n]*\})\r*\n"
 
 
+def parse_line(raw: bytes) -> dict[str, Any]:
+    """A status line: an object, with words for who says it and what has happened.
+
+    Args:
+        raw: What came from the port.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        line = json.loads(raw)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    if not isinstance(line, dict):
+        raise ValueError("it is no object")
+    for key in ("role", "event"):
+        if not isinstance(line.get(key, ""), str):
+            raise ValueError(f"its {key} is no word")
+    return line
+
+
 def _match(spawn: fdpexpect.fdspawn[Any]) -> re.Match[Any]:
     if not isinstance(spawn.match, re.Match):
         raise HarnessError("the console matched nothing")
@@ -70,10 +91,9 @@ class StatusPort:
             return None
         raw = _match(self._spawn).group(1)
         try:
-            line: dict[str, Any] = json.loads(raw)
+            return parse_line(raw)
         except ValueError as exc:
             raise HarnessError(f"a status line is not JSON: {raw[:200]!r}") from exc
-        return line
 
     def close(self) -> None:
         """Close the log."""
