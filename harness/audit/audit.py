@@ -13,7 +13,7 @@ from harness.audit.moments import Back, Left, Moments
 from harness.audit.owner import Owners
 from harness.base.errors import KspawnError
 from harness.image.image import PAGE
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 from harness.machine.statemachine import StateMachine
 from harness.record.result import AuditClass, AuditInfo, AuditPage
 

@@ -23,7 +23,7 @@ from harness.base.errors import HarnessError
 from harness.image import vmcore
 from harness.image.image import PAGE
 from harness.image.vmcore import FRAME
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 
 _PRESENT, _LARGE = 0x1, 0x80
 _ENTRIES = struct.Struct("<512Q")

@@ -11,7 +11,7 @@ import drgn
 from harness.base.cache import Notify, quiet
 from harness.base.errors import HarnessError
 from harness.kernel import debuginfo
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 
 # Without debug information, variables have symbols but no types: these are the
 # ones that drgn's own helpers ask for, and some more.

@@ -11,7 +11,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from harness.base.errors import HarnessError
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 
 # The kernel is moved by multiples of this (CONFIG_PHYSICAL_ALIGN).
 _ALIGN = 0x200000

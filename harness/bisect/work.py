@@ -7,7 +7,6 @@ is in it, and all that it found is in what it returns.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from harness.base import archive, cache, files, processes
 from harness.base.errors import BuildError, HarnessError, KspawnError
 from harness.base.version import Version
 from harness.bisect import outcome, recorder
+from harness.bisect.found import cycles, lines
 from harness.bisect.outcome import Report
 from harness.bisect.repository import git, make_work_tree
 from harness.bisect.state import Build, Settings
@@ -32,7 +31,6 @@ from harness.guest import guestbuild
 from harness.kernel import flavors, kbuild, tree
 from harness.kernel.specs import KernelSpec, load_kernel, of_version
 from harness.kernel.yamlfile import ROOT
-from harness.record.result import BY_HAND, Result
 
 # A build that ended for one of these says nothing about its revision.
 _NOT_THE_SOURCE = re.compile(
@@ -371,38 +369,11 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
             # As Ctrl-C does, so that machines are shut down.
             processes.end(process, signal.SIGINT, seconds=_STOP_SECONDS)
             _running.discard(process)
-    report = outcome.merge(_lines(record), cycles(folder))
+    report = outcome.merge(lines(record), cycles(folder))
     if report.broken and not record.exists():
         tail = (folder / "pytest.log").read_text(errors="replace").strip().splitlines()
         report.broken = f"{report.broken}: {tail[-1] if tail else 'pytest said nothing'}"
     return report
-
-
-def cycles(folder: Path) -> list[Result]:
-    """The whole cycles of a run; of other tests the recorder says more.
-
-    Args:
-        folder: The folder of the run.
-
-    Raises:
-        HarnessError: One cannot be read.
-    """
-    results = []
-    for path in sorted(folder.rglob("result.json")):
-        try:
-            result = Result.model_validate_json(path.read_text())
-        except ValidationError as exc:
-            where = ".".join(str(part) for part in exc.errors()[0]["loc"])
-            raise HarnessError(f"{path} cannot be read: {where}") from None
-        if result.resume_path != BY_HAND:
-            results.append(result)
-    return results
-
-
-def _lines(record: Path) -> Sequence[dict[str, object]]:
-    if not record.exists():
-        return []
-    return [json.loads(line) for line in record.read_text().splitlines()]
 
 
 def stop_runs() -> None:

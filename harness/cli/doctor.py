@@ -27,7 +27,7 @@ from rich.text import Text
 from harness.base import cache
 from harness.base.errors import ExitCode
 from harness.cli.packages import Package, installed_versions, probe, read_packages, run
-from harness.kernel import specs
+from harness.kernel import sourcespec, specs
 
 _MIN_PYTHON = (3, 11)
 _MIN_DISK = 6 << 30
@@ -206,7 +206,7 @@ def check_kernel_source() -> Finding:
     """The default kernel's source can be had, from the cache or through apt."""
     name = "kernel source"
     source = specs.load_kernel(specs.DEFAULT).source
-    if not isinstance(source, specs.DebianSource):
+    if not isinstance(source, sourcespec.DebianSource):
         return Finding(name, State.OK, f"of the kind {source.kind}")
     package = source.package
     if cached := sorted((cache.home() / "sources").glob(f"{package}_*")):

@@ -29,7 +29,7 @@ from harness.compare import report as compare_report
 from harness.compare import tables
 from harness.debug.drgn import drgn_command
 from harness.debug.shell import shell_command
-from harness.kernel import specs
+from harness.kernel import specfiles, specs
 from harness.kernel.own import Own, own_options
 from harness.machine import keep, lab
 from harness.night.command import matrix_command, worker_command
@@ -213,7 +213,7 @@ def _audit_line(audit: AuditInfo) -> str:
 @click.argument("kernels", nargs=-1)
 def build(kernels: tuple[str, ...]) -> int:
     """Build kernels, by default all that kernels/ describes."""
-    chosen = kernels or tuple(specs.names(specs.KERNELS))
+    chosen = kernels or tuple(specfiles.names(specs.KERNELS))
     loaded = [specs.load_kernel(name) for name in chosen]
     with ProgressLine(err) as line:
         for spec in loaded:

@@ -25,7 +25,7 @@ from rich.table import Table
 from harness.base import cache
 from harness.base.errors import HarnessError
 from harness.cycle.cycle import Cycle
-from harness.kernel import kbuild
+from harness.kernel import checkout, making
 from harness.machine.lab import Builds, Lab, Options, build_kernels
 from harness.record.result import Verdict
 from harness.record.timeline import Timeline
@@ -61,9 +61,9 @@ def scratch_tree(tree: Path) -> Iterator[Path]:
     copy = cache.home() / "scratch" / f"bench-{cache.short(cache.digest(str(tree.resolve())))}"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
-    files = kbuild.git_files(tree, "-co") or kbuild.all_files(tree)
+    files = checkout.git_files(tree, "-co") or checkout.all_files(tree)
     try:
-        kbuild.copy_files(tree, files, copy)
+        checkout.copy_files(tree, files, copy)
         yield copy
     finally:
         shutil.rmtree(copy, ignore_errors=True)
@@ -121,7 +121,7 @@ def _make(objects: Path) -> float:
     if shutil.which("ccache"):
         # As the objects were made, or all of them would be made again.
         command.append("CC=ccache gcc")
-    env = kbuild.build_environment(objects.parent)
+    env = making.build_environment(objects.parent)
     start = time.monotonic()
     done = subprocess.run(
         [*command, "ARCH=x86_64"], capture_output=True, text=True, check=False, env=env

@@ -18,7 +18,7 @@ from harness.cycle.checks.log import log_check
 from harness.cycle.record import complete
 from harness.cycle.seen import Before, Seen, inspect, observe
 from harness.cycle.witness import Witness
-from harness.kernel.specs import VMConfig
+from harness.kernel.vmconfig import VMConfig
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.machine.states import Timeouts

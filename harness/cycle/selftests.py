@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.base.deadline import Deadline
 from harness.base.errors import PrerequisiteError
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 from harness.kernel.kconfig import Kconfig
 from harness.logs import ktap
 from harness.machine.machine import Machine

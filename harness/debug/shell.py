@@ -26,7 +26,7 @@ from harness.base.terminal import err
 from harness.cli.options import vm_options
 from harness.cycle.witness import Witness
 from harness.kernel import specs
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 from harness.kernel.own import Own, own_options
 from harness.machine import keep, lab
 from harness.machine.lab import Lab, Options

@@ -24,7 +24,7 @@ from elftools.elf.elffile import ELFFile
 from harness.base import cache
 from harness.base.errors import PrerequisiteError, UsageError
 from harness.kernel import kconfig, needs
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 from harness.kernel.specs import Role
 
 _SECTOR = 512

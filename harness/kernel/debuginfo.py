@@ -23,7 +23,7 @@ from harness.base import cache
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, PrerequisiteError
 from harness.guest import guestbuild
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 
 _SOURCE = guestbuild.GUEST / "modules" / "kspawn_types.c"
 _KBUILD = """\

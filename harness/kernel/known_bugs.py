@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import kbuild, versions
+from harness.kernel import patching, versions
 from harness.kernel.specs import KernelSpec
 
 MARK = "known_bug"
@@ -37,7 +37,7 @@ def has_bug(name: str, spec: KernelSpec, *, tree: Path | None = None, patched: b
     # The spawned kernel of a tree gets the patches of its series, or none, as well.
     if patched and fixes & set(spec.patch_files(bug.build)):
         return False
-    return tree is None or not any(kbuild.is_applied(fix, tree) for fix in fixes)
+    return tree is None or not any(patching.is_applied(fix, tree) for fix in fixes)
 
 
 def expect(

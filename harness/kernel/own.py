@@ -15,10 +15,12 @@ import pytest
 
 from harness.base import paths
 from harness.base.errors import UsageError
-from harness.kernel import bzimage, flavors, kbuild, kconfig, needs, tree, versions
+from harness.kernel import bzimage, flavors, kbuild, kconfig, making, needs, tree, versions
+from harness.kernel.built import BuiltKernel
 from harness.kernel.flavors import Kind
-from harness.kernel.kbuild import BuiltKernel, Progress
-from harness.kernel.specs import BzImageSource, KernelSpec, load_for_tree, load_kernel
+from harness.kernel.making import Progress
+from harness.kernel.sourcespec import BzImageSource
+from harness.kernel.specs import KernelSpec, load_for_tree, load_kernel
 
 Tell = Callable[[str], Progress]
 
@@ -195,7 +197,7 @@ def _side_by_side(
 
     The first that fails ends the other, and is what is said.
     """
-    makes = kbuild.Makes()
+    makes = making.Makes()
     with ThreadPoolExecutor(2) as pool:
         builds = [pool.submit(build, progress=progress, makes=makes) for build in (first, second)]
         try:

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -24,17 +21,24 @@ from harness.base.errors import PrerequisiteError, SpecError, UsageError
 from harness.base.text import cut
 from harness.base.version import Version
 from harness.kernel import kconfig, versions
+from harness.kernel.sourcespec import (
+    BzImageSource,
+    DebianSource,
+    DirectorySource,
+    GitSource,
+    Model,
+    Source,
+    TarballSource,
+)
+from harness.kernel.specfiles import find, names
+from harness.kernel.vmconfig import VM_CONFIGS, VMConfig
 from harness.kernel.yamlfile import ROOT, Role, first_error, read_yaml, shown, unknown_key
 
 KERNELS = versions.KERNELS
-VM_CONFIGS = ROOT / "vm-configs"
 
 __all__ = [
     "DEFAULT",
     "KERNELS",
-    "MAXIMUM_MEMORY",
-    "MIB",
-    "MINIMUM_MEMORY",
     "ROOT",
     "VM_CONFIGS",
     "BzImageSource",
@@ -65,68 +69,15 @@ __all__ = [
 DEFAULT = "default"
 """Stands for the newest known kernel that can be had, and for what a tree says itself."""
 
-MIB = 1 << 20
-MINIMUM_MEMORY = 64 * MIB
-MAXIMUM_MEMORY = 16 << 40
-_UNITS = {"MiB": MIB, "GiB": 1 << 30}
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class DebianSource(_Model):
-    """A Debian package that holds a kernel source."""
-
-    kind: Literal["debian"]
-    package: str = Field(description="such as 'linux-source-6.12'")
-
-
-class TarballSource(_Model):
-    """A source archive on this machine."""
-
-    kind: Literal["tarball"]
-    path: str
-    sha256: str | None = None
-
-
-class GitSource(_Model):
-    """A revision of a git repository on this machine."""
-
-    kind: Literal["git"]
-    path: str
-    revision: str
-
-
-class DirectorySource(_Model):
-    """A source tree as it is; it is copied, so that nothing is built in it."""
-
-    kind: Literal["directory"]
-    path: str
-
-
-class BzImageSource(_Model):
-    """Kernels that are built already."""
-
-    kind: Literal["bzimage"]
-    normal: str
-    spawned: str
-
-
-Source = Annotated[
-    DebianSource | TarballSource | GitSource | DirectorySource | BzImageSource,
-    Field(discriminator="kind"),
-]
-
-
-class Series(_Model):
+class Series(Model):
     """Patches of kernels/facts/versions.yaml by name: "ours", "fixes", a name, or "-name"."""
 
     normal: list[str] = Field(default_factory=lambda: [versions.OURS])
     spawned: list[str] = Field(default_factory=lambda: [versions.OURS])
 
 
-class Patches(_Model):
+class Patches(Model):
     """Patches in place of those of the version: folders of kernels/patches, or globs in it."""
 
     common: list[str] = Field(default_factory=list)
@@ -134,14 +85,14 @@ class Patches(_Model):
     spawned: list[str] = Field(default_factory=list)
 
 
-class Configs(_Model):
+class Configs(Model):
     """Fragments of kernels/configs in place of those of the version, by the role of the build."""
 
     normal: list[str] = Field(min_length=1)
     spawned: list[str] = Field(min_length=1)
 
 
-class KernelSpec(_Model):
+class KernelSpec(Model):
     """A kernel: where it comes from; the version of that says how its two builds are made."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -232,8 +183,8 @@ class KernelSpec(_Model):
                 raise SpecError(message, hint=exc.hint) from None
         own = self.patches.normal if role == "normal" else self.patches.spawned
         files: list[Path] = []
-        for kind, names in (("common", self.patches.common), (role, own)):
-            for name in names:
+        for kind, series in (("common", self.patches.common), (role, own)):
+            for name in series:
                 files += self._series(f"patches.{kind}", name)
         return files
 
@@ -322,51 +273,6 @@ def _named(place: str) -> Iterator[None]:
         yield
     except UsageError as exc:
         raise SpecError(f"{place}: {exc.message}", hint=exc.hint) from None
-
-
-class VMConfig(_Model):
-    """A virtual machine."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    description: str = ""
-    memory: str = Field(default="512MiB", description="such as '512MiB' or '1GiB'")
-    cpus: int = Field(default=1, ge=1, le=8)
-    machine: Literal["pc", "q35"] = "pc"
-    disk_bus: Literal["virtio", "sata"] = "virtio"
-    cpu: str = Field(default="max", description="a CPU model of QEMU")
-    cpu_features: dict[str, bool] = Field(
-        default_factory=dict, description="switched on or off, such as {la57: false}"
-    )
-    after: Literal["poweroff", "reset"] = Field(
-        default="poweroff", description="what the hibernating kernel does when it has saved"
-    )
-    timeout_scale: float = Field(
-        default=1.0, ge=0.1, le=1000, description="stretches every deadline"
-    )
-
-    _file: Path = PrivateAttr(default=VM_CONFIGS / "unknown.yaml")
-
-    @property
-    def file(self) -> Path:
-        """The file that it was read from."""
-        return self._file
-
-    @field_validator("memory")
-    @classmethod
-    def _check_memory(cls, value: str) -> str:
-        found = re.fullmatch(r"([0-9]{1,12}) ?(MiB|GiB)", value)
-        if not found:
-            raise ValueError(f"{cut(repr(value))} is no size, write it like 512MiB or 1GiB")
-        if int(found[1]) * _UNITS[found[2]] < MINIMUM_MEMORY:
-            raise ValueError(f"{value} is below the minimum of {MINIMUM_MEMORY // MIB}MiB")
-        if int(found[1]) * _UNITS[found[2]] > MAXIMUM_MEMORY:
-            raise ValueError(f"{value} is above the maximum of {MAXIMUM_MEMORY >> 30}GiB")
-        return value
-
-    @property
-    def memory_bytes(self) -> int:
-        """The RAM in bytes."""
-        return int(self.memory[:-3]) * _UNITS[self.memory[-3:]]
 
 
 _AnySpec = TypeVar("_AnySpec", KernelSpec, VMConfig)
@@ -464,36 +370,6 @@ def load_vm_config(name_or_path: str | Path) -> VMConfig:
         SpecError: There is no such machine, or its file is wrong.
     """
     return _load(VMConfig, find(name_or_path, folder=VM_CONFIGS, what="VM config"))
-
-
-def names(folder: Path) -> list[str]:
-    """The names of the YAML files in a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
-def find(name_or_path: str | Path, *, folder: Path, what: str) -> Path:
-    """The YAML file that a name or a path stands for.
-
-    Args:
-        name_or_path: A bare name, or a path: it ends in .yaml or has a slash.
-        folder: Where bare names are found.
-        what: What is looked for, for the error.
-
-    Raises:
-        SpecError: There is none.
-    """
-    text = str(name_or_path)
-    is_path = os.sep in text or text.endswith((".yaml", ".yml"))
-    try:
-        path = paths.given(text) if is_path else folder / paths.given(f"{text}.yaml")
-    except UsageError as exc:
-        raise SpecError(f"{what}: {exc.message}") from None
-    if not paths.is_file(path):
-        raise SpecError(
-            f"there is no {what} {cut(repr(text))}",
-            hint=f"{shown(folder)} has: {', '.join(names(folder)) or 'none'}",
-        )
-    return path
 
 
 def _load(model: type[_AnySpec], path: Path) -> _AnySpec:

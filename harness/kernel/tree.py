@@ -19,35 +19,28 @@ same tree (the work tree of a bisection, say) is an incremental build as well.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness.base import cache, files
+from harness.base import cache
 from harness.base.errors import UsageError
-from harness.base.version import Version
-from harness.kernel import kbuild, kconfig, versions
-from harness.kernel.kbuild import BuiltKernel, Progress, no_progress
-from harness.kernel.specs import KernelSpec, Role, shown
+from harness.kernel import built, checkout, kbuild, kconfig, making, versions
+from harness.kernel.built import BuiltKernel
+from harness.kernel.making import Progress, no_progress
+from harness.kernel.specs import KernelSpec, Role
+from harness.kernel.treecopy import PART, Copy, name_of, read_text
 
-# Raise it when the same tree would be mirrored otherwise.
-_VERSION = 1
 # Folders of a mirror that are there for a moment only.
-_PART = "part-"
 # So many kernels of a tree are kept: runs that are under way may need them.
 _KEPT = 64
 # kbuild refuses a build with O= where one of these is (Makefile, "outputmakefile").
 _BUILT = (".config", "include/config", "arch/x86/include/generated")
-_TOUCHED = re.compile(r"^(?:---|\+\+\+) (?:[ab]/)?([^\t\n]+)", re.MULTILINE)
 _ADDED_OPTION = re.compile(r"^\+config (\w+)", re.MULTILINE)
 
 
@@ -119,7 +112,7 @@ def open_tree(
     with cache.lock("mirrors", key, notify=notify):
         mirror = Mirror(tree=tree, root=cache.home() / "mirrors" / key, spec=spec, patched=patched)
         # Of runs that were killed: nobody else is here.
-        for left in mirror.root.glob(f"{_PART}*"):
+        for left in mirror.root.glob(f"{PART}*"):
             shutil.rmtree(left, ignore_errors=True)
         notify(f"{mirror.name}: looking for changes")
         mirror.update(notify=notify)
@@ -139,7 +132,7 @@ def check_tree(tree: Path) -> None:
         if not (tree / name).exists():
             raise UsageError(f"{tree} is no kernel tree: it has no {name}")
     built = [name for name in _BUILT if (tree / name).exists()]
-    if built and kbuild.git_files(tree, "-co") is None:
+    if built and checkout.git_files(tree, "-co") is None:
         raise UsageError(
             f"{tree} was built in ({built[0]} is there), and without git its source "
             "cannot be told from what was built",
@@ -149,7 +142,7 @@ def check_tree(tree: Path) -> None:
 
 def _key(tree: Path) -> str:
     """What tells the mirror of a tree from those of others of the same name."""
-    return f"{_name(tree)}-{cache.short(cache.digest(str(tree)))}"
+    return f"{name_of(tree)}-{cache.short(cache.digest(str(tree)))}"
 
 
 def build_log(tree: Path, role: Role) -> Path:
@@ -159,16 +152,11 @@ def build_log(tree: Path, role: Role) -> Path:
         tree: The tree.
         role: Which of the two builds.
     """
-    return kbuild.log_file(f"{_key(tree.expanduser().resolve())}-{role}")
-
-
-def _name(tree: Path) -> str:
-    """The name of a tree's kernels: that of its folder, as a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", tree.name).lstrip(".-") or "tree"
+    return making.log_file(f"{_key(tree.expanduser().resolve())}-{role}")
 
 
 @dataclass
-class Mirror:
+class Mirror(Copy):
     """The copy of a tree in the cache, and the objects below it.
 
     Args:
@@ -178,117 +166,7 @@ class Mirror:
         patched: Whether the patches are applied.
     """
 
-    tree: Path
-    root: Path
-    spec: KernelSpec
-    patched: bool
-    changed: int = field(init=False, default=0)
-    _kconfig: str = field(init=False, default="")
-
-    @property
-    def name(self) -> str:
-        """The name of its kernels."""
-        return _name(self.tree)
-
-    @property
-    def version(self) -> Version:
-        """The version of the tree; that of the spec, where its Makefile says none."""
-        return Version.of_tree(self.tree) or self.spec.kernel_version()
-
-    @property
-    def source(self) -> Path:
-        """Where the source is."""
-        return self.root / "source"
-
-    @property
-    def patches(self) -> list[Path]:
-        """All patches of the spec: one source serves both builds."""
-        files = [*self.spec.patch_files("normal"), *self.spec.patch_files("spawned")]
-        return list(dict.fromkeys(files))
-
     # -- the source --------------------------------------------------------
-
-    def update(self, *, notify: cache.Notify = cache.quiet) -> None:
-        """Bring the source up to date; what did not change keeps its time.
-
-        Args:
-            notify: Told of what takes long.
-
-        Raises:
-            BuildError: A patch does not apply.
-        """
-        self.source.mkdir(parents=True, exist_ok=True)
-        state = self._load()
-        now = _listing(self.tree)
-        overlay = self._overlay(now, notify) if self.patched else {}
-        before: dict[str, list[int]] = state["files"]
-        again = set(state["overlaid"]) - overlay.keys()
-        names = [
-            name
-            for name, status in now.items()
-            if name not in overlay and (before.get(name) != status or name in again)
-        ]
-        gone = (before.keys() | again) - now.keys() - overlay.keys()
-        # Noted first: were we killed on the way, these are looked at again.
-        self._save({"files": before, "overlaid": sorted({*state["overlaid"], *overlay})})
-        for name in gone:
-            _remove(self.source / name)
-        if not before:
-            notify(f"{self.name}: copying the source")
-            kbuild.copy_files(self.tree, names, self.source)
-            self.changed = len(names)
-        else:
-            self.changed = len(gone) + sum(self._take(name) for name in names)
-        for name, content in overlay.items():
-            self.changed += _put(self.source / name, content)
-        self._save({"files": now, "overlaid": sorted(overlay)})
-        theirs = {name: now[name] for name in now if "Kconfig" in name}
-        added = {name: str(overlay[name]) for name in overlay if "Kconfig" in name}
-        self._kconfig = cache.digest(json.dumps([theirs, added], sort_keys=True))
-
-    def _load(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            state: dict[str, Any] = json.loads((self.root / "state").read_text())
-            if state.get("version") == _VERSION:
-                return state
-        return {"files": {}, "overlaid": []}
-
-    def _save(self, state: Mapping[str, Any]) -> None:
-        files.write(self.root / "state", json.dumps({"version": _VERSION, **state}))
-
-    def _take(self, name: str) -> bool:
-        """Copy a file that may have changed; returns whether it had."""
-        path, target = self.tree / name, self.source / name
-        try:
-            if path.is_symlink():
-                return _link(target, path.readlink())
-            mode = path.stat().st_mode & 0o777
-            changed = _put(target, path.read_bytes())
-        except FileNotFoundError:
-            # Gone since it was listed: the next time sees it.
-            return False
-        except PermissionError as exc:
-            raise UsageError(f"{path} cannot be read: {exc.strerror}") from None
-        if target.stat().st_mode & 0o777 != mode:
-            target.chmod(mode)
-        return changed
-
-    def _overlay(self, now: Mapping[str, Any], notify: cache.Notify) -> dict[str, bytes | None]:
-        """What the patches make of the files that they touch; None is a file removed."""
-        patches = self.patches
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=_PART) as name:
-            stage = Path(name)
-            files = {one for patch in patches for one in versions.variants(patch)}
-            touched = sorted({file for patch in files for file in _touched(patch)})
-            for file in touched:
-                if file in now:
-                    (stage / file).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(self.tree / file, stage / file)
-            kbuild.apply_series(patches, stage, notify=lambda what: notify(f"{self.name}: {what}"))
-            return {
-                file: (stage / file).read_bytes() if (stage / file).is_file() else None
-                for file in touched
-            }
 
     # -- the builds --------------------------------------------------------
 
@@ -301,7 +179,7 @@ class Mirror:
         config: Path | None = None,
         make: Mapping[str, str] | None = None,
         progress: Progress = no_progress,
-        makes: kbuild.Makes | None = None,
+        makes: making.Makes | None = None,
     ) -> BuiltKernel:
         """Build a kernel, as far as something changed since the last time.
 
@@ -311,11 +189,8 @@ class Mirror:
             fragments: Config fragments that are applied after those of the spec.
             config: A whole .config for the normal kernel, in place of the spec's.
             make: Variables of make, such as LLVM.
-            progress: Told how far it is, as of `kbuild.build_kernel`.
+            progress: Told how far it is.
             makes: Those of the builds that go on beside this one, if any.
-
-        Returns:
-            The kernel.
 
         Raises:
             BuildError: It does not compile, or an option did not take.
@@ -325,7 +200,7 @@ class Mirror:
             raise UsageError(f"the spawned kernel of {self.name} needs an init to embed")
         build = _build_folder(role, fragments, config, make)
         self.configure(role, fragments=fragments, config=config, make=make, progress=progress)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=_PART) as name:
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=PART) as name:
             made = Path(name)
             kbuild.compile_in(
                 self.source,
@@ -339,20 +214,23 @@ class Mirror:
                 progress=progress,
                 makes=makes,
             )
-            files = sorted(path.name for path in made.iterdir())
-            key = cache.short(
-                cache.digest(str(self.tree), role, *files, *map(made.joinpath, files))
-            )
-
-            def move(part: Path) -> None:
-                for file in files:
-                    (made / file).replace(part / file)
-                (part / "mirror").write_text(f"{self.root}\n")
-
-            folder = cache.entry("kernels", key, move)
+            folder = self._keep(made, role)
         os.utime(folder)
         self._prune()
         return BuiltKernel(folder=folder, name=self.name, role=role, tree=self.source, build=build)
+
+    def _keep(self, made: Path, role: Role) -> Path:
+        """Move what was built into an entry of the cache, by its content."""
+        files = sorted(path.name for path in made.iterdir())
+        paths = [made / file for file in files]
+        key = cache.short(cache.digest(str(self.tree), role, *files, *paths))
+
+        def move(part: Path) -> None:
+            for path in paths:
+                path.replace(part / path.name)
+            (part / "mirror").write_text(f"{self.root}\n")
+
+        return cache.entry("kernels", key, move)
 
     def was_built(
         self,
@@ -401,11 +279,11 @@ class Mirror:
         own = [] if config is not None and role == "normal" else self.spec.fragments(role)
         if not self.patched:
             own = self._without_ours(own)
-        text = "".join(_read(path).rstrip("\n") + "\n" for path in (*own, *fragments))
+        text = "".join(read_text(path).rstrip("\n") + "\n" for path in (*own, *fragments))
         if role == "spawned":
-            text += f'CONFIG_INITRAMFS_SOURCE="{kbuild.EMBEDDED}"\n'
+            text += f'CONFIG_INITRAMFS_SOURCE="{built.EMBEDDED}"\n'
         text = versions.fit(text, self.version)
-        base = _read(config) if config is not None and role == "normal" else None
+        base = read_text(config) if config is not None and role == "normal" else None
         compiler = kbuild.compiler(make)
         key = cache.digest(text, base or "", str(base is None), self._kconfig, compiler)
         stamp = objects / ".configured"
@@ -424,8 +302,8 @@ class Mirror:
         As a whole: what else such a fragment asks for is there for that option, and
         may not fit without it.
         """
-        ours = {name for patch in self.patches for name in _ADDED_OPTION.findall(_read(patch))}
-        wanted = {path: ours & kconfig.parse(_read(path)).keys() for path in fragments}
+        ours = {name for patch in self.patches for name in _ADDED_OPTION.findall(read_text(patch))}
+        wanted = {path: ours & kconfig.parse(read_text(path)).keys() for path in fragments}
         # All Kconfig files of the tree: read only where they decide something.
         known = kconfig.Kconfig(self.source).symbols if any(wanted.values()) else {}
         return [path for path, names in wanted.items() if names <= known.keys()]
@@ -435,7 +313,7 @@ class Mirror:
         own = [
             path
             for path in cache.entries("kernels")
-            if (path / "mirror").is_file() and _read(path / "mirror").strip() == str(self.root)
+            if (path / "mirror").is_file() and read_text(path / "mirror").strip() == str(self.root)
         ]
         for path in own[_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
@@ -461,77 +339,3 @@ def _build_folder(
 
 
 # --- Files ----------------------------------------------------------------------
-
-
-def _listing(tree: Path) -> dict[str, list[int]]:
-    """The files of a tree, with what of their status changes when they do."""
-    names = kbuild.git_files(tree, "-co")
-    found = {}
-    for name in names if names is not None else kbuild.all_files(tree):
-        try:
-            status = (tree / name).lstat()
-        except FileNotFoundError:
-            continue
-        # A folder where a file was, or a repository in this one, is none of them.
-        if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-            found[name] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode]
-    return found
-
-
-def _touched(patch: Path) -> list[str]:
-    return [name for name in _TOUCHED.findall(_read(patch)) if name != "/dev/null"]
-
-
-def _put(target: Path, content: bytes | None) -> bool:
-    """Write a file that is not as it should be; returns whether it was not."""
-    if content is None:
-        return _remove(target)
-    if target.is_file() and not target.is_symlink() and target.read_bytes() == content:
-        return False
-    # A new file, not in place: a hard link may share the old one.
-    _make_room(target)
-    part = target.with_name(f"{target.name}.part")
-    part.write_bytes(content)
-    if target.is_file():
-        part.chmod(target.stat().st_mode & 0o777)
-    part.replace(target)
-    return True
-
-
-def _link(target: Path, points_to: Path) -> bool:
-    if target.is_symlink() and target.readlink() == points_to:
-        return False
-    _make_room(target)
-    target.unlink(missing_ok=True)
-    target.symlink_to(points_to)
-    return True
-
-
-def _make_room(target: Path) -> None:
-    """A folder where a file is to be, or the other way round, is of the past."""
-    if target.is_symlink():
-        target.unlink()
-    elif target.is_dir():
-        shutil.rmtree(target)
-    for folder in target.parents:
-        if folder.is_dir():
-            break
-        folder.unlink(missing_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _remove(target: Path) -> bool:
-    try:
-        target.unlink()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except IsADirectoryError:
-        shutil.rmtree(target)
-    return True
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError as exc:
-        raise UsageError(f"{shown(path)} cannot be read: {exc.strerror}") from None

@@ -22,7 +22,7 @@ from harness.base import cache
 from harness.base.errors import BuildError, HarnessError, UsageError
 from harness.base.files import FileName
 from harness.guest import guestbuild, initramfs
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 from harness.machine.kernels import Kernels
 
 Fetch = Callable[[str], bytes]

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.base.errors import PrerequisiteError, UsageError
 from harness.base.files import FileName
 from harness.image import vmcore
-from harness.kernel.kbuild import BuiltKernel
-from harness.kernel.specs import Role, VMConfig
+from harness.kernel.built import BuiltKernel
+from harness.kernel.specs import Role
+from harness.kernel.vmconfig import VMConfig
 from harness.machine.kernels import Kernels
 from harness.machine.lives import Life
 from harness.machine.states import Timeouts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.guest import guestbuild
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ from harness.base.closing import Closing
 from harness.base.errors import SpecError
 from harness.base.progress import ProgressLine
 from harness.guest import guestbuild, initramfs
-from harness.kernel import kbuild
+from harness.kernel import making
 from harness.kernel.own import Own
-from harness.kernel.specs import DEFAULT, KernelSpec, VMConfig, load_vm_config, shown
+from harness.kernel.specs import DEFAULT, KernelSpec, load_vm_config, shown
+from harness.kernel.vmconfig import VMConfig
 from harness.machine import bundle
 from harness.machine.kernels import Kernels
 from harness.machine.machine import Machine
@@ -68,7 +69,7 @@ def build_kernels(
         PrerequisiteError: Something that the build needs is missing.
     """
 
-    def tell(role: str) -> kbuild.Progress:
+    def tell(role: str) -> making.Progress:
         return lambda done, total, what: progress(f"{role} {spec.name}", done, total, what)
 
     own = own or Own()

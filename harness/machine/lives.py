@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.base.errors import StateError
 from harness.base.files import FileName
-from harness.kernel.specs import VMConfig
+from harness.kernel.vmconfig import VMConfig
 from harness.machine.firmware import Firmware
 from harness.machine.logs import Logs
 from harness.record.timeline import Timeline

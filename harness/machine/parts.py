@@ -13,7 +13,7 @@ from harness.base.deadline import Deadline
 from harness.base.errors import StateError, UsageError
 from harness.base.files import private_file
 from harness.guest import initramfs
-from harness.kernel.specs import VMConfig
+from harness.kernel.vmconfig import VMConfig
 from harness.machine import commandline
 from harness.machine.kernels import Kernels
 from harness.machine.link import Link

@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.base.closing import Closing
+from harness.night.matrix import SEPARATOR
 from harness.night.model import Attempt, Verdict, judge
 from harness.night.plan import Plan, Planned
 from harness.night.runner import Order
-from harness.night.spec import SEPARATOR
 
 STYLES = {
     Verdict.PASSED: "green",

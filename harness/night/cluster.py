@@ -24,10 +24,10 @@ from harness.base.errors import ExitCode, HarnessError, PrerequisiteError, Usage
 from harness.machine.bundle import Bundle
 from harness.night import runner, shelf
 from harness.night.board import Board
+from harness.night.matrix import Job, What
 from harness.night.model import Attempt
 from harness.night.plan import Kernels, Plan
 from harness.night.runner import Order
-from harness.night.spec import Job, What
 
 _CONNECT_SECONDS = 10
 _WORKER_SECONDS = 60

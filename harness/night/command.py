@@ -27,10 +27,11 @@ from harness.kernel.own import Own
 from harness.machine import lab
 from harness.night import keys, local, outputs, site
 from harness.night.board import STYLES, Board
+from harness.night.matrix import Job, Matrix, What
 from harness.night.model import Verdict, judge
 from harness.night.plan import Kernels, Plan, Planned
 from harness.night.runner import Stop
-from harness.night.spec import Job, Matrix, What, expand, load
+from harness.night.spec import expand, load
 from harness.night.store import NAME, Night, Store
 from harness.vm import accel
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.night.history import JobNight
+from harness.night.matrix import SEPARATOR, Job, bare
 from harness.night.model import Verdict
-from harness.night.spec import SEPARATOR, Job, bare
 
 
 @dataclass(frozen=True)

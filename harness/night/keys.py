@@ -12,8 +12,8 @@ from pathlib import Path
 
 from harness.base import cache
 from harness.guest import layouts
-from harness.kernel import specs
-from harness.night.spec import ALLOWANCES, Job
+from harness.kernel import specfiles, specs, vmconfig
+from harness.night.matrix import ALLOWANCES, Job
 
 _SUFFIXES = {".py", ".c", ".h", ".j2", ".txt"}
 
@@ -46,7 +46,7 @@ def job_key(job: Job, kernels: str) -> str:
         job: The job.
         kernels: The content key of the kernels it boots.
     """
-    machine = specs.find(job.vm_config, folder=specs.VM_CONFIGS, what="VM config")
+    machine = specfiles.find(job.vm_config, folder=vmconfig.VM_CONFIGS, what="VM config")
     fields = job.model_dump_json(exclude=set(ALLOWANCES))
     return cache.short(
         cache.digest(fields, kernels, machine, _suite_version(job.path), harness_version())

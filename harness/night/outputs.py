@@ -20,8 +20,8 @@ from harness.base.errors import ExitCode
 from harness.night.flakes import Rate
 from harness.night.grid import grid
 from harness.night.history import WHOLE_JOB, History
+from harness.night.matrix import bare
 from harness.night.model import Attempt, Outcome, TestRun, TestVerdict, Verdict
-from harness.night.spec import bare
 from harness.night.store import Night, Store, StoredJob
 
 # What XML 1.0 cannot hold.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import ExitCode
+from harness.night.matrix import Job
 from harness.night.model import Attempt, Verdict, judge, night_exit_code, to_repeat
 from harness.night.runner import Order
-from harness.night.spec import Job
 from harness.night.store import Store
 
 

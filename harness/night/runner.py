@@ -24,8 +24,8 @@ from harness.base.deadline import Deadline
 from harness.base.errors import ExitCode
 from harness.kernel import flavors, specs
 from harness.night import record
+from harness.night.matrix import Job
 from harness.night.model import Attempt
-from harness.night.spec import Job
 from harness.record import result
 
 # A run that is ended stops its machines first.

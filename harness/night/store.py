@@ -17,8 +17,8 @@ from pathlib import Path
 
 from harness.base.closing import Closing
 from harness.base.errors import HarnessError
+from harness.night.matrix import Job
 from harness.night.model import Attempt, Outcome, TestRun
-from harness.night.spec import Job
 
 NAME = "night.sqlite"
 _VERSION = 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.base.cache import file_digest, home
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError, UsageError
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel.built import BuiltKernel
 from harness.record.result import Accelerator
 from harness.vm.console import StatusPort
 from harness.vm.emulator import emulator_path

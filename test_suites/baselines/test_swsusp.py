@@ -15,7 +15,9 @@ from harness.base.errors import RefusedError
 from harness.cycle import verdict
 from harness.cycle.cycle import Cycle
 from harness.cycle.witness import Witness
-from harness.kernel.specs import KERNELS, MIB, names
+from harness.kernel.specfiles import names
+from harness.kernel.specs import KERNELS
+from harness.kernel.vmconfig import MIB
 from harness.machine.machine import Machine
 from harness.machine.states import State
 from harness.plugin.suite import BASELINE_BUGS, NewCycle

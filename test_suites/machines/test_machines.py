@@ -16,7 +16,9 @@ import pytest
 
 from harness.base.errors import ExitCode
 from harness.cycle.verdict import cycle_checks
-from harness.kernel.specs import ROOT, VM_CONFIGS, load_vm_config, names
+from harness.kernel.specfiles import names
+from harness.kernel.specs import ROOT, load_vm_config
+from harness.kernel.vmconfig import VM_CONFIGS
 from harness.machine.lab import Lab
 from harness.plugin.suite import NewCycle
 from harness.record.result import Verdict

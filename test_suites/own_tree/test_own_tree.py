@@ -12,9 +12,10 @@ import pytest
 from harness.base import cache, debian
 from harness.base.errors import PrerequisiteError
 from harness.cycle.cycle import Cycle
-from harness.kernel import kbuild, tree
+from harness.kernel import checkout, tree
 from harness.kernel.own import Own
-from harness.kernel.specs import DebianSource, load_kernel
+from harness.kernel.sourcespec import DebianSource
+from harness.kernel.specs import load_kernel
 from harness.machine.lab import Lab, build_kernels
 from harness.record.result import Verdict
 from harness.record.timeline import Timeline
@@ -69,7 +70,9 @@ def source() -> Iterator[Path]:
 def snapshot(folder: Path) -> dict[str, tuple[int, ...]]:
     """The times of all files, those of git included."""
     found: dict[str, tuple[int, ...]] = {}
-    for name in kbuild.all_files(folder) + [f".git/{n}" for n in kbuild.all_files(folder / ".git")]:
+    for name in checkout.all_files(folder) + [
+        f".git/{n}" for n in checkout.all_files(folder / ".git")
+    ]:
         status = (folder / name).lstat()
         found[name] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return found

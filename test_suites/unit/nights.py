@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.night.matrix import Job
 from harness.night.plan import Plan, Planned
-from harness.night.spec import Job
 from harness.night.store import Store
 
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from harness.base import cache
 from harness.base.errors import BuildError, HarnessError, PrerequisiteError, UsageError
-from harness.bisect import command, mail, pool, report, work
+from harness.bisect import command, found, mail, pool, report, work
 from harness.bisect.outcome import Outcome, Report
 from harness.bisect.pool import Cluster
 from harness.bisect.repository import Range
@@ -605,7 +605,7 @@ def test_only_whole_cycles_are_read(tmp_path: Path) -> None:
     for name, way in (("cycle", "restricted"), ("test", BY_HAND)):
         (tmp_path / name).mkdir()
         Result(run=name, resume_path=way, exit_code=1).save(tmp_path / name / "result.json")
-    assert [result.run for result in work.cycles(tmp_path)] == ["cycle"]
+    assert [result.run for result in found.cycles(tmp_path)] == ["cycle"]
     (tmp_path / "test" / "result.json").write_text("{}")
     with pytest.raises(HarnessError, match="cannot be read: run"):
-        work.cycles(tmp_path)
+        found.cycles(tmp_path)

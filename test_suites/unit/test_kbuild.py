@@ -15,7 +15,7 @@ import pytest
 from harness.base import cache, debian
 from harness.base.errors import BuildError, PrerequisiteError, UsageError
 from harness.guest import guestbuild
-from harness.kernel import kbuild, kconfig
+from harness.kernel import checkout, kbuild, kconfig, making, patching
 from harness.kernel.kconfig import Kconfig, conjuncts, holds
 from harness.kernel.specs import ROOT, KernelSpec, Role, load_kernel
 
@@ -189,9 +189,9 @@ def test_patches_leave_the_linked_original_alone(tmp_path: Path) -> None:
     copy.mkdir()
     (original / "file").write_text("one\ntwo\nthree\n")
     patch.write_text(PATCH)
-    kbuild._link_tree(original, copy)
+    checkout._link_tree(original, copy)
     assert (copy / "file").samefile(original / "file")
-    kbuild.apply_patches([patch], copy)
+    patching.apply_patches([patch], copy)
     assert (copy / "file").read_text() == "one\nTWO\nthree\n"
     assert (original / "file").read_text() == "one\ntwo\nthree\n"
     assert [path.name for path in copy.iterdir()] == ["file"]
@@ -204,7 +204,7 @@ def test_patch_that_does_not_apply_is_named(tmp_path: Path, content: str | None)
     patch = tmp_path / "0001-change.patch"
     patch.write_text(PATCH)
     with pytest.raises(BuildError) as caught:
-        kbuild.apply_patches([patch], tmp_path)
+        patching.apply_patches([patch], tmp_path)
     message = str(caught.value)
     assert "0001-change.patch does not apply" in message
     assert "\n" not in message
@@ -223,7 +223,7 @@ def test_copy_of_a_git_tree_leaves_out_what_git_ignores(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(source)], check=True)
     subprocess.run(["git", "-C", str(source), "add", "."], check=True)
     (source / "gone").unlink()
-    found = kbuild._directory(source, cache.quiet)
+    found = checkout._directory(source, cache.quiet)
     found.copy(target)
     names = sorted(str(path.relative_to(target)) for path in target.rglob("*"))
     assert names == [".gitignore", "Kconfig", "link", "sub", "sub/new file.c"]
@@ -232,10 +232,10 @@ def test_copy_of_a_git_tree_leaves_out_what_git_ignores(tmp_path: Path) -> None:
 
 def test_digest_of_a_directory_follows_its_files(tmp_path: Path) -> None:
     (tmp_path / "Kconfig").write_text("")
-    before = kbuild._directory(tmp_path, cache.quiet).digest
-    assert kbuild._directory(tmp_path, cache.quiet).digest == before
+    before = checkout._directory(tmp_path, cache.quiet).digest
+    assert checkout._directory(tmp_path, cache.quiet).digest == before
     (tmp_path / "new").write_text("")
-    assert kbuild._directory(tmp_path, cache.quiet).digest != before
+    assert checkout._directory(tmp_path, cache.quiet).digest != before
 
 
 def test_digest_of_a_git_tree_is_that_of_its_content(
@@ -246,7 +246,7 @@ def test_digest_of_a_git_tree_is_that_of_its_content(
         subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True)
 
     def digest() -> str:
-        return kbuild._directory(tmp_path, cache.quiet).digest
+        return checkout._directory(tmp_path, cache.quiet).digest
 
     (tmp_path / "Kconfig").write_text("one\n")
     git("init", "-q")
@@ -270,7 +270,7 @@ def test_tarball_with_another_checksum_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "linux.tar"
     path.write_bytes(b"x")
     with pytest.raises(PrerequisiteError, match="not the one in the spec"):
-        kbuild._tarball(path, "0" * 64, cache.quiet)
+        checkout._tarball(path, "0" * 64, cache.quiet)
 
 
 def test_tarball_is_extracted(tmp_path: Path, home: Path) -> None:
@@ -280,7 +280,7 @@ def test_tarball_is_extracted(tmp_path: Path, home: Path) -> None:
     subprocess.run(["tar", "-cJf", str(archive), "-C", str(tmp_path), "linux-1"], check=True)
     target = tmp_path / "target"
     target.mkdir()
-    kbuild._tarball(archive, cache.file_digest(archive), cache.quiet).copy(target)
+    checkout._tarball(archive, cache.file_digest(archive), cache.quiet).copy(target)
     assert (target / "Kconfig").read_text() == "text"
     assert (home / "sources").is_dir()
 
@@ -300,7 +300,7 @@ def test_key_of_a_tree_is_its_content_and_not_its_name(tmp_path: Path) -> None:
 
     def key(name: str, role: Role, **more: object) -> str:
         spec = KernelSpec.model_validate(data | {"name": name} | more)
-        return kbuild._recipe(spec, role, [], None, {}, kbuild.no_progress).key
+        return kbuild._recipe(spec, role, [], None, {}, making.no_progress).key
 
     assert key("one", "normal") == key("two", "normal")
     assert key("one", "normal") != key("one", "spawned")
@@ -319,7 +319,7 @@ def test_make_ends_with_us(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     rule = "all:\n\t@echo $$$$ >pid; echo started; exec sleep 60\n"
     (tmp_path / "Makefile").write_text(rule)
-    with pytest.raises(KeyboardInterrupt), kbuild._running(tmp_path, ["all"]) as process:
+    with pytest.raises(KeyboardInterrupt), making._running(tmp_path, ["all"]) as process:
         assert process.stdout is not None
         while process.stdout.readline() != "started\n":
             assert process.poll() is None
@@ -333,11 +333,11 @@ def test_make_ends_with_us(tmp_path: Path) -> None:
 ORPHAN = """
 import os, sys
 from pathlib import Path
-from harness.kernel import kbuild
+from harness.kernel import making
 tree = Path(sys.argv[1])
-work = kbuild._Work(name="mine", role="normal", key="key", progress=kbuild.no_progress)
-with kbuild._no_orphans(tree, work) as guard:
-    with kbuild._running(tree, ["all"], inherit=(guard,)) as process:
+work = making.Work(name="mine", role="normal", key="key", progress=making.no_progress)
+with making.no_orphans(tree, work) as guard:
+    with making._running(tree, ["all"], inherit=(guard,)) as process:
         while process.stdout.readline() != "started\\n":
             assert process.poll() is None
         os.kill(os.getpid(), 9)
@@ -359,8 +359,8 @@ def test_compilers_of_a_killed_run_are_waited_for(tmp_path: Path) -> None:
         # It ends when it is waited for, however slow this machine is.
         (tmp_path / "go").touch()
 
-    work = kbuild._Work(name="mine", role="normal", key="key", progress=progress)
-    with kbuild._no_orphans(tmp_path, work):
+    work = making.Work(name="mine", role="normal", key="key", progress=progress)
+    with making.no_orphans(tmp_path, work):
         assert (tmp_path / "ended").exists()
     assert told == ["mine normal: waiting for the end of an interrupted build"]
 
@@ -368,7 +368,7 @@ def test_compilers_of_a_killed_run_are_waited_for(tmp_path: Path) -> None:
 def test_make_that_fails_names_the_first_error(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n\t@echo 'x.c:3:1: error: no'; echo more; exit 1\n")
     with pytest.raises(BuildError, match=r"make all failed: x\.c:3:1: error: no$"):
-        kbuild._make(tmp_path, ["all"])
+        making.make(tmp_path, ["all"])
 
 
 def test_first_error_prefers_the_compiler() -> None:
@@ -388,7 +388,7 @@ def test_first_error_of_make_itself() -> None:
 def test_environment_of_make_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MAKEFLAGS", "-n")
     monkeypatch.setenv("ARCH", "arm64")
-    env = kbuild.build_environment(tmp_path)
+    env = making.build_environment(tmp_path)
     assert "MAKEFLAGS" not in env
     assert "ARCH" not in env
     assert env["KBUILD_BUILD_TIMESTAMP"] == "1970-01-01"

@@ -14,12 +14,13 @@ from rich.text import Text
 
 from harness.base.errors import HarnessError, PrerequisiteError, SpecError, UsageError
 from harness.base.files import only_one
-from harness.kernel import specs
-from harness.night import local, record, runner, spec
+from harness.kernel import specfiles, vmconfig
+from harness.night import local, matrix, record, runner, spec
 from harness.night.board import Board
 from harness.night.command import Request, run
 from harness.night.flakes import Rate
 from harness.night.local import Capacity
+from harness.night.matrix import Job
 from harness.night.model import (
     Attempt,
     Outcome,
@@ -31,7 +32,6 @@ from harness.night.model import (
     to_repeat,
 )
 from harness.night.runner import Order, Stop
-from harness.night.spec import Job
 from harness.night.store import Store
 from harness.ways import registry
 from test_suites.unit.nights import make_plan, small_job
@@ -113,7 +113,7 @@ def test_expansion(tmp_path: Path) -> None:
     assert [job.suite for job in jobs].count("unit") == 1
     large = [job for job in jobs if job.vm_config == "ram2g"]
     assert {job.timeout for job in large} == {7200}
-    assert {job.memory for job in large} == {2048 + spec.OVERHEAD_MIB}
+    assert {job.memory for job in large} == {2048 + matrix.OVERHEAD_MIB}
     assert len({job.title for job in jobs}) == len({job.slug for job in jobs}) == len(jobs)
 
 
@@ -221,7 +221,7 @@ def test_the_sample_of_a_night_has_every_way_on_every_machine() -> None:
     }
     cycles = {(job.kernel, job.way, job.vm_config) for job in jobs if job.suite == "restricted"}
     # q35-sata-smp2 stands for q35 as well.
-    machines = set(specs.names(specs.VM_CONFIGS)) - {"q35"}
+    machines = set(specfiles.names(vmconfig.VM_CONFIGS)) - {"q35"}
     kernels = ("linux-6.12", "linux-6.1")
     assert cycles == set(product(kernels, registry.resume_paths(), machines))
     others = ("no_image", "plain_jump", "baselines")

@@ -19,9 +19,9 @@ from harness.base.errors import HarnessError
 from harness.machine.bundle import Bundle
 from harness.night.board import Board
 from harness.night.cluster import Cluster, _Built
+from harness.night.matrix import Job
 from harness.night.model import judge
 from harness.night.plan import Plan
-from harness.night.spec import Job
 from harness.night.store import Store
 from test_suites.unit.nights import make_plan, small_job
 

@@ -24,8 +24,8 @@ from harness.base import archive
 from harness.night import charts, outputs, site
 from harness.night.grid import grid
 from harness.night.history import History
+from harness.night.matrix import Job
 from harness.night.model import Attempt, Outcome, TestRun, Verdict
-from harness.night.spec import Job
 from harness.night.store import Night, Store
 
 NIGHTS = 60

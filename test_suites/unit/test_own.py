@@ -17,8 +17,8 @@ import pytest
 
 from harness.base import cache
 from harness.base.errors import BuildError, PrerequisiteError, UsageError
-from harness.kernel import bzimage, kbuild, kconfig, needs
-from harness.kernel.kbuild import Makes, Progress
+from harness.kernel import bzimage, kconfig, making, needs
+from harness.kernel.making import Makes, Progress
 from harness.kernel.own import Own, _side_by_side
 
 NORMAL = """\
@@ -288,12 +288,12 @@ def side_by_side(tree: Path, first: str, second: str) -> object:
 
     def build(goal: str, *, progress: Progress, makes: Makes) -> str:
         (tree / goal).mkdir()
-        work = kbuild._Work(name=goal, role="normal", key=goal, progress=progress, build=goal)
-        kbuild._make_with_progress(work, tree, ["-B", goal], inherit=(), makes=makes)
+        work = making.Work(name=goal, role="normal", key=goal, progress=progress, build=goal)
+        making.make_with_progress(work, tree, ["-B", goal], inherit=(), makes=makes)
         return goal
 
     builds = (functools.partial(build, goal) for goal in (first, second))
-    return _side_by_side(*builds, progress=kbuild.no_progress)  # type: ignore[arg-type]
+    return _side_by_side(*builds, progress=making.no_progress)  # type: ignore[arg-type]
 
 
 def test_two_builds_go_on_at_once(tmp_path: Path) -> None:

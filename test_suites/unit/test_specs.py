@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import SpecError
-from harness.kernel import specs
+from harness.kernel import specfiles, specs, vmconfig
 
 KERNEL = """\
 name: mine
@@ -40,7 +40,7 @@ def kernel_error(folder: Path, text: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", specs.names(specs.KERNELS))
+@pytest.mark.parametrize("name", specfiles.names(specs.KERNELS))
 def test_kernels_of_the_checkout_load(name: str) -> None:
     spec = specs.load_kernel(name)
     assert spec.fragments("normal")
@@ -49,9 +49,9 @@ def test_kernels_of_the_checkout_load(name: str) -> None:
         spec.patch_files(role)
 
 
-@pytest.mark.parametrize("name", specs.names(specs.VM_CONFIGS))
+@pytest.mark.parametrize("name", specfiles.names(vmconfig.VM_CONFIGS))
 def test_vm_configs_of_the_checkout_load(name: str) -> None:
-    assert specs.load_vm_config(name).memory_bytes >= specs.MINIMUM_MEMORY
+    assert specs.load_vm_config(name).memory_bytes >= vmconfig.MINIMUM_MEMORY
 
 
 def test_sizes_are_binary(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(SpecError) as caught:
         specs.load_vm_config("nosuch")
     assert "'nosuch'" in str(caught.value)
-    for name in specs.names(specs.VM_CONFIGS):
+    for name in specfiles.names(vmconfig.VM_CONFIGS):
         assert name in str(caught.value)
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from harness.base.errors import BuildError, UsageError
 from harness.kernel import tree as trees
-from harness.kernel.kbuild import BuiltKernel
+from harness.kernel import treecopy
+from harness.kernel.built import BuiltKernel
 from harness.kernel.specs import KernelSpec, load_kernel
 
 OLD = 1_600_000_000
@@ -267,7 +268,7 @@ def test_a_run_that_was_killed_is_made_up_for(
     source, _ = update(tree, spec)
     for name in ("kernel/reboot.c", "kernel/kexec.c"):
         (tree / name).write_text("new\n")
-    put = trees._put
+    put = treecopy._put
 
     def killed(target: Path, content: bytes | None) -> bool:
         if target.name == "reboot.c":
@@ -276,11 +277,11 @@ def test_a_run_that_was_killed_is_made_up_for(
         return put(target, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trees, "_put", killed)
+        patch.setattr(treecopy, "_put", killed)
         with pytest.raises(KeyboardInterrupt):
             update(tree, spec)
     # What a process leaves that is killed while it collects.
-    half = source.parent / f"{trees._PART}x"
+    half = source.parent / f"{treecopy.PART}x"
     half.mkdir()
     (half / "vmlinux").touch()
     update(tree, spec)

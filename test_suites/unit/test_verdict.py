@@ -19,7 +19,8 @@ import pytest
 
 from harness.cycle import verdict
 from harness.cycle.verdict import Before, Seen
-from harness.kernel.specs import VMConfig, load_vm_config
+from harness.kernel.specs import load_vm_config
+from harness.kernel.vmconfig import VMConfig
 from harness.machine.machine import Machine
 from harness.record.result import Splat, SplatKind
 from harness.vm.ssh import Done

@@ -13,7 +13,8 @@ from harness.base import debian
 from harness.base.errors import BuildError, PrerequisiteError, SpecError, UsageError
 from harness.base.version import Bounds, Version
 from harness.guest import layouts
-from harness.kernel import flavors, kbuild, kconfig, specs, tree, versions
+from harness.kernel import flavors, kbuild, kconfig, patching, specs, tree, versions
+from harness.kernel.making import no_progress
 from harness.kernel.own import Own
 from harness.kernel.yamlfile import ROOT, Role
 
@@ -168,10 +169,10 @@ def test_the_variant_that_applies_is_taken(
     """A commit before a release may have what the release has, or not yet."""
     told: list[str] = []
     (tmp_path / "reboot.c").write_text(f"one {mark}\ntwo\nthree\n")
-    kbuild.apply_series(two_variants[:1], tmp_path, notify=told.append)
+    patching.apply_series(two_variants[:1], tmp_path, notify=told.append)
     assert (tmp_path / "reboot.c").read_text() == f"one {mark}\nTWO\nthree\n"
     assert any("applies in place of" in what for what in told) is (mark == "new")
-    kbuild.apply_series(two_variants[:1], tmp_path, notify=told.append)
+    patching.apply_series(two_variants[:1], tmp_path, notify=told.append)
     assert told[-1] == "0001-x.patch is there already"
 
 
@@ -180,7 +181,7 @@ def test_where_no_variant_applies_that_of_the_version_is_named(
 ) -> None:
     (tmp_path / "reboot.c").write_text("something else\n")
     with pytest.raises(BuildError, match=r"new/0001-x\.patch does not apply"):
-        kbuild.apply_series(two_variants[1:], tmp_path)
+        patching.apply_series(two_variants[1:], tmp_path)
 
 
 @pytest.fixture
@@ -318,7 +319,7 @@ def test_the_compiler_of_a_flavor_is_in_the_key(
     spec = specs.KernelSpec.model_validate({"name": "x", "source": source, "version": "6.12"})
 
     def key(make: dict[str, str]) -> str:
-        return kbuild._recipe(spec, "normal", [], None, make, kbuild.no_progress).key
+        return kbuild._recipe(spec, "normal", [], None, make, no_progress).key
 
     assert key({}) == key({}) != key({"X": "1"})
     monkeypatch.setenv("PATH", str(tmp_path))

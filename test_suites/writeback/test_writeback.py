@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.specs import MIB
+from harness.kernel.vmconfig import MIB
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.plugin.fixtures import recorded
