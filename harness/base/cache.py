@@ -23,7 +23,19 @@ _PART = ".part-"
 # What this project builds and can build again. Other modules keep things of
 # runs that are under way here too: those are theirs to remove.
 KINDS = (
-    *("bisect", "ccache", "configs", "counts", "debug", "emulator", "guest", "kernels", "logs"),
+    *(
+        "apt",
+        "archives",
+        "bisect",
+        "ccache",
+        "configs",
+        "counts",
+        "debug",
+        "emulator",
+        "guest",
+        "kernels",
+        "logs",
+    ),
     *("mirrors", "modules", "packages", "sources", "trees", "userland"),
 )
 

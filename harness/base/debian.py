@@ -2,7 +2,8 @@
 """Debian packages as a source of files: fetched and unpacked, never installed.
 
 Needs apt-get and dpkg-deb but no root. What is in the cache is used without a
-network.
+network. What the system's lists do not know, or know in a version that is gone,
+is looked up in lists of our own: see `apt`.
 """
 
 from __future__ import annotations
@@ -12,22 +13,27 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.base import cache
+from harness.base import apt, cache
+from harness.base.apt import SYSTEM, Archive
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, PrerequisiteError
 
-_TOOLS = ("apt-get", "apt-cache", "dpkg-deb", "dpkg")
 _CONTROL = "DEBIAN"
 
 
-def unpack(package: str, *, notify: Notify = quiet) -> Path:
+class _FetchError(Exception):
+    """An archive knew a package and could not give it."""
+
+
+def unpack(package: str, *, suites: Sequence[str] = (), notify: Notify = quiet) -> Path:
     """A package's files, fetched and unpacked once for each version.
 
     Args:
         package: The name of a binary package.
+        suites: Suites of Debian where it may be, besides those of the system's sources.
         notify: Told what is fetched.
 
     Returns:
@@ -36,7 +42,8 @@ def unpack(package: str, *, notify: Notify = quiet) -> Path:
     Raises:
         PrerequisiteError: The package is neither in the cache nor to be had.
     """
-    return unpack_all([package], notify=notify)[0]
+    known = _candidates((package,)).get(package)
+    return _unpack(package, known, suites, notify)
 
 
 def unpack_all(packages: Sequence[str], *, notify: Notify = quiet) -> list[Path]:
@@ -53,7 +60,7 @@ def unpack_all(packages: Sequence[str], *, notify: Notify = quiet) -> list[Path]
         PrerequisiteError: A package is neither in the cache nor to be had.
     """
     versions = _candidates(tuple(packages))
-    return [_unpack(package, versions.get(package), notify) for package in packages]
+    return [_unpack(package, versions.get(package), (), notify) for package in packages]
 
 
 def depends(root: Path) -> list[str]:
@@ -69,17 +76,18 @@ def depends(root: Path) -> list[str]:
     return [re.split(r"[\s(|:]", item.strip(), maxsplit=1)[0] for item in found[1].split(",")]
 
 
-def source(package: str, *, notify: Notify = quiet) -> Path:
+def source(package: str, *, suites: Sequence[str] = (), notify: Notify = quiet) -> Path:
     """The extracted source tree of a package such as linux-source-6.12.
 
     Args:
         package: The name of the package, which holds `usr/src/<package>.tar.*`.
+        suites: As of `unpack`.
         notify: Told what is done.
 
     Returns:
         The root of the source tree. It is not to be changed.
     """
-    unpacked = unpack(package, notify=notify)
+    unpacked = unpack(package, suites=suites, notify=notify)
     path = cache.home() / "sources" / unpacked.name
     if path.is_dir():
         return path
@@ -89,14 +97,45 @@ def source(package: str, *, notify: Notify = quiet) -> Path:
     return extract(archives[0], key=unpacked.name, notify=notify)
 
 
-def can_be_had(package: str) -> bool:
-    """Whether the source in a package is in the cache, or can be fetched.
+def in_cache(package: str) -> str:
+    """The newest that the cache has of the source in a package, such as x_1.2_amd64; or nothing.
 
     Args:
         package: The name of the package, such as linux-source-6.12.
     """
-    cached = any(path.name.startswith(f"{package}_") for path in cache.entries("sources"))
-    return cached or _newest(package) is not None or package in _candidates((package,))
+    for kind in ("sources", "packages"):
+        for path in cache.entries(kind):
+            if path.name.startswith(f"{package}_"):
+                return path.name
+    return ""
+
+
+def can_be_had(package: str, suites: Sequence[str] = ()) -> bool:
+    """Whether the source in a package is in the cache, or can be fetched.
+
+    Args:
+        package: The name of the package, such as linux-source-6.12.
+        suites: As of `unpack`.
+    """
+    return bool(in_cache(package) or find(package, suites))
+
+
+@functools.cache
+def _find(package: str, suites: tuple[str, ...]) -> tuple[Archive, str] | None:
+    for archive in (SYSTEM, *apt.others(suites)):
+        if version := archive.versions((package,)).get(package):
+            return archive, version
+    return None
+
+
+def find(package: str, suites: Sequence[str] = ()) -> tuple[Archive, str] | None:
+    """Where a package is, and in which version; None if it is nowhere.
+
+    Args:
+        package: The name of the package.
+        suites: As of `unpack`.
+    """
+    return _find(package, tuple(suites))
 
 
 def extract(archive: Path, *, key: str, notify: Notify = quiet) -> Path:
@@ -117,29 +156,60 @@ def extract(archive: Path, *, key: str, notify: Notify = quiet) -> Path:
         env = dict(os.environ, XZ_OPT="-T0")
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
         if done.returncode:
-            raise BuildError(f"cannot extract {archive}: {_last_line(done.stderr)}")
+            raise BuildError(f"cannot extract {archive}: {apt.last_line(done.stderr)}")
 
     return cache.entry("sources", key, build, notify=notify)
 
 
-def _unpack(package: str, version: str | None, notify: Notify) -> Path:
+def _unpack(package: str, known: str | None, suites: Sequence[str], notify: Notify) -> Path:
+    """What the system's lists know; else the cache; else what new lists know."""
     cached = _newest(package)
-    if version is None:
-        if cached:
-            return cached
-        raise _unknown(package)
-    key = f"{package}_{version.replace(':', '%3a')}_{_architecture()}"
+    problems: dict[Archive, str] = {}
+    if known is not None:
+        try:
+            return _entry(package, SYSTEM, known, notify)
+        except _FetchError as exc:
+            problems[SYSTEM] = str(exc)
+    elif cached:
+        return cached
+    if apt.has_apt():
+        for archive in apt.others(suites):
+            found = _from_archive(package, archive, notify)
+            if isinstance(found, Path):
+                return found
+            problems[archive] = found
+    if cached:
+        notify(f"{next(iter(problems.values()), '')}; using {cached.name}")
+        return cached
+    raise _not_there(package, problems)
+
+
+def _from_archive(package: str, archive: Archive, notify: Notify) -> Path | str:
+    """A package out of lists of our own; what went wrong if it cannot be had there.
+
+    A version that the lists know and that is gone has them fetched once more.
+    """
+    problem = ""
+    for again in (False, True):
+        if again:
+            problem = archive.update(notify=notify) or problem
+        version = archive.versions((package,), notify=notify).get(package)
+        if version is None:
+            return archive.problem or problem
+        try:
+            return _entry(package, archive, version, notify)
+        except _FetchError as exc:
+            problem = str(exc)
+    return problem
+
+
+def _entry(package: str, archive: Archive, version: str, notify: Notify) -> Path:
+    key = f"{package}_{version.replace(':', '%3a')}_{apt.architecture()}"
 
     def build(part: Path) -> None:
-        _fetch(package, version, part, notify)
+        _fetch(package, archive, version, part, notify)
 
-    try:
-        return cache.entry("packages", key, build, notify=notify)
-    except PrerequisiteError as exc:
-        if not cached:
-            raise
-        notify(f"{exc.message}; using {cached.name}")
-        return cached
+    return cache.entry("packages", key, build, notify=notify)
 
 
 @functools.cache
@@ -148,75 +218,36 @@ def _candidates(packages: tuple[str, ...]) -> dict[str, str]:
 
     Asked once: it takes apt a second, and a run is not to see two versions.
     """
-    if not packages or not shutil.which("apt-cache"):
-        return {}
-    answer = _run(["apt-cache", "policy", *packages]).stdout
-    found = re.findall(r"^(\S+):\n +Installed: .*\n +Candidate: (\S+)$", answer, re.MULTILINE)
-    return {package: version for package, version in found if version != "(none)"}
+    return SYSTEM.versions(packages)
 
 
-def _fetch(package: str, version: str, part: Path, notify: Notify) -> None:
-    missing = [tool for tool in _TOOLS if not shutil.which(tool)]
-    if missing:
-        raise PrerequisiteError(
-            f"the package {package} is needed and {missing[0]} is not there to fetch it",
-            hint="run on Debian, or another system with apt and dpkg",
-        )
-    notify(f"fetching {package} {version}")
+def _fetch(package: str, archive: Archive, version: str, part: Path, notify: Notify) -> None:
+    notify(f"fetching {package} {version} from {archive}")
     download = part / "download"
     download.mkdir()
-    # As root, apt-get would fetch as the user _apt, who cannot write here.
-    options = ["-q", "-o", "APT::Sandbox::User=root"]
-    done = _run(["apt-get", *options, "download", f"{package}={version}"], cwd=download)
-    archives = list(download.glob("*.deb"))
-    if done.returncode or len(archives) != 1:
-        raise PrerequisiteError(
-            f"cannot fetch {package} {version}: {_last_line(done.stderr)}",
-            hint="check the network, or run 'apt-get update' as root if the version is outdated",
-        )
+    if problem := archive.download(package, version, download):
+        raise _FetchError(f"cannot fetch {package} {version}: {problem}")
     notify(f"unpacking {package}")
+    file = next(iter(download.glob("*.deb")))
     for option, target in (("-x", part), ("-e", part / _CONTROL)):
-        done = _run(["dpkg-deb", option, str(archives[0]), str(target)])
+        done = apt.run(["dpkg-deb", option, str(file), str(target)])
         if done.returncode:
-            raise PrerequisiteError(f"cannot unpack {package}: {_last_line(done.stderr)}")
+            raise PrerequisiteError(f"cannot unpack {package}: {apt.last_line(done.stderr)}")
     shutil.rmtree(download)
 
 
-def _unknown(package: str) -> PrerequisiteError:
-    if not shutil.which("apt-cache"):
+def _not_there(package: str, problems: Mapping[Archive, str]) -> PrerequisiteError:
+    if not apt.has_apt():
         return PrerequisiteError(
-            f"the Debian package {package} is needed, and there is no apt to fetch it",
+            f"the Debian package {package} is needed, and there is no {apt.missing_tool()} for it",
             hint="run on Debian, or give the kernel as a directory or a tarball",
         )
+    where = (f"{archive} ({why})" if why else str(archive) for archive, why in problems.items())
     return PrerequisiteError(
-        f"apt knows no package {package}",
-        hint="run 'apt-get update' as root, or use a Debian release that has it",
+        f"there is no package {package} to be had, looked for in {', '.join(where)}"
     )
 
 
 def _newest(package: str) -> Path | None:
     prefix = f"{package}_"
     return next((path for path in cache.entries("packages") if path.name.startswith(prefix)), None)
-
-
-@functools.cache
-def _architecture() -> str:
-    return _run(["dpkg", "--print-architecture"]).stdout.strip() if shutil.which("dpkg") else "any"
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no message"
-
-
-def _run(command: Sequence[str], *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, LC_ALL="C")
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=env,
-        cwd=cwd,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )

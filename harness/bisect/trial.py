@@ -25,6 +25,7 @@ import yaml
 
 from harness.base import cache, debian, processes
 from harness.base.errors import HarnessError, PrerequisiteError
+from harness.kernel.specs import load_kernel
 
 PACKAGE = "linux-source-6.12"
 BASE = "base"
@@ -211,7 +212,8 @@ def make(repository: Path, *, short: bool = False, notify: cache.Notify = cache.
         PrerequisiteError: The source cannot be had, or it is not the one that
             trial.yaml was written for.
     """
-    source = debian.source(PACKAGE, notify=notify)
+    suites = load_kernel("linux-6.12").suites
+    source = debian.source(PACKAGE, suites=suites, notify=notify)
     here = Path(__file__)
     key = cache.digest(source.name, str(short), here, here.with_name("trial.yaml"))
     complete = repository / ".git" / "complete"

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.base import cache
+from harness.base import cache, debian
 from harness.base.errors import ExitCode
 from harness.cli.packages import Package, installed_versions, probe, read_packages, run
 from harness.kernel import sourcespec, specs
@@ -203,22 +203,21 @@ def check_static_program() -> Finding:
 
 
 def check_kernel_source() -> Finding:
-    """The default kernel's source can be had, from the cache or through apt."""
+    """The default kernel's source can be had, from the cache or from where it is fetched."""
     name = "kernel source"
-    source = specs.load_kernel(specs.DEFAULT).source
-    if not isinstance(source, sourcespec.DebianSource):
-        return Finding(name, State.OK, f"of the kind {source.kind}")
-    package = source.package
-    if cached := sorted((cache.home() / "sources").glob(f"{package}_*")):
-        return Finding(name, State.OK, f"{cached[-1].name} in the cache")
-    if not shutil.which("apt-get"):
-        advice = "give the source of the kernel as a directory"
-        return Finding(name, State.NOTE, "no apt-get to fetch it", advice)
-    policy = run(["apt-cache", "policy", package]).stdout
-    version = re.search(r"^ +Candidate: (\S+)$", policy, re.MULTILINE)
-    if version and version[1] != "(none)":
-        return Finding(name, State.OK, f"{package} {version[1]}, to be fetched")
-    return Finding(name, State.NOTE, f"apt knows no {package}", "apt-get update, as root")
+    spec = specs.load_kernel(specs.DEFAULT)
+    for source in spec.source:
+        if not isinstance(source, sourcespec.DebianSource):
+            if source.can_be_had(spec.path):
+                return Finding(name, State.OK, str(source))
+        elif cached := debian.in_cache(source.package):
+            return Finding(name, State.OK, f"{cached} in the cache")
+        elif found := debian.find(source.package, source.suites):
+            archive, version = found
+            text = f"{source.package} {version} of {archive}, to be fetched"
+            return Finding(name, State.OK, text)
+    looked = "; ".join(map(str, spec.source))
+    return Finding(name, State.NOTE, f"not to be had: {looked}", "--kernel-tree, or the network")
 
 
 def check_disk(home: Path, minimum: int = _MIN_DISK) -> Finding:

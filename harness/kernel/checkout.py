@@ -9,9 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base import cache, debian, processes
+from harness.base import apt, cache, debian, processes, urls
+from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, PrerequisiteError, UsageError
-from harness.kernel.specs import DebianSource, DirectorySource, KernelSpec, TarballSource
+from harness.kernel import sourcespec
+from harness.kernel.sourcespec import (
+    DebianSource,
+    DirectorySource,
+    GitSource,
+    Source,
+    TarballSource,
+)
+from harness.kernel.specs import KernelSpec
+from harness.kernel.yamlfile import shown
 
 # --- Sources ---------------------------------------------------------------
 
@@ -24,36 +34,56 @@ class Fetched:
     copy: Callable[[Path], None]
 
 
-def fetch(spec: KernelSpec, notify: cache.Notify) -> Fetched:
-    """Have the source of a spec, fetched if it is not there.
+def fetch(spec: KernelSpec, notify: Notify = quiet) -> Fetched:
+    """The source of a kernel: the first candidate that is in the cache, or can be fetched.
 
     Args:
         spec: The kernel.
         notify: Told what is fetched.
 
     Raises:
-        PrerequisiteError: It cannot be had.
+        PrerequisiteError: None is to be had.
+        UsageError: It is built already.
     """
-    match spec.source:
-        case DebianSource(package=package):
-            tree = debian.source(package, notify=notify)
-            return Fetched(tree.name, lambda target: _link_tree(tree, target))
-        case TarballSource(path=name, sha256=sha256):
-            return _tarball(spec.path(name), sha256, notify)
-        case DirectorySource(path=name):
-            return _directory(spec.path(name), notify)
-    raise UsageError(
-        f"kernel {spec.name}: a source of the kind {spec.source.kind!r} cannot be built yet",
-        hint="debian, tarball and directory can",
+    problems = []
+    for source in spec.source:
+        try:
+            return _take(spec, source, notify)
+        except PrerequisiteError as exc:
+            problems.append(exc.message)
+    looked = "; ".join(problems)
+    raise PrerequisiteError(
+        f"there is no source for the kernel {spec.name}: {looked}",
+        hint=f"--kernel-tree DIR, or give {shown(spec.file)} a source of another kind: "
+        f"{sourcespec.WAYS}",
     )
 
 
-def _tarball(path: Path, sha256: str | None, notify: cache.Notify) -> Fetched:
-    if not path.is_file():
-        raise PrerequisiteError(f"there is no source archive {path}")
-    digest = cache.file_digest(path)
-    if sha256 and sha256.lower() != digest:
-        raise PrerequisiteError(f"{path} has the SHA-256 {digest}, not the one in the spec")
+def _take(spec: KernelSpec, source: Source, notify: Notify) -> Fetched:
+    match source:
+        case DebianSource(package=package, suites=suites):
+            tree = debian.source(package, suites=suites, notify=notify)
+            return Fetched(tree.name, lambda target: _link_tree(tree, target))
+        case TarballSource():
+            return _tarball(spec, source, notify)
+        case GitSource():
+            return _git_revision(spec, source, notify)
+        case DirectorySource(path=name):
+            return _directory(spec.path(name), notify)
+    raise UsageError(f"kernel {spec.name}: a source of the kind {source.kind!r} is built already")
+
+
+def _tarball(spec: KernelSpec, source: TarballSource, notify: Notify) -> Fetched:
+    if source.url:
+        digest = str(source.sha256).lower()
+        path = urls.file(source.url, digest, notify=notify)
+    else:
+        path = spec.path(source.path)
+        if not path.is_file():
+            raise PrerequisiteError(f"there is no source archive {path}")
+        digest = cache.file_digest(path)
+        if source.sha256 and source.sha256.lower() != digest:
+            raise PrerequisiteError(f"{path} has the SHA-256 {digest}, not the one in the spec")
 
     def copy(target: Path) -> None:
         _link_tree(debian.extract(path, key=cache.short(digest), notify=notify), target)
@@ -61,7 +91,52 @@ def _tarball(path: Path, sha256: str | None, notify: cache.Notify) -> Fetched:
     return Fetched(digest, copy)
 
 
-def _directory(path: Path, notify: cache.Notify) -> Fetched:
+def _git_revision(spec: KernelSpec, source: GitSource, notify: Notify) -> Fetched:
+    """A revision: on this machine as it is now, from elsewhere as it was when it was fetched."""
+    if source.is_remote:
+        repository, revision = _fetched(source, notify), "FETCH_HEAD"
+    else:
+        repository, revision = spec.path(source.repository), source.revision
+    found = _git(repository, "rev-parse", "-q", "--verify", f"{revision}^{{tree}}")
+    if found is None:
+        raise PrerequisiteError(f"there is no revision {source.revision} in {source.repository}")
+    tree = found.decode().strip()
+
+    def copy(target: Path) -> None:
+        notify(f"taking {source.revision} from {source.repository}")
+        pack = ["git", "-C", str(repository), "archive", tree]
+        with subprocess.Popen(
+            ["tar", "-C", str(target), "-xf", "-"], stdin=subprocess.PIPE
+        ) as reader:
+            env = processes.git_environment()
+            done = subprocess.run(pack, stdout=reader.stdin, check=False, env=env)
+        if done.returncode or reader.returncode:
+            raise BuildError(f"cannot take {source.revision} from {source.repository}")
+
+    return Fetched(f"git-{tree}", copy)
+
+
+def _fetched(source: GitSource, notify: Notify) -> Path:
+    def build(part: Path) -> None:
+        notify(f"fetching {source.revision} of {source.repository}")
+        env = sourcespec.network_environment()
+        fetching = ["git", "-C", str(part), "fetch", "-q", "--depth=1"]
+        for command in (
+            ["git", "init", "-q", "--bare", str(part)],
+            [*fetching, source.repository, source.revision],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+            if done.returncode:
+                why = apt.last_line(done.stderr)
+                raise PrerequisiteError(
+                    f"cannot fetch {source.revision} of {source.repository}: {why}"
+                )
+
+    path = sourcespec.git_mirror(source)
+    return cache.entry("archives", path.name, build, notify=notify)
+
+
+def _directory(path: Path, notify: Notify) -> Fetched:
     if not (path / "Kconfig").is_file():
         raise PrerequisiteError(f"{path} is no kernel source: it has no Kconfig")
     files = git_files(path, "-co")

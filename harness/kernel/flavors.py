@@ -58,12 +58,19 @@ def check(names: Sequence[str]) -> None:
         raise UsageError(f"--flavor {based[0]} and {based[1]}: each has a whole config")
 
 
-def kind(names: Sequence[str], version: Version, *, notify: Notify = quiet) -> Kind:
+def kind(
+    names: Sequence[str],
+    version: Version,
+    *,
+    suites: Sequence[str] = (),
+    notify: Notify = quiet,
+) -> Kind:
     """What flavours come to for a version.
 
     Args:
         names: Their names.
         version: That of the source.
+        suites: Suites of Debian where a package with a config may be.
         notify: Told what is fetched.
 
     Raises:
@@ -76,13 +83,13 @@ def kind(names: Sequence[str], version: Version, *, notify: Notify = quiet) -> K
         one = versions.facts().flavor(name)
         make |= one.make
         if one.base:
-            base = _config_of(one.base.format(series=version.series), notify)
+            base = _config_of(one.base.format(series=version.series), suites, notify)
     return Kind(fragments=tuple(versions.flavor_fragments(version, names)), make=make, base=base)
 
 
-def _config_of(package: str, notify: Notify) -> Path:
+def _config_of(package: str, suites: Sequence[str], notify: Notify) -> Path:
     """The whole .config of Debian's kernel without a variant, unpacked."""
-    root = debian.unpack(package, notify=notify)
+    root = debian.unpack(package, suites=suites, notify=notify)
     found = sorted(root.glob("usr/src/*/config.amd64_none_amd64.xz"))
     if not found:
         raise BuildError(f"the package {package} has no config of amd64")

@@ -19,7 +19,6 @@ from harness.kernel import bzimage, flavors, kbuild, kconfig, making, needs, tre
 from harness.kernel.built import BuiltKernel
 from harness.kernel.flavors import Kind
 from harness.kernel.making import Progress
-from harness.kernel.sourcespec import BzImageSource
 from harness.kernel.specs import KernelSpec, load_for_tree, load_kernel
 
 Tell = Callable[[str], Progress]
@@ -141,8 +140,8 @@ class Own:
             UsageError: A file is not there or is no kernel.
         """
         ready = self.bzimage
-        if isinstance(spec.source, BzImageSource) and not ready and not self.kernel_tree:
-            ready = (spec.path(spec.source.normal), spec.path(spec.source.spawned))
+        if spec.ready and not ready and not self.kernel_tree:
+            ready = (spec.path(spec.ready.normal), spec.path(spec.ready.spawned))
         if ready:
             normal = bzimage.load(ready[0], "normal", config=self.config)
             if len(ready) == 2:
@@ -150,7 +149,10 @@ class Own:
             return normal, kbuild.build_kernel(spec, "spawned", init=init, progress=tell("spawned"))
         progress = tell("normal")
         kind = flavors.kind(
-            self.flavors, spec.kernel_version(), notify=lambda what: progress(0, 0, what)
+            self.flavors,
+            spec.kernel_version(),
+            suites=spec.suites,
+            notify=lambda what: progress(0, 0, what),
         )
         if self.kernel_tree is not None:
             versions.say_once(spec.chosen())

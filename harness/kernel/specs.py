@@ -11,23 +11,22 @@ from typing import TypeVar, get_args
 
 from pydantic import (
     Field,
-    PrivateAttr,
     ValidationError,
     field_validator,
 )
 
-from harness.base import debian, paths
-from harness.base.errors import PrerequisiteError, SpecError, UsageError
+from harness.base import paths
+from harness.base.errors import SpecError, UsageError
 from harness.base.text import cut
 from harness.base.version import Version
 from harness.kernel import kconfig, versions
+from harness.kernel.candidates import Candidates
 from harness.kernel.sourcespec import (
     BzImageSource,
     DebianSource,
     DirectorySource,
     GitSource,
     Model,
-    Source,
     TarballSource,
 )
 from harness.kernel.specfiles import find, names
@@ -92,18 +91,15 @@ class Configs(Model):
     spawned: list[str] = Field(min_length=1)
 
 
-class KernelSpec(Model):
+class KernelSpec(Candidates):
     """A kernel: where it comes from; the version of that says how its two builds are made."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    source: Source
     version: str = Field(default="", description="of the source, where its name does not say it")
     series: Series = Field(default_factory=Series)
     patches: Patches | None = None
     configs: Configs | None = None
-
-    _file: Path = PrivateAttr(default=KERNELS / "unknown.yaml")
 
     @field_validator("version")
     @classmethod
@@ -111,20 +107,6 @@ class KernelSpec(Model):
         if value and Version.parse(value) is None:
             raise ValueError(f"{value!r} is no version, write it like '6.12'")
         return value
-
-    def path(self, name: str) -> Path:
-        """A path of the source, taken from the folder of the YAML file.
-
-        Args:
-            name: As written in the file: absolute, relative, or with `~`.
-
-        Raises:
-            SpecError: It is no path.
-        """
-        try:
-            return (self._file.parent / paths.given(name)).resolve()
-        except UsageError as exc:
-            raise SpecError(f"{shown(self._file)}: source: {exc.message}") from None
 
     def kernel_version(self) -> Version:
         """The version of the source.
@@ -143,19 +125,11 @@ class KernelSpec(Model):
         return found
 
     def _version_of_source(self) -> Version | None:
-        match self.source:
-            case DebianSource(package=name) | TarballSource(path=name):
-                found = re.search(r"\d+\.\d+(\.\d+)?", Path(name).name)
-                return Version.parse(found[0]) if found else None
-            case DirectorySource(path=name):
-                return Version.of_tree(self.path(name))
-            case GitSource(revision=name):
-                return Version.parse(name)
-            case BzImageSource():
-                # It is built already: what would be chosen is of no use.
-                self.check_source()
-                return Version.parse(known_kernels()[0].removeprefix("linux-"))
-        return None
+        if self.ready:
+            # It is built already: what would be chosen is of no use.
+            self.check_source()
+            return Version.parse(known_kernels()[0].removeprefix("linux-"))
+        return self.version_of_source()
 
     def of_version(self, version: Version) -> KernelSpec:
         """The same kernel of another version: that of the tree it is built from.
@@ -219,29 +193,6 @@ class KernelSpec(Model):
             role: self.patch_files(role) for role in get_args(Role)
         }
         return versions.describe(self.kernel_version(), series)
-
-    def check_source(self) -> None:
-        """Check that a source on this machine is there, before anything is built.
-
-        Raises:
-            PrerequisiteError: It is not.
-            SpecError: It is named by what is no path.
-        """
-        source = self.source
-        match source:
-            case TarballSource():
-                needed = [source.path]
-            case DirectorySource():
-                needed = [f"{source.path}/Kconfig"]
-            case BzImageSource():
-                needed = [source.normal, source.spawned]
-            case _:
-                needed = []
-        for name in needed:
-            if not paths.is_file(self.path(name)):
-                raise PrerequisiteError(
-                    f"{shown(self._file)}: source: there is no file {self.path(name)}"
-                )
 
     def _series(self, field: str, name: str) -> list[Path]:
         folder = KERNELS / "patches"
@@ -329,7 +280,7 @@ def of_version(name_or_path: str | Path, version: Version, tree: Path) -> Kernel
     if name_or_path != DEFAULT:
         return load_kernel(name_or_path).of_version(version)
     source = DirectorySource(kind="directory", path=str(tree))
-    return KernelSpec(name=f"linux-{version.series}", source=source, version=str(version))
+    return KernelSpec(name=f"linux-{version.series}", source=[source], version=str(version))
 
 
 def known_kernels() -> list[str]:
@@ -351,8 +302,7 @@ def default_kernel() -> str:
     """
     newest, *others = known_kernels()
     for name in (newest, *others):
-        source = load_kernel(name).source
-        if not isinstance(source, DebianSource) or debian.can_be_had(source.package):
+        if load_kernel(name).can_be_had():
             if name != newest:
                 versions.say_once(f"the source of {newest} is not to be had, taking {name}")
             return name

@@ -64,8 +64,11 @@ def first_error(exc: ValidationError, model: type[BaseModel]) -> str:
 
 def _place(location: tuple[int | str, ...]) -> str:
     parts = [cut(str(part), 60) for part in location]
-    # pydantic puts the kind of a source between the key and what is in it.
-    if parts[:1] == ["source"] and len(parts) > 2:
+    # pydantic puts the kind of a source between its number and what is in it.
+    if parts[:1] == ["source"] and len(parts) > 3:
+        del parts[2]
+    # One source need not be a list.
+    if parts[:2] == ["source", "0"]:
         del parts[1]
     return ".".join(parts)
 

@@ -51,12 +51,13 @@ def test_a_ready_made_kernel_of_the_wrong_kind_is_refused_before_the_boot(lab: L
 def source() -> Iterator[Path]:
     """A git tree of Debian's kernel, as a developer has one."""
     spec = load_kernel("linux-6.12")
-    assert isinstance(spec.source, DebianSource)
+    package = next(one.package for one in spec.source if isinstance(one, DebianSource))
     # Always at one place: its mirror in the cache is found again.
     fixed = cache.home() / "scratch" / "own-tree"
     subprocess.run(["rm", "-rf", str(fixed)], check=True)
     fixed.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "-a", str(debian.source(spec.source.package)), str(fixed)], check=True)
+    made = debian.source(package, suites=spec.suites)
+    subprocess.run(["cp", "-a", str(made), str(fixed)], check=True)
     # So many new files make a commit tidy up in the background, and that would be
     # taken for something that we wrote.
     given = ["-c", "gc.auto=0", "-c", "maintenance.auto=false"]

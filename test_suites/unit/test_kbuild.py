@@ -266,11 +266,16 @@ def test_digest_of_a_git_tree_is_that_of_its_content(
     assert digest() == first
 
 
+def of(**source: str) -> KernelSpec:
+    """A kernel with a source."""
+    return KernelSpec.model_validate({"name": "x", "source": source, "version": "6.12"})
+
+
 def test_tarball_with_another_checksum_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "linux.tar"
     path.write_bytes(b"x")
     with pytest.raises(PrerequisiteError, match="not the one in the spec"):
-        checkout._tarball(path, "0" * 64, cache.quiet)
+        checkout.fetch(of(kind="tarball", path=str(path), sha256="0" * 64))
 
 
 def test_tarball_is_extracted(tmp_path: Path, home: Path) -> None:
@@ -280,16 +285,10 @@ def test_tarball_is_extracted(tmp_path: Path, home: Path) -> None:
     subprocess.run(["tar", "-cJf", str(archive), "-C", str(tmp_path), "linux-1"], check=True)
     target = tmp_path / "target"
     target.mkdir()
-    checkout._tarball(archive, cache.file_digest(archive), cache.quiet).copy(target)
+    spec = of(kind="tarball", path=str(archive), sha256=cache.file_digest(archive))
+    checkout.fetch(spec).copy(target)
     assert (target / "Kconfig").read_text() == "text"
     assert (home / "sources").is_dir()
-
-
-def test_kinds_that_cannot_be_built_yet_say_so() -> None:
-    spec = load_kernel("linux-6.12")
-    data = spec.model_dump() | {"source": {"kind": "git", "path": "x", "revision": "HEAD"}}
-    with pytest.raises(UsageError, match="'git' cannot be built yet"):
-        kbuild.build_kernel(KernelSpec.model_validate(data), "normal")
 
 
 def test_key_of_a_tree_is_its_content_and_not_its_name(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
     """The packages that there are, and an empty cache."""
     known: set[str] = set()
     monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(debian, "can_be_had", lambda package: package in known)
+    monkeypatch.setattr(debian, "can_be_had", lambda package, suites=(): package in known)
     versions.say_once.cache_clear()
     return known
 
