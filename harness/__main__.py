@@ -8,16 +8,23 @@ from harness.base.errors import STOP, ExitCode
 
 
 def _main() -> None:
+    stop = STOP if sys.argv[1:2] == ["bisect-step"] else 0
     try:
         from harness.cli.main import main  # noqa: PLC0415  (what it imports may be broken too)
 
         main()
-    except Exception:
-        if sys.argv[1:2] != ["bisect-step"]:
-            raise
-        # With a traceback alone it would end with 1: the commit is bad.
+    except Exception as exc:
+        missing = exc.name if isinstance(exc, ModuleNotFoundError) and exc.name else "harness"
+        if missing.partition(".")[0] != "harness":
+            # The environment is shared by all checkouts, and may have been cleared up by hand.
+            sys.stderr.write(
+                f"kspawn: the Python environment {sys.prefix} lacks the module {missing} "
+                "(remove that folder, and run ./kspawn again: it makes a new one)\n"
+            )
+            sys.exit(stop + ExitCode.PREREQUISITE)
+        # With a traceback alone it would end with 1: a check failed, a commit is bad.
         traceback.print_exc()
-        sys.exit(STOP + ExitCode.HARNESS)
+        sys.exit(stop + ExitCode.HARNESS)
 
 
 if __name__ == "__main__":

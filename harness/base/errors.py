@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
+from harness.base.text import shown
+
 
 class ExitCode(IntEnum):
     """What a command of kspawn ends with."""
@@ -44,9 +46,10 @@ class KspawnError(Exception):
     phase = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # It may quote a guest, and goes to terminals and into reports.
+        self.message = shown(message)
+        self.hint = shown(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -100,7 +103,7 @@ class KernelError(KspawnError):
 
     def __init__(self, message: str, *, log_tail: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.log_tail = log_tail
+        self.log_tail = shown(log_tail)
 
 
 class KernelCrashError(KernelError):
@@ -134,7 +137,7 @@ class RefusedError(KernelError):
 
     def __init__(self, message: str, *, status: str, log_tail: str = "") -> None:
         super().__init__(message, log_tail=log_tail)
-        self.status = status
+        self.status = shown(status)
 
 
 class HarnessError(KspawnError):

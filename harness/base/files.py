@@ -14,8 +14,11 @@ from typing import Annotated, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from harness.base import blame, paths
 from harness.base.errors import KspawnError, UsageError
 
+# What a run leaves has a few MiB; less than this is no room at all.
+_LEAST = 1 << 20
 # The name of a file in a known folder, where it comes from a file or from elsewhere: it
 # leads nowhere else.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
@@ -61,12 +64,16 @@ def write(path: Path, text: str, *, durable: bool = False) -> Path:
         The file.
     """
     part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as exc:
+        # What a write says has no name in it.
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc
     return path
 
 
@@ -104,8 +111,9 @@ def only_one(path: Path, *, what: str, hint: str = "") -> Iterator[None]:
         hint: What to do if one is.
 
     Raises:
-        UsageError: Another is.
+        UsageError: Another is, or the path cannot be one.
     """
+    paths.given(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
@@ -124,16 +132,38 @@ def new_run(results: Path, name: str) -> Path:
     Args:
         results: The folder of all runs.
         name: What runs.
+
+    Raises:
+        HarnessError: The disk is full.
+        PrerequisiteError: It cannot be made, or not be written.
+        UsageError: The path cannot be one.
     """
+    paths.given(results, what="the folder of the results")
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
         folder = results / f"{stamp}-{name}{suffix}"
         try:
             folder.mkdir(parents=True)
+            _check_room(folder)
         except FileExistsError:
             continue
+        except OSError as exc:
+            raise blame.as_error(exc) from exc
         return folder
     raise KspawnError(f"no name is left for a run in {results}")
+
+
+def _check_room(folder: Path) -> None:
+    """Write a little: a disk that is full takes an empty folder all the same."""
+    probe = folder / ".probe"
+    try:
+        probe.write_bytes(bytes(_LEAST))
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+            folder.rmdir()
+        raise OSError(exc.errno, exc.strerror, str(folder)) from exc
+    probe.unlink()
 
 
 @contextmanager

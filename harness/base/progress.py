@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from harness.base.closing import Closing
+from harness.base.text import shown
 
 # What a phase waits for, in words.
 _WAITS = {
@@ -74,7 +75,7 @@ class ProgressLine(Closing):
         self._progress.update(
             self._task,
             description=what,
-            detail=detail[:60],
+            detail=shown(detail)[:60],
             completed=done if total else 0,
             total=total or None,
         )

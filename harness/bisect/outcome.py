@@ -26,6 +26,7 @@ from harness.base.errors import (
     KspawnError,
     RefusedError,
 )
+from harness.base.said import Said
 from harness.logs import splats
 from harness.record.result import Result, Splat, Verdict
 
@@ -53,11 +54,11 @@ class Report(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     passed: bool = False
-    broken: str = Field(default="", description="why it says nothing about the kernel")
+    broken: Said = Field(default="", description="why it says nothing about the kernel")
     no_boot: bool = False
     marks: list[str] = Field(default_factory=list)
-    reason: str = ""
-    log_tail: str = ""
+    reason: Said = ""
+    log_tail: Said = ""
     tests: int = 0
 
 

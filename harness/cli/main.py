@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 import click
 import pytest
@@ -17,10 +18,11 @@ from rich.table import Table
 
 from harness import __version__
 from harness.base import cache
-from harness.base.errors import STOP, ExitCode, KspawnError
+from harness.base.blame import as_error
+from harness.base.errors import STOP, ExitCode, HarnessError, KspawnError
 from harness.base.files import run_folder
 from harness.base.progress import ProgressLine
-from harness.base.terminal import err, out
+from harness.base.terminal import echo, err, flush, open_streams, out
 from harness.bisect.command import bisect_command, step_command
 from harness.cli import bench, doctor, treebench
 from harness.cli.options import vm_options
@@ -139,9 +141,17 @@ class _Progress:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
         """Note an error that came before there was a result."""
-        if call.excinfo is not None and isinstance(call.excinfo.value, KspawnError):
-            type(self).error = call.excinfo.value
+        if call.excinfo is not None and not isinstance(call.excinfo.value, AssertionError):
+            self._note(call.excinfo.value)
         return (yield)
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note an error of what surrounds the run."""
+        self._note(excinfo.value)
+
+    def _note(self, exc: BaseException) -> None:
+        # What went wrong first is what the others follow from.
+        type(self).error = type(self).error or as_error(exc)
 
 
 def _conclude(folder: Path, json_file: Path | None, code: int) -> int:
@@ -305,9 +315,9 @@ def compare_command(
             keep=lambda so_far: compare_report.write_report(so_far, folder),
         )
     if form == "json":
-        click.echo(comparison.model_dump_json(indent=2))
+        echo(comparison.model_dump_json(indent=2))
     elif form == "tsv" or (form == "auto" and not out.is_terminal):
-        click.echo(tables.tsv(comparison), nl=False)
+        echo(tables.tsv(comparison), end="")
     else:
         tables.show(comparison, out)
     tables.show_failures(comparison, err)
@@ -345,24 +355,14 @@ def main() -> None:
     """Run a command, and end in one clear line and a documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     stop = STOP if sys.argv[1:2] == [step_command.name] else 0
+    open_streams()
+    code = _run(stop)
     try:
-        code = _run(stop)
-    except SystemExit:
-        # rich does this, with 1, where nobody reads its output any more.
-        if not stop:
-            raise
-        code = stop + ExitCode.HARNESS
-    for stream in (sys.stdout, sys.stderr):
-        _drop_unread(stream)
+        flush()
+    except KspawnError as exc:
+        # What a run came to counts for more.
+        code = code or _failed(exc, stop)
     sys.exit(code)
-
-
-def _drop_unread(stream: TextIO) -> None:
-    """Drop what a stream holds and nobody reads: else Python ends with 120 by it."""
-    try:
-        stream.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(stop: int) -> int:
@@ -374,9 +374,20 @@ def _run(stop: int) -> int:
     except click.ClickException as exc:
         exc.show()
         return stop + ExitCode.USAGE
-    except KspawnError as exc:
-        err.print(f"[bold red]kspawn[/]: {escape(str(exc))}")
-        return stop + exc.exit_code
     except (KeyboardInterrupt, click.Abort):
         err.print("[bold red]kspawn[/]: interrupted; all machines are stopped")
         return 128 + (_stopped_by[0] if _stopped_by else signal.SIGINT)
+    except Exception as exc:
+        return _failed(exc, stop)
+
+
+def _failed(exc: Exception, stop: int) -> int:
+    """Say what ended a command; returns its exit code."""
+    error = as_error(exc)
+    # Of a bug, who mends it wants to know more.
+    if not isinstance(exc, (KspawnError, OSError)):
+        traceback.print_exception(exc)
+    # Where stderr is gone as well, the code is all that is left.
+    with contextlib.suppress(HarnessError):
+        err.print(f"[bold red]kspawn[/]: {escape(str(error))}")
+    return stop + error.exit_code

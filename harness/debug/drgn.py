@@ -18,6 +18,7 @@ from drgn.helpers.linux.sched import task_state_to_char
 from harness.audit.program import open_core
 from harness.base.cache import Notify, quiet
 from harness.base.errors import ExitCode, HarnessError, UsageError
+from harness.base.terminal import echo
 from harness.image import vmcore
 from harness.machine import keep
 from harness.machine.keep import Kept
@@ -99,7 +100,7 @@ def drgn_command(run: Path, script: tuple[str, ...], image: bool, only_tasks: bo
     program = open_core(core, kernel, notify=_say)
     if only_tasks:
         for pid, state, name in tasks(program):
-            click.echo(f"{pid:>7} {state} {name}")
+            echo(f"{pid:>7} {state} {name}")
     elif script:
         _run_script(program, script)
     else:
@@ -111,7 +112,7 @@ def drgn_command(run: Path, script: tuple[str, ...], image: bool, only_tasks: bo
 
 def _say(message: str) -> None:
     if sys.stderr.isatty():
-        click.echo(message, err=True)
+        echo(message, to_stderr=True)
 
 
 def _run_script(program: Any, script: Sequence[str]) -> None:

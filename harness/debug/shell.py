@@ -22,7 +22,7 @@ import paramiko
 from harness.base.errors import BuildError, ExitCode, HarnessError, PrerequisiteError, UsageError
 from harness.base.files import run_folder
 from harness.base.progress import ProgressLine
-from harness.base.terminal import err
+from harness.base.terminal import echo, err
 from harness.cli.options import vm_options
 from harness.cycle.witness import Witness
 from harness.kernel import specs
@@ -235,9 +235,9 @@ def run(made: Lab, folder: Path, *, role: str, gdb: bool, timeline: Timeline) ->
         timeline.event("shell", role)
         kernel = made.kernels.normal if role == "normal" else made.kernels.spawned
         if gdb:
-            click.echo(gdb_line(machine, kernel), err=True)
+            echo(gdb_line(machine, kernel), to_stderr=True)
         if sys.stdin.isatty():
-            click.echo(f"the {role} kernel {kernel.release}; Ctrl-] ends it", err=True)
+            echo(f"the {role} kernel {kernel.release}; Ctrl-] ends it", to_stderr=True)
 
     def visit_spawned() -> None:
         visit()
@@ -278,13 +278,13 @@ def run_again(made: Lab, folder: Path, kept: keep.Kept, *, gdb: bool) -> int:
         alive = kept.state == State.RUNNING
         role = kept.running
         where = f"in its {role} kernel" if role else "amid a jump"
-        click.echo(f"the machine was {kept.state}, {where}: {kept.reason}", err=True)
+        echo(f"the machine was {kept.state}, {where}: {kept.reason}", to_stderr=True)
         if gdb or not alive:
             kernel = kernels.spawned if role == "spawned" else kernels.normal
-            click.echo(gdb_line(machine, kernel), err=True)
+            echo(gdb_line(machine, kernel), to_stderr=True)
         if alive:
             return in_normal(machine)
-        click.echo("it serves no shell; Enter ends it", err=True)
+        echo("it serves no shell; Enter ends it", to_stderr=True)
         sys.stdin.readline()
     return int(ExitCode.PASSED)
 

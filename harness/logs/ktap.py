@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from harness.base.text import shown
+
 _STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
 _VERSION = re.compile(r"^K?TAP version \d+$")
 _SUBTEST = re.compile(r"^# Subtest: (.*)$")
@@ -128,7 +130,7 @@ def parse(text: str) -> list[Test]:
         out of order is a test of the status ERROR that says so.
     """
     parser = _Parser()
-    for line in text.splitlines():
+    for line in shown(text).splitlines():
         parser.line(line)
     return parser.finish()
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import click
 
 from harness.base.errors import HarnessError, UsageError
+from harness.base.terminal import echo
 from harness.record.result import Splat, SplatKind
 
 _CHUNK = 65536
@@ -570,12 +571,12 @@ def main(logs: tuple[Path, ...], text: bool) -> None:
         try:
             splats += scan(log, log_name=str(log))
         except HarnessError as error:
-            click.echo(str(error), err=True)
+            echo(str(error), to_stderr=True)
             unreadable = True
     for splat in splats:
-        click.echo(f"{splat.log}:{splat.log_line}: {splat.kind}: {splat.title}")
+        echo(f"{splat.log}:{splat.log_line}: {splat.kind}: {splat.title}")
         if text:
-            click.echo(splat.text)
+            echo(splat.text)
     sys.exit(2 if unreadable else 1 if splats else 0)
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.base.errors import ExitCode
+from harness.base.said import Said
 
 # What is wrong in a file or missing here is so the next time, too.
 _NOT_AGAIN = (int(ExitCode.USAGE), int(ExitCode.PREREQUISITE))
@@ -55,12 +56,12 @@ class TestRun(_Model):
 
     __test__ = False  # pytest: this is no test
 
-    name: str = Field(description="the node ID, and below it the path of a KTAP case")
+    name: Said = Field(description="the node ID, and below it the path of a KTAP case")
     outcome: Outcome
     seconds: float = 0.0
     exit_code: int = 0
-    message: str = Field(default="", description="why, one line")
-    detail: str = Field(default="", description="the end of what pytest says of it")
+    message: Said = Field(default="", description="why, one line")
+    detail: Said = Field(default="", description="the end of what pytest says of it")
 
     @property
     def group(self) -> str:
@@ -77,7 +78,7 @@ class Attempt(_Model):
     started: datetime = Field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
     exit_code: int = int(ExitCode.HARNESS)
-    reason: str = Field(default="", description="what ended it, where no test says so")
+    reason: Said = Field(default="", description="what ended it, where no test says so")
     host: str = ""
     folder: str = Field(default="", description="relative to that of the night")
     tests: list[TestRun] = Field(default_factory=list)

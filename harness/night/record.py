@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.base import processes
+from harness.base.blame import as_error
 from harness.base.errors import KspawnError
 from harness.logs import ktap
 from harness.night.model import Outcome, TestRun
@@ -60,7 +61,8 @@ class Recorder:
         self._names[item.nodeid] = _name(item)
         if report.failed and call.excinfo is not None:
             error = call.excinfo.value
-            code = int(error.exit_code) if isinstance(error, KspawnError) else 1
+            known = isinstance(error, (KspawnError, OSError, MemoryError))
+            code = int(as_error(error).exit_code) if known else 1
             self._codes[item.nodeid] = max(code, self._codes.get(item.nodeid, 0))
         return report
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.base.blame import as_error
 from harness.base.errors import ExitCode, KernelError, KspawnError, UsageError
 from harness.base.files import new_run
 from harness.base.progress import ProgressLine
@@ -21,6 +22,7 @@ from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
 from harness.machine.lab import PROGRESS, Lab, Options, no_builds
 from harness.machine.machine import Machine
+from harness.plugin.reports import show_controls
 from harness.plugin.suite import CycleSuite, Hibernated, NewCycle
 from harness.record.result import Result
 from harness.record.timeline import Timeline
@@ -84,6 +86,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))
 
 
+# What an assertion is not: it has an exit code of its own.
+_KNOWN = (KspawnError, OSError, MemoryError)
 _worst = pytest.StashKey[int]()
 FAILURES = pytest.StashKey[list[str]]()
 """Why a test failed, in a line, for the report of its machine."""
@@ -101,7 +105,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed and call.excinfo is not None:
         error = call.excinfo.value
-        code = int(error.exit_code) if isinstance(error, KspawnError) else 1
+        code = int(as_error(error).exit_code) if isinstance(error, _KNOWN) else 1
         item.config.stash[_worst] = max(code, item.config.stash.get(_worst, 0))
         item.stash.setdefault(FAILURES, []).append(str(error).partition("\n")[0])
         if isinstance(error, KernelError) and error.log_tail:
@@ -109,6 +113,7 @@ def pytest_runtest_makereport(
     elif call.excinfo is not None and hasattr(report, "wasxfail"):
         # For the report of its machine: the test may pass, what it shows does not.
         item.stash.setdefault(FAILURES, []).append(f"expected to fail: {report.wasxfail}")
+    show_controls(report)
     return report
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.base import files
 from harness.base.files import Stored
+from harness.base.said import Said
 from harness.record.timeline import Event, Phase
 
 SCHEMA_VERSION = 1
@@ -48,13 +49,13 @@ class Splat(_Model):
     """A report of a kernel that something is wrong with it."""
 
     kind: SplatKind
-    title: str = Field(description="the line that says it, without its timestamp")
-    file: str | None = Field(default=None, description="kernel source file, if the log has it")
+    title: Said = Field(description="the line that says it, without its timestamp")
+    file: Said | None = Field(default=None, description="kernel source file, if the log has it")
     line: int | None = None
-    function: str | None = Field(default=None, description="without offset, if the log has it")
+    function: Said | None = Field(default=None, description="without offset, if the log has it")
     log: str = Field(default="", description="name of the log, such as '1-normal.log'")
     log_line: int = Field(default=0, description="line in that log, from 1")
-    text: str = Field(default="", description="the whole report")
+    text: Said = Field(default="", description="the whole report")
     expected: bool = False
 
 
@@ -63,7 +64,7 @@ class Check(_Model):
 
     name: str = Field(description="dotted, such as 'witness.anonymous-memory'")
     ok: bool
-    detail: str = Field(default="", description="what was seen, one line")
+    detail: Said = Field(default="", description="what was seen, one line")
 
 
 class KernelInfo(_Model):
@@ -71,7 +72,7 @@ class KernelInfo(_Model):
 
     role: str = Field(description="'normal' or 'spawned'")
     name: str = Field(description="name of the spec, such as 'linux-6.12'")
-    release: str = Field(description="as uname -r gives it")
+    release: Said = Field(description="as uname -r gives it")
     flavors: list[str] = Field(
         default_factory=list, description="kinds of kernels that it is one of, such as 'debug'"
     )
@@ -190,8 +191,8 @@ class Result(Stored):
     seconds: float = 0.0
     verdict: Verdict = Verdict.FAILED
     exit_code: int = 5
-    reason: str = Field(default="", description="why it failed, one line")
-    refused: str = Field(default="", description="status word of what refused to go on")
+    reason: Said = Field(default="", description="why it failed, one line")
+    refused: Said = Field(default="", description="status word of what refused to go on")
     resume_path: str = "restricted"
     vm_config: str = "default"
     cpus: int = 1
@@ -211,7 +212,7 @@ class Result(Stored):
     audit: AuditInfo | None = Field(default=None, description="none where it was not asked for")
     checks: list[Check] = Field(default_factory=list)
     splats: list[Splat] = Field(default_factory=list)
-    log_tail: str = Field(default="", description="the end of the log of the kernel that failed")
+    log_tail: Said = Field(default="", description="the end of the log of the kernel that failed")
     logs: list[LogFile] = Field(default_factory=list)
 
     def save(self, path: Path) -> None:

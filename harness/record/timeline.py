@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel, Field
 
 from harness.base.errors import KspawnError
+from harness.base.said import Said
 
 
 class Phase(BaseModel):
@@ -29,9 +30,9 @@ class Phase(BaseModel):
 class Event(BaseModel):
     """One point in time."""
 
-    name: str
+    name: Said
     at: float = Field(description="seconds since the run began")
-    detail: str = ""
+    detail: Said = ""
 
 
 class Timeline:

@@ -79,8 +79,9 @@ def _remembered(hypervisor: Hypervisor, spawned: BuiltKernel) -> str:
         try:
             known = json.loads(store.read_text())
         except ValueError:
-            known = {}
-        if known.get("key") == key:
+            known = None
+        # Whatever else is in it, is as good as nothing.
+        if isinstance(known, dict) and known.get("key") == key and "problem" in known:
             return str(known["problem"])
     problem = try_guest(hypervisor, spawned)
     part = store.with_name(f"{store.name}.part-{os.getpid()}")
