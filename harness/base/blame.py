@@ -41,6 +41,9 @@ def as_error(exc: BaseException, *, folder: Path | None = None) -> KspawnError:
         return _of_the_system(exc, folder)
     if isinstance(exc, MemoryError):
         return HarnessError(f"the host's memory ran out{_place(exc)}")
+    # Of SQLite, which says only what.
+    if type(exc).__name__ == "OperationalError":
+        return HarnessError(f"the store of the nights: {cut(str(exc))}")
     return HarnessError(
         f"{type(exc).__name__}: {cut(str(exc)) or 'no message'}{_place(exc)}",
         hint="this is a bug of kspawn: please report it",

@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from harness.base import blame, paths
+from harness.base import blame, limits, paths
 from harness.base.errors import KspawnError, UsageError
 
 # What a run leaves has a few MiB; less than this is no room at all.
@@ -138,6 +138,7 @@ def new_run(results: Path, name: str) -> Path:
         PrerequisiteError: It cannot be made, or not be written.
         UsageError: The path cannot be one.
     """
+    limits.check()
     paths.given(results, what="the folder of the results")
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{i}" for i in range(2, 1000))):

@@ -6,11 +6,10 @@ What guests, logs and files said is in it as text: a terminal obeys none of it.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -20,7 +19,7 @@ from harness.base.text import shown
 
 
 class Terminal(Console):
-    """A console that shows control characters, and says where it could not write."""
+    """A console that shows the control characters of what it prints."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -29,26 +28,6 @@ class Terminal(Console):
         for segment in super().render(renderable, options):
             text = segment.text
             yield segment if segment.control else segment._replace(text=shown(text))
-
-    def on_broken_pipe(self) -> NoReturn:
-        """Nobody reads any more; rich would end with 1, which says that a check failed."""
-        _drop(sys.stderr if self.stderr else sys.stdout)
-        raise HarnessError(f"nobody reads {self._name} any more")
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print, as of `Console.print`.
-
-        Raises:
-            HarnessError: It cannot be written.
-        """
-        try:
-            super().print(*objects, **options)
-        except OSError as exc:
-            raise _unwritten(self._name, exc) from None
-
-    @property
-    def _name(self) -> str:
-        return "stderr" if self.stderr else "stdout"
 
 
 out = Terminal(highlight=False, soft_wrap=True)
@@ -62,23 +41,78 @@ def echo(text: str, *, to_stderr: bool = False, end: str = "\n") -> None:
         text: The text.
         to_stderr: Whether it is no result.
         end: What comes after it.
-
-    Raises:
-        HarnessError: It cannot be written.
     """
-    stream, name = (sys.stderr, "stderr") if to_stderr else (sys.stdout, "stdout")
-    try:
-        stream.write(shown(text) + end)
-        stream.flush()
-    except OSError as exc:
-        _drop(stream)
-        raise _unwritten(name, exc) from None
+    stream = sys.stderr if to_stderr else sys.stdout
+    stream.write(shown(text) + end)
+    stream.flush()
+
+
+class _Stream:
+    """A stream that names itself where it cannot be written; all else as it is.
+
+    click and rich end with 1 where nobody reads them, which says that a check failed,
+    and a full disk gets them into a traceback.
+    """
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        # click tries a stream out, and keeps to itself what comes of it.
+        self._error: HarnessError | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text; what cannot be encoded is written out.
+
+        Raises:
+            HarnessError: It cannot be written.
+        """
+        if self._error:
+            raise self._error
+        try:
+            return self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except OSError as exc:
+            raise self._lost(exc) from None
+
+    def flush(self) -> None:
+        """Write what was written so far.
+
+        Raises:
+            HarnessError: It cannot be written.
+        """
+        if self._error:
+            raise self._error
+        try:
+            self._stream.flush()
+        except OSError as exc:
+            raise self._lost(exc) from None
+
+    def _lost(self, exc: OSError) -> HarnessError:
+        # Python would write what is left once more at its end, and end with 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        gone = isinstance(exc, BrokenPipeError)
+        self._error = HarnessError(
+            f"nobody reads {self._name} any more"
+            if gone
+            else f"cannot write to {self._name}: {exc.strerror or exc}"
+        )
+        return self._error
+
+    def end(self) -> TextIO:
+        """The stream itself again: at its end, Python looks whether it can be written."""
+        return self._stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def open_streams() -> None:
-    """Have something at 0, 1 and 2: what is opened next would get a number that is closed.
+    """Have something at 0, 1 and 2, and say so where it cannot be written.
 
-    What is said there is lost, as whoever closed it wanted.
+    What is opened next would get the number of one that is closed; what is said there
+    is lost, as whoever closed it wanted.
     """
     for number in range(3):
         try:
@@ -87,32 +121,25 @@ def open_streams() -> None:
             # The lowest number that is free: this one.
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        if not isinstance(stream, _Stream):
+            setattr(sys, name, cast(TextIO, _Stream(stream, name)))
 
 
-def flush() -> None:
-    """Write what is left to be written.
+def close_streams() -> None:
+    """Write what is left to be written, and take back what `open_streams` did.
 
     Raises:
-        HarnessError: It cannot be written, though somebody would read it.
+        HarnessError: It cannot be written.
     """
-    problem: OSError | None = None
-    for stream in (sys.stdout, sys.stderr):
+    problem: HarnessError | None = None
+    for name in ("stderr", "stdout"):
+        stream = getattr(sys, name)
         try:
             stream.flush()
-        except OSError as exc:
-            # Python would try again at its end, and end with 120.
-            _drop(stream)
-            if exc.errno != errno.EPIPE:
-                problem = exc
+        except HarnessError as exc:
+            problem = exc
+        if isinstance(stream, _Stream):
+            setattr(sys, name, stream.end())
     if problem is not None:
-        raise _unwritten("stdout", problem)
-
-
-def _unwritten(name: str, exc: OSError) -> HarnessError:
-    return HarnessError(f"cannot write to {name}: {exc.strerror or exc}")
-
-
-def _drop(stream: Any) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise problem

@@ -22,7 +22,8 @@ from harness.base.blame import as_error
 from harness.base.errors import STOP, ExitCode, HarnessError, KspawnError
 from harness.base.files import run_folder
 from harness.base.progress import ProgressLine
-from harness.base.terminal import echo, err, flush, open_streams, out
+from harness.base.terminal import close_streams, echo, err, open_streams, out
+from harness.base.text import cut
 from harness.bisect.command import bisect_command, step_command
 from harness.cli import bench, doctor, treebench
 from harness.cli.options import vm_options
@@ -130,6 +131,7 @@ class _Progress:
     """The pytest plugin that carries the progress line, and the first error."""
 
     error: KspawnError | None = None
+    interrupted = False
 
     def __init__(self, line: ProgressLine) -> None:
         self.line = line
@@ -149,6 +151,16 @@ class _Progress:
         """Note an error of what surrounds the run."""
         self._note(excinfo.value)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note why the run could not even begin; pytest says that it was interrupted."""
+        if report.failed:
+            last = report.longreprtext.strip().splitlines()[-1:]
+            self._note(HarnessError(f"the run did not begin: {cut(''.join(last))}"))
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note that it was."""
+        type(self).interrupted = isinstance(excinfo.value, KeyboardInterrupt)
+
     def _note(self, exc: BaseException) -> None:
         # What went wrong first is what the others follow from.
         type(self).error = type(self).error or as_error(exc)
@@ -157,16 +169,16 @@ class _Progress:
 def _conclude(folder: Path, json_file: Path | None, code: int) -> int:
     stored = folder / "result.json"
     if not stored.exists():
+        if _Progress.interrupted:
+            raise KeyboardInterrupt
         if _Progress.error is not None:
             raise _Progress.error
-        if code == pytest.ExitCode.INTERRUPTED:
-            raise KeyboardInterrupt
         raise KspawnError(f"the run ended without a result (pytest ended with {int(code)})")
     result = Result.model_validate_json(stored.read_text())
     if json_file is not None:
         result.save(json_file)
     show(result, folder)
-    if code == pytest.ExitCode.INTERRUPTED:
+    if _Progress.interrupted:
         raise KeyboardInterrupt
     return result.exit_code
 
@@ -358,7 +370,7 @@ def main() -> None:
     open_streams()
     code = _run(stop)
     try:
-        flush()
+        close_streams()
     except KspawnError as exc:
         # What a run came to counts for more.
         code = code or _failed(exc, stop)
@@ -372,7 +384,8 @@ def _run(stop: int) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        exc.show()
+        with contextlib.suppress(HarnessError):
+            exc.show()
         return stop + ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
         err.print("[bold red]kspawn[/]: interrupted; all machines are stopped")

@@ -12,6 +12,7 @@ no such mark, or it was lost, lines that look like no part of a report end it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import click
 
 from harness.base.errors import HarnessError, UsageError
-from harness.base.terminal import echo
+from harness.base.terminal import close_streams, echo, open_streams
 from harness.record.result import Splat, SplatKind
 
 _CHUNK = 65536
@@ -565,6 +566,22 @@ def main(logs: tuple[Path, ...], text: bool) -> None:
 
     Exits with 0 if there is none, 1 if there are some, 2 if a log cannot be read.
     """
+    open_streams()
+    problem: HarnessError | None = None
+    code = 0
+    for step in (lambda: _list(logs, text), close_streams):
+        try:
+            code = step() or code
+        except HarnessError as error:
+            problem = problem or error
+    if problem is not None:
+        code = problem.exit_code
+        with contextlib.suppress(OSError):
+            print(problem, file=sys.stderr)
+    sys.exit(code)
+
+
+def _list(logs: Sequence[Path], text: bool) -> int:
     splats: list[Splat] = []
     unreadable = False
     for log in logs:
@@ -577,7 +594,7 @@ def main(logs: tuple[Path, ...], text: bool) -> None:
         echo(f"{splat.log}:{splat.log_line}: {splat.kind}: {splat.title}")
         if text:
             echo(splat.text)
-    sys.exit(2 if unreadable else 1 if splats else 0)
+    return 2 if unreadable else 1 if splats else 0
 
 
 if __name__ == "__main__":

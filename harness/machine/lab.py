@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.base import cache
+from harness.base import cache, limits
 from harness.base.closing import Closing
 from harness.base.errors import SpecError
 from harness.base.progress import ProgressLine
@@ -92,6 +92,7 @@ class Lab(Closing):
     """
 
     def __init__(self, options: Options, *, progress: Builds = no_builds) -> None:
+        limits.check()
         self.options = options
         self.spec = options.own.spec(options.kernel)
         self.config = load_vm_config(options.vm_config)

@@ -114,9 +114,11 @@ class Store(Closing):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         # One thread writes, but not always the one that opened it.
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._open()
+        except sqlite3.OperationalError as exc:
+            raise HarnessError(f"{path}: {exc}") from exc
         except sqlite3.DatabaseError as exc:
             raise HarnessError(f"{path} is no store of nights: {exc}") from exc
 

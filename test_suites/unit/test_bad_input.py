@@ -7,8 +7,12 @@ says that a kernel failed a check.
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -268,3 +272,113 @@ def test_vm_config(kspawn: Command, tmp_path: Path, line: str, words: list[str])
 )
 def test_options(kspawn: Command, given: list[str], words: list[str]) -> None:
     kspawn(*given).says(*words)
+
+
+# --- folders and streams that cannot be written ---------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ["cycle", "bench", "compare", "matrix docs/ci/ways.matrix.yaml"]
+
+
+def shell(script: str, **env: str) -> Done:
+    """Run the command line, which is $KSPAWN in a script, in a process of its own."""
+    command = f"{sys.executable} -P -m harness"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KSPAWN": command, **env},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def mounted(options: str, script: str) -> Done:
+    """The same, with a filesystem of one's own at $DIR."""
+    probe = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip("this system lets nobody mount")
+    with tempfile.TemporaryDirectory() as name:
+        mount = f"mount -t tmpfs -o {options} tmpfs {name}"
+        return shell(f"exec unshare -rm sh -c '{mount} && {script}'", DIR=name)
+
+
+@pytest.mark.parametrize("command", RUNS)
+def test_results_that_cannot_be(kspawn: Command, tmp_path: Path, command: str) -> None:
+    words = command.replace("docs", f"{ROOT}/docs").split()
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder, said, code in (
+        (file / "x", "Not a directory", 3),
+        ("/proc/x", "/proc/x: No such file or directory", 3),
+        (file, "is a file", 2),
+        (f"{tmp_path}/{LONG}", "at most 255 bytes", 2),
+        (f"{tmp_path}/\udcff", "is not UTF-8", 2),
+    ):
+        kspawn(*words, "--results", folder).says(said, code=code)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("command", RUNS)
+@pytest.mark.parametrize(
+    ("options", "said", "code"),
+    [("ro", "Read-only file system", 3), ("size=64k", "full|No space left", 5)],
+)
+def test_results_on_a_disk(command: str, options: str, said: str, code: int) -> None:
+    """Before anything is done: after a cycle it would have been for nothing."""
+    done = mounted(options, f"exec $KSPAWN {command} --results $DIR/r")
+    done.says(code=code)
+    assert re.search(f"/r.*({said})", done.err)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 5, "cannot write to stdout: No space left on device"),
+        ("| true", 5, "nobody reads stdout any more"),
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["--help", "matrix docs/ci/ways.matrix.yaml --dry-run"])
+def test_streams(command: str, redirection: str, code: int, said: str) -> None:
+    done = shell(f"{{ $KSPAWN {command}; echo code $? >&3; }} 3>&2 {redirection}")
+    lines = done.err.splitlines()
+    assert lines[-1] == f"code {code}", done
+    assert lines[:-1] == ([f"kspawn: {said}"] if said else []), done
+
+
+def test_the_code_stays_where_stderr_is_full(kspawn: Command) -> None:
+    for command, code in (("cycle --kernel nosuch", 2), ("cycle --nosuch", 2)):
+        assert shell(f"exec $KSPAWN {command} 2>/dev/full").code == code
+
+
+def test_the_scanner_of_logs(tmp_path: Path) -> None:
+    """It ends with 1 where it saw a splat, and only there."""
+    log = ROOT / "test_suites/unit/logs/bug.log"
+    script = f"exec {sys.executable} -m harness.splats {log}"
+    assert shell(script).code == 1
+    done = shell(f"{script} >/dev/full")
+    assert (done.code, done.err) == (5, "cannot write to stdout: No space left on device\n")
+
+
+def test_names_that_the_terminal_cannot_show() -> None:
+    done = shell("exec $KSPAWN cycle --kernel müll", PYTHONIOENCODING="ascii")
+    done.says(r"there is no kernel 'm\xfcll'")
+
+
+@pytest.mark.parametrize("files", [8, 12, 32])
+def test_too_few_open_files(files: int) -> None:
+    """The kernel under test would be blamed: no connection to it can be made."""
+    for command in ("cycle", "bench", "compare"):
+        script = f"ulimit -n {files}; exec $KSPAWN {command} --results {tempfile.gettempdir()}/x"
+        shell(script).says(f"only {files} files may be open at a time", code=3)
+
+
+def test_a_soft_limit_is_raised() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        script = f"ulimit -S -n 12; exec $KSPAWN cycle --results {name} --kernel nosuch"
+        shell(script).says("there is no kernel 'nosuch'")
