@@ -330,7 +330,7 @@ def test_step_exit_codes(
         (["--confidence", "2"], {}, 202, "--confidence"),
         (["--rat", "0.3"], {}, 202, "--rat"),
         (["--tree", "/nowhere"], {}, 202, "/nowhere is no git tree"),
-        ([], {"KSPAWN_HOME": "/dev/null/full"}, 205, "NotADirectoryError"),
+        ([], {"KSPAWN_HOME": "/dev/null/full"}, 203, "Not a directory"),
         ([], {"PYTHONPATH": "BROKEN"}, 205, "half installed"),
     ],
 )
