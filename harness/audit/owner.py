@@ -20,7 +20,7 @@ from harness.audit.program import open_core
 from harness.audit.ram import Ram
 from harness.audit.symbols import Symbols
 from harness.base.errors import HarnessError
-from harness.image import vmcore
+from harness.image import cpustate, vmcore
 from harness.image.image import PAGE
 from harness.image.vmcore import FRAME
 from harness.kernel.built import BuiltKernel
@@ -70,7 +70,7 @@ class Owners:
         self._names = sorted((at + symbols.offset, name) for name, at in symbols.linked.items())
         self._text = (symbols["_text"], symbols["_end"])
         pieces = [vmcore.Piece(part.phys, part.size, part.offset) for part in ram.parts]
-        notes = vmcore.prstatus(text)
+        notes = cpustate.prstatus(text)
         vmcore.write(vmcore.Core(ram.path, pieces, notes, kernel.symbols), core)
         self._program = open_core(core, kernel)
         self._kernel: dict[int, Mapped] = {}

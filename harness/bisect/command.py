@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands: `./kspawn bisect` and `./kspawn bisect-step`."""
+"""A bisection from what the user said to its answer; one step of git bisect."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-from click.core import ParameterSource
 from rich.markup import escape
 
 from harness.base.errors import STOP, ExitCode, UsageError
-from harness.base.files import new_run, only_one
-from harness.base.terminal import err, out
+from harness.base.terminal import out
 from harness.bisect import outcome, report, work
-from harness.bisect.outcome import Outcome
+from harness.bisect.outcome import Outcome, Report
 from harness.bisect.pool import Cluster, Local, Pool
 from harness.bisect.posterior import BAD_RATE, GOOD_RATE
 from harness.bisect.repository import Bisect, Range, git, resolve
 from harness.bisect.search import UNDECIDED, Search
-from harness.bisect.state import FILE, Answer, Ending, Settings, State
+from harness.bisect.state import Answer, Settings, State
 from harness.bisect.work import Task
 from harness.kernel import flavors
-from harness.kernel.specs import DEFAULT, ROOT, load_kernel
+from harness.kernel.specs import load_kernel
 from harness.night.local import Capacity
 
 SKIP = 125
@@ -33,58 +30,8 @@ SKIP = 125
 # revision is seldom run more often than that.
 _JOB_MIB = 1024
 _MOST_JOBS = 4
-# What may change where a bisection goes on: how it is done, and when it is enough.
-_MAY_CHANGE = ("confidence", "max_runs", "parallel", "jobs", "scheduler")
 # Failures of which nobody said that they are the one that is sought.
 _FLOOR = 2
-
-
-def _build_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    file = click.Path(path_type=Path, dir_okay=False)
-    for option in (
-        click.option(
-            "--fix",
-            type=file,
-            multiple=True,
-            help="A patch to try where a revision does not build; may be repeated.",
-        ),
-        click.option("--apply-patches", is_flag=True, help="Apply the patches of --kernel."),
-        click.option("--config", type=file, help="A whole .config for the kernel under test."),
-        click.option(
-            "--config-fragment",
-            type=file,
-            multiple=True,
-            help="Config fragment applied after those of the kernel; may be repeated.",
-        ),
-        click.option("--flavor", multiple=True, help="A kind of kernel to build; may be repeated."),
-        click.option(
-            "--kernel",
-            default=DEFAULT,
-            show_default=True,
-            help="Has the configs, the patches, and the spawned kernel.",
-        ),
-        click.option(
-            "--confidence",
-            type=click.FloatRange(0.5, 0.9999),
-            default=0.95,
-            show_default=True,
-            help="How sure the answer is to be.",
-        ),
-        click.option(
-            "--max-runs",
-            type=click.IntRange(3),
-            default=60,
-            show_default=True,
-            help="The most runs of one revision.",
-        ),
-        click.option(
-            "--tree",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="The git tree of the kernel.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 def _settings(
@@ -124,116 +71,18 @@ def _settings(
     )
 
 
-@click.command("bisect")
-@_build_options
-@click.option(
-    "--rarest",
-    type=click.FloatRange(0.01, 1.0, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="The lowest rate of failures that is looked for.",
-)
-@click.option("--first-parent", is_flag=True, help="As of git bisect.")
-@click.option(
-    "--parallel",
-    type=click.IntRange(1, 64),
-    help="Revisions at a time.  [default: 1, or the workers of the cluster]",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 64),
-    help="Runs of one revision at a time.  [default: one a core, up to 4]",
-)
-@click.option("--scheduler", default="", help="Address of a Dask scheduler.")
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Go on with a bisection: its folder in results/. --confidence, --max-runs, "
-    "--parallel, --jobs and --scheduler may be others than before.",
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-)
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("good", required=False)
-@click.argument("bad", required=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def bisect_command(
-    good: str | None,
-    bad: str | None,
-    arguments: tuple[str, ...],
-    resume: Path | None,
-    results: Path,
-    json_file: Path | None,
-    **given: Any,
-) -> int:
-    """Find the commit that a failure of the bench came with.
+def begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str]) -> State:
+    """The state that a bisection begins with.
 
-    ./kspawn bisect --tree ~/linux GOOD BAD -- <arguments of pytest>
+    Args:
+        given: The options.
+        good: A revision.
+        bad: Another one.
+        arguments: Those of pytest.
 
-    Exit codes: 0 found, 1 an end is not what it was said to be, or the
-    answer is a range or not sure, and those of the bench.
+    Raises:
+        UsageError: The ends are none, or are the same.
     """
-    if resume is not None:
-        folder, state = resume.absolute(), State.load(resume.absolute())
-        _change(state, given, _said(click.get_current_context()))
-    else:
-        if not (given["tree"] and good and bad):
-            raise click.UsageError("--tree, GOOD and BAD are needed, or --resume")
-        state = _begin(given, good, bad, arguments)
-        folder = new_run(results.absolute(), "bisect")
-        state.save(folder)
-    with only_one(folder / ".lock", what=str(folder)):
-        answer = _go(state, folder, lambda text: err.print(f"kspawn: {escape(text)}"))
-    if json_file is not None:
-        json_file.write_text((folder / FILE).read_text())
-    _show(state, answer, folder)
-    found = answer.ending is Ending.FOUND
-    return int(ExitCode.PASSED if found else ExitCode.CHECK_FAILED)
-
-
-@click.command("bisect-step")
-@_build_options
-@click.option(
-    "--signature",
-    multiple=True,
-    help="The failure that is sought, as a report of `bisect` or this command prints it; "
-    "may be repeated. Without it each failure is.",
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
-    help="At which a bad kernel fails, where that is known.",
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=ROOT / "results",
-    help="Where the logs go.  [default: results/ of the checkout of kspawn]",
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def step_command(
-    arguments: tuple[str, ...],
-    signature: tuple[str, ...],
-    rate: float | None,
-    results: Path,
-    **given: Any,
-) -> int:
-    """Say of the commit that is checked out whether it is bad, for `git bisect run`.
-
-    git bisect run ~/kspawn/kspawn bisect-step -- <arguments of pytest>
-
-    Exit codes: 0 good, 1 bad, 125 not to be tested, 200 and more: the
-    bisection is to stop (202 usage, 203 something is missing, 205 the
-    harness broke).
-    """
-    return _step(arguments, signature, rate, results.absolute() / "bisect-step", given)
-
-
-def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str]) -> State:
     tree = given["tree"].expanduser().absolute()
     ends = {resolve(tree, name): name for name in (good, bad)}
     if len(ends) == 1:
@@ -248,33 +97,7 @@ def _begin(given: dict[str, Any], good: str, bad: str, arguments: Sequence[str])
     return State(settings=settings)
 
 
-def _said(context: click.Context) -> set[str]:
-    """What the user gave with --resume, of what may change.
-
-    Raises:
-        UsageError: There is something that may not.
-    """
-    source = ParameterSource.COMMANDLINE
-    given = [
-        one
-        for one in context.command.params
-        if one.name and context.get_parameter_source(one.name) is source
-    ]
-    allowed = (*_MAY_CHANGE, "resume", "json_file")
-    others = [one for one in given if one.name not in allowed and context.params[one.name or ""]]
-    if others:
-        names = ", ".join(
-            one.opts[0] if isinstance(one, click.Option) else one.human_readable_name
-            for one in others
-        )
-        raise UsageError(
-            f"{names}: not with --resume, a bisection keeps what it began with",
-            hint="begin another one",
-        )
-    return {one.name for one in given if one.name}
-
-
-def _change(state: State, given: dict[str, Any], said: set[str]) -> None:
+def change(state: State, given: dict[str, Any], said: set[str]) -> None:
     """Take what the user gave with --resume."""
     settings = state.settings
     if "confidence" in said:
@@ -310,7 +133,18 @@ def _pool(settings: Settings) -> Pool:
     return pool
 
 
-def _go(state: State, folder: Path, notify: Callable[[str], None]) -> Answer:
+def go(state: State, folder: Path, notify: Callable[[str], None]) -> Answer:
+    """Go on with a bisection until there is an answer, and write its report.
+
+    Args:
+        state: What is known.
+        folder: Where that is kept.
+        notify: Told what goes on.
+
+    Raises:
+        UsageError: There is nothing between the two ends.
+        HarnessError: The harness broke, again and again; the state is kept.
+    """
     settings = state.settings
     tree = Path(settings.tree)
     span = Range(tree, settings.good, settings.bad, settings.first_parent)
@@ -331,7 +165,8 @@ def _go(state: State, folder: Path, notify: Callable[[str], None]) -> Answer:
     return answer
 
 
-def _show(state: State, answer: Answer, folder: Path) -> None:
+def show(state: State, answer: Answer, folder: Path) -> None:
+    """Print an answer for people."""
     settings = state.settings
     runs = f"{len(state.runs)} runs, {sum(build.ok for build in state.builds)} builds"
     out.print(f"[bold]{answer.ending}[/]: {escape(answer.text)}")
@@ -345,49 +180,67 @@ def _show(state: State, answer: Answer, folder: Path) -> None:
     out.print(f"report: {folder / 'report.html'}")
 
 
-def _step(
+def step(
     arguments: Sequence[str],
     signature: Sequence[str],
     rate: float | None,
     results: Path,
     given: dict[str, Any],
 ) -> int:
+    """Say of the commit that is checked out whether it is bad.
+
+    Args:
+        arguments: Those of pytest.
+        signature: The failures that are sought; without them each is.
+        rate: At which a bad kernel fails, where that is known.
+        results: Where the logs go.
+        given: The other options.
+
+    Returns: 0 good, 1 bad, 125 not to be tested: as `git bisect run` wants it.
+    """
     tree = (given["tree"] or Path.cwd()).expanduser().absolute()
     revision = resolve(tree, "HEAD")
     tree = Path(git(tree, "rev-parse", "--show-toplevel").stdout.strip())
-    settings = _settings(
-        tree=tree, good=[], bad=revision, named={}, arguments=arguments, given=given
-    )
+    told: dict[str, Any] = {"named": {}, "arguments": arguments, "given": given}
+    settings = _settings(tree=tree, good=[], bad=revision, **told)
     build = work.build(settings, revision, slot=0)
     if not build.ok:
         out.print(f"skip: does not build: {escape(build.error)}")
-        return SKIP
     failed = passed = useless = broken = 0
-    while True:
+    while build.ok:
         number = failed + passed + useless + broken
         folder = results / f"{revision[:12]}-{os.getpid()}-{number}"
         done = work.perform(Task(settings, revision, 0, str(folder), kernel=build.folder))
         assert done.report is not None
-        seen = outcome.judge(done.report, signature)
-        if not signature and done.report.no_boot:
-            seen = Outcome.NO_BOOT
+        seen = _judge(done.report, signature)
+        _tell(revision, seen, done.report, folder)
         failed += seen is Outcome.BAD
         passed += seen is Outcome.GOOD
         broken += seen is Outcome.BROKEN
         useless += seen in (Outcome.OTHER, Outcome.NO_BOOT)
-        marks = "; ".join(done.report.marks) or done.report.broken
-        out.print(f"{revision[:12]} {seen}{': ' if marks else ''}{escape(marks)}; logs: {folder}")
         if broken >= 3:
             return STOP + int(ExitCode.HARNESS)
         if useless >= 2 and useless > failed + passed:
             return SKIP
-        bad = bad_probability(failed, passed, rate)
-        if bad >= given["confidence"] and failed >= (1 if signature else _FLOOR):
+        bad, sure = bad_probability(failed, passed, rate), given["confidence"]
+        if bad >= sure and failed >= (1 if signature else _FLOOR):
             return 1
-        if 1 - bad >= given["confidence"] and passed:
+        if 1 - bad >= sure and passed:
             return 0
         if number + 1 >= given["max_runs"]:
-            return SKIP
+            break
+    return SKIP
+
+
+def _judge(report: Report, signature: Sequence[str]) -> Outcome:
+    """What a run says; without a signature, a kernel that does not boot says nothing."""
+    lost = report.no_boot and not signature
+    return Outcome.NO_BOOT if lost else outcome.judge(report, signature)
+
+
+def _tell(revision: str, seen: Outcome, report: Report, folder: Path) -> None:
+    marks = "; ".join(report.marks) or report.broken
+    out.print(f"{revision[:12]} {seen}{': ' if marks else ''}{escape(marks)}; logs: {folder}")
 
 
 def bad_probability(failed: int, passed: int, rate: float | None) -> float:

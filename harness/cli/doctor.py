@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from harness.base import cache, debian
 from harness.base.errors import ExitCode
+from harness.base.terminal import out
 from harness.cli.packages import Package, installed_versions, probe, read_packages, run
 from harness.kernel import sourcespec, specs
 
@@ -300,3 +302,9 @@ def _table(findings: Sequence[Finding]) -> Table:
 
 if __name__ == "__main__":
     sys.exit(run_doctor(Console()))
+
+
+@click.command("doctor")
+def doctor_command() -> int:
+    """Tell what is needed, what was found, and what to do."""
+    return run_doctor(out)

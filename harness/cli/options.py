@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from harness.kernel.own import HELP, given_own
 from harness.kernel.specs import DEFAULT
-from harness.vm import accel
-from harness.vm.hypervisor import EMBEDDED
+from harness.vm import choices
 
 
 def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,9 +27,9 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--vm-config", default="default", show_default=True, help="Name or YAML file."
         ),
         click.option(
-            "--accel", type=click.Choice(accel.CHOICES), default="auto", show_default=True
+            "--accel", type=click.Choice(choices.ACCELERATORS), default="auto", show_default=True
         ),
-        click.option("--libvirt-uri", default=EMBEDDED, show_default=True),
+        click.option("--libvirt-uri", default=choices.EMBEDDED, show_default=True),
         click.option(
             "--results",
             type=click.Path(path_type=Path, file_okay=False),
@@ -38,3 +39,29 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of one's own kernel to a command, which gets them as `own`.
+
+    Args:
+        command: The function of the command.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **given: Any) -> Any:
+        own = given_own(given.pop)
+        return command(*args, own=own, **given)
+
+    path = click.Path(path_type=Path)
+    result: Callable[..., Any] = wrapped
+    for option in (
+        click.option("--bzimage", default="", metavar="FILE[,FILE]", help=HELP["bzimage"]),
+        click.option("--apply-patches", is_flag=True, help=HELP["apply_patches"]),
+        click.option("--config", "kernel_config", type=path, help=HELP["config"]),
+        click.option("--config-fragment", type=path, multiple=True, help=HELP["config_fragment"]),
+        click.option("--flavor", multiple=True, help=HELP["flavor"]),
+        click.option("--kernel-tree", type=path, help=HELP["kernel_tree"]),
+    ):
+        result = option(result)
+    return result

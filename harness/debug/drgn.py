@@ -9,18 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import drgn
-from drgn.cli import run_interactive
 from drgn.helpers.linux.pid import for_each_task
 from drgn.helpers.linux.sched import task_state_to_char
 
-from harness.audit.program import open_core
 from harness.base.cache import Notify, quiet
-from harness.base.errors import ExitCode, HarnessError, UsageError
+from harness.base.errors import HarnessError, UsageError
 from harness.base.terminal import echo
 from harness.image import vmcore
-from harness.machine import keep
 from harness.machine.keep import Kept
 
 
@@ -86,36 +82,19 @@ def tasks(program: Any) -> list[tuple[int, str, str]]:
     )
 
 
-@click.command("drgn")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("script", nargs=-1)
-@click.option("--image", is_flag=True, help="The hibernation image, not the machine's memory.")
-@click.option("--tasks", "only_tasks", is_flag=True, help="Print the list of tasks, and end.")
-def drgn_command(run: Path, script: tuple[str, ...], image: bool, only_tasks: bool) -> int:
-    """Open what a failed run kept in drgn: interactive, or with a SCRIPT and its arguments."""
-    kept = keep.load(run)
-    image = image or kept.memory is None
-    core = core_of(kept, image=image, notify=_say)
-    kernel = kept.kernel("normal")
-    program = open_core(core, kernel, notify=_say)
-    if only_tasks:
-        for pid, state, name in tasks(program):
-            echo(f"{pid:>7} {state} {name}")
-    elif script:
-        _run_script(program, script)
-    else:
-        what = "hibernation image" if image else f"memory, as it was {kept.state}"
-        text = f"{kernel.name} {kernel.release}: {what}; {len(tasks(program))} tasks"
-        run_interactive(program, banner_func=lambda banner: f"{banner}\n{text}")
-    return int(ExitCode.PASSED)
-
-
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Tell a person what takes a while."""
     if sys.stderr.isatty():
         echo(message, to_stderr=True)
 
 
-def _run_script(program: Any, script: Sequence[str]) -> None:
+def run_script(program: Any, script: Sequence[str]) -> None:
+    """Run a script of the user's with the memory as `prog`.
+
+    Args:
+        program: The memory.
+        script: Its path, and its arguments.
+    """
     drgn.set_default_prog(program)
     sys.argv = list(script)
     try:

@@ -16,20 +16,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import paramiko
 
-from harness.base.errors import BuildError, ExitCode, HarnessError, PrerequisiteError, UsageError
-from harness.base.files import run_folder
-from harness.base.progress import ProgressLine
-from harness.base.terminal import echo, err
-from harness.cli.options import vm_options
+from harness.base.errors import BuildError, ExitCode, HarnessError, PrerequisiteError
+from harness.base.terminal import echo
 from harness.cycle.witness import Witness
-from harness.kernel import specs
 from harness.kernel.built import BuiltKernel
-from harness.kernel.own import Own, own_options
-from harness.machine import keep, lab
-from harness.machine.lab import Lab, Options
+from harness.machine import keep
+from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.machine.states import State
 from harness.record.timeline import Timeline
@@ -287,47 +281,3 @@ def run_again(made: Lab, folder: Path, kept: keep.Kept, *, gdb: bool) -> int:
         echo("it serves no shell; Enter ends it", to_stderr=True)
         sys.stdin.readline()
     return int(ExitCode.PASSED)
-
-
-@click.command("shell")
-@click.option(
-    "--from",
-    "from_run",
-    type=click.Path(path_type=Path),
-    help="The folder of a failed run: its machine, as it was then.",
-)
-@click.option("--role", type=click.Choice(ROLES), default="normal", show_default=True)
-@click.option("--gdb", is_flag=True, help="Print the line that attaches gdb, with symbols.")
-@vm_options
-@own_options
-def shell_command(
-    from_run: Path | None,
-    role: str,
-    gdb: bool,
-    kernel: str,
-    vm_config: str,
-    accel: str,
-    libvirt_uri: str,
-    results: Path,
-    own: Own,
-) -> int:
-    """A shell in a machine: in its normal kernel, or in a spawned one before it does its work.
-
-    Commands may come from a pipe. Ctrl-] ends it on a terminal.
-    """
-    specs.load_kernel(kernel)
-    specs.load_vm_config(vm_config)
-    chosen = Options(
-        kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri, own=own
-    )
-    kept = keep.load(from_run) if from_run is not None else None
-    if kept is not None and kept.machine is None:
-        raise UsageError(f"{from_run} did not keep the state of its machine: {kept.not_kept}")
-    with run_folder(results.absolute(), f"shell-{role}") as folder:
-        # The line is gone before the terminal is the shell's.
-        with ProgressLine(err) as line:
-            made = lab.Lab(chosen, progress=line.build)
-        with made:
-            if kept is not None:
-                return run_again(made, folder, kept, gdb=gdb)
-            return run(made, folder, role=role, gdb=gdb, timeline=Timeline())

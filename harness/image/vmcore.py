@@ -26,6 +26,7 @@ from typing import BinaryIO
 from elftools.elf.elffile import ELFFile
 
 from harness.base.errors import HarnessError, UsageError
+from harness.image.cpustate import CPU, note
 from harness.kernel.specs import Role
 
 PAGE = 4096
@@ -40,17 +41,9 @@ _DESTINATION, _INDIRECTION, _DONE, _SOURCE = 1, 2, 4, 8
 KERNEL_MAP = 0xFFFFFFFF80000000
 _CHUNK = 1 << 20
 _MAX_NOTES = 16 << 20
-_REGISTERS = (
-    *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx"),
-    *("rsi", "rdi", "orig_rax", "rip", "cs", "rfl", "rsp", "ss", "fs_base", "gs_base"),
-    *("ds", "es", "fs", "gs"),
-)
-_REGISTER = re.compile(r"\b(R[A-Z0-9]{2}|R[89]) ?=([0-9a-f]{8,16})")
-_CPU = re.compile(r"\b[RE]IP=([0-9a-f]+).*?\bCR3=([0-9a-f]+)", re.DOTALL)
 # Of CR3 and of an entry of a page table: the rest are flags.
 FRAME = 0x000FFFFFFFFFF000
 _LAST_ENTRY = 511 * 8
-_SEGMENT = re.compile(r"^([CDEFGS]S) =([0-9a-f]{4}) ([0-9a-f]{16})", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -214,7 +207,7 @@ def running(core: Core, registers: str) -> Role | None:
     Raises:
         HarnessError: The registers are none.
     """
-    first = _CPU.search(registers)
+    first = CPU.search(registers)
     if first is None:
         raise HarnessError("the registers of the machine are not whole")
     at, table = int(first[1], 16), int(first[2], 16) & FRAME
@@ -326,7 +319,7 @@ def write(core: Core, target: Path, *, pages: dict[int, int] | None = None) -> N
     loads = list(_loads(core, pages or {}))
     notes = core.notes
     if core.vmcoreinfo and b"VMCOREINFO" not in notes:
-        notes += _note(b"VMCOREINFO", 0, core.vmcoreinfo)
+        notes += note(b"VMCOREINFO", 0, core.vmcoreinfo)
     header = _EHDR.size + _PHDR.size * (len(loads) + 1)
     data_at = -(-(header + len(notes)) // PAGE) * PAGE
     part = target.with_name(f"{target.name}.part")
@@ -372,31 +365,6 @@ def _loads(core: Core, pages: dict[int, int]) -> Iterator[Piece]:
         cut = max(0, LOW_END - piece.phys)
         if cut < piece.size:
             yield Piece(piece.phys + cut, piece.size - cut, piece.offset + cut)
-
-
-def prstatus(registers: str) -> bytes:
-    """The notes NT_PRSTATUS of the CPUs, from what QEMU's `info registers -a` prints.
-
-    Args:
-        registers: The text.
-    """
-    notes = b""
-    for number, text in enumerate(re.split(r"^CPU#\d+\s*$", registers, flags=re.MULTILINE)[1:]):
-        values = {key.lower(): int(value, 16) for key, value in _REGISTER.findall(text)}
-        segments = {key.lower(): (int(a, 16), int(b, 16)) for key, a, b in _SEGMENT.findall(text)}
-        for name, (selector, base) in segments.items():
-            values |= {name: selector, f"{name}_base": base}
-        # struct elf_prstatus: 112 bytes, 27 registers (struct user_regs_struct), pr_fpvalid.
-        data = struct.pack("<32xI76x", number + 1)
-        data += struct.pack("<27Q", *(values.get(name, 0) for name in _REGISTERS)) + bytes(8)
-        notes += _note(b"CORE", 1, data)
-    return notes
-
-
-def _note(name: bytes, kind: int, text: bytes) -> bytes:
-    padded = name + b"\0" * (-len(name) % 4 or 4)
-    head = struct.pack("<III", len(name) + 1, len(text), kind)
-    return head + padded[: -(-(len(name) + 1) // 4) * 4] + text + b"\0" * (-len(text) % 4)
 
 
 def _copy(core: Core, piece: Piece, file: BinaryIO, at: int) -> None:

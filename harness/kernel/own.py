@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-import pytest
-
 from harness.base import paths
 from harness.base.errors import UsageError
 from harness.kernel import bzimage, flavors, kbuild, kconfig, making, needs, tree, versions
@@ -23,7 +20,7 @@ from harness.kernel.specs import KernelSpec, load_for_tree, load_kernel
 
 Tell = Callable[[str], Progress]
 
-_HELP = {
+HELP = {
     "kernel_tree": "a kernel tree, built as it is, changes included; nothing is written into it",
     "config_fragment": "config fragment applied after those of the kernel; may be repeated",
     "flavor": "a kind of normal kernel of kernels/facts/versions.yaml; may be repeated",
@@ -211,66 +208,15 @@ def _side_by_side(
     return builds[0].result(), builds[1].result()
 
 
-def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of one's own kernel to a command, which gets them as `own`.
+def given_own(given: Callable[[str], Any]) -> Own:
+    """What was given, by the names that both the command line and pytest have for it.
 
     Args:
-        command: The function of the command.
-    """
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **given: Any) -> Any:
-        own = _own(given.pop)
-        return command(*args, own=own, **given)
-
-    path = click.Path(path_type=Path)
-    result: Callable[..., Any] = wrapped
-    for option in (
-        click.option("--bzimage", default="", metavar="FILE[,FILE]", help=_HELP["bzimage"]),
-        click.option("--apply-patches", is_flag=True, help=_HELP["apply_patches"]),
-        click.option("--config", "kernel_config", type=path, help=_HELP["config"]),
-        click.option("--config-fragment", type=path, multiple=True, help=_HELP["config_fragment"]),
-        click.option("--flavor", multiple=True, help=_HELP["flavor"]),
-        click.option("--kernel-tree", type=path, help=_HELP["kernel_tree"]),
-    ):
-        result = option(result)
-    return result
-
-
-def add_pytest_options(group: pytest.OptionGroup) -> None:
-    """Add the options of one's own kernel to pytest.
-
-    Args:
-        group: The group of options.
-    """
-    group.addoption("--kernel-tree", type=Path, help=_HELP["kernel_tree"])
-    group.addoption(
-        "--config-fragment",
-        type=Path,
-        action="append",
-        default=[],
-        help=_HELP["config_fragment"],
-    )
-    group.addoption("--flavor", action="append", default=[], help=_HELP["flavor"])
-    group.addoption("--config", type=Path, dest="kernel_config", help=_HELP["config"])
-    group.addoption("--apply-patches", action="store_true", help=_HELP["apply_patches"])
-    group.addoption("--bzimage", default="", help=_HELP["bzimage"])
-
-
-def from_pytest(config: pytest.Config) -> Own:
-    """What the user said, as options of pytest.
-
-    Args:
-        config: That of the session.
+        given: Gives the value of an option by its name.
 
     Raises:
         UsageError: A file is not there, or two options contradict each other.
     """
-    return _own(config.getoption)
-
-
-def _own(given: Callable[[str], Any]) -> Own:
-    """What was given, by the names that both the command line and pytest have for it."""
     own = Own(
         kernel_tree=_path(given("kernel_tree"), "--kernel-tree"),
         fragments=tuple(

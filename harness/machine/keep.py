@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.base.errors import PrerequisiteError, UsageError
 from harness.base.files import FileName
-from harness.image import vmcore
+from harness.image import cpustate, vmcore
 from harness.kernel.built import BuiltKernel
 from harness.kernel.specs import Role
 from harness.kernel.vmconfig import VMConfig
@@ -227,7 +227,7 @@ def _keep_memory(machine: Standing, target: Path) -> None:
                 pieces.append(vmcore.Piece(phys, size, at))
                 at += size
         symbols = machine.kernels.normal.symbols
-        vmcore.write(vmcore.Core(raw, pieces, vmcore.prstatus(registers), symbols), target)
+        vmcore.write(vmcore.Core(raw, pieces, cpustate.prstatus(registers), symbols), target)
     finally:
         raw.unlink(missing_ok=True)
 

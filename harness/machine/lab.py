@@ -7,12 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from harness.base import cache, limits
 from harness.base.closing import Closing
 from harness.base.errors import SpecError
-from harness.base.progress import ProgressLine
 from harness.guest import guestbuild, initramfs
 from harness.kernel import making
 from harness.kernel.own import Own
@@ -25,10 +22,8 @@ from harness.machine.states import TCG_SCALE, Timeouts
 from harness.record.result import KernelInfo
 from harness.record.timeline import Timeline
 from harness.vm import accel
-from harness.vm.hypervisor import EMBEDDED, Hypervisor
-
-# Where the command that starts pytest leaves its progress line.
-PROGRESS = pytest.StashKey[ProgressLine]()
+from harness.vm.choices import EMBEDDED
+from harness.vm.hypervisor import Hypervisor
 
 Builds = Callable[[str, int, int, str], None]
 

@@ -3,25 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.base import cache
-from harness.base.errors import BuildError, PrerequisiteError, UsageError
+from harness.base.errors import BuildError, PrerequisiteError
 from harness.base.files import new_run, only_one
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
-from harness.base.text import cut
 from harness.kernel import flavors, specs
 from harness.kernel.own import Own
 from harness.machine import lab
@@ -31,13 +24,7 @@ from harness.night.matrix import Job, Matrix, What
 from harness.night.model import Verdict, judge
 from harness.night.plan import Kernels, Plan, Planned
 from harness.night.runner import Stop
-from harness.night.spec import expand, load
 from harness.night.store import NAME, Night, Store
-from harness.vm import accel
-
-_ADDRESS = re.compile(
-    r"((tcp|tls|ws|wss|ucx)://)?([\w.-]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>[0-9]{1,5})"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,112 +41,6 @@ class Request:
     memory: int | None = None
     cpus: int | None = None
     fresh: bool = False
-
-
-@click.command("matrix")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the nights, of their store and of the pages.",
-)
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
-@click.option("--dry-run", is_flag=True, help="Print the jobs, and do nothing.")
-@click.option("--retries", type=click.IntRange(0, 100), help="How often a failure is run again.")
-@click.option("--fresh", is_flag=True, help="Do not go on with an interrupted night.")
-@click.option("--jobs", "cpus", type=click.IntRange(1), help="Cores to use; by default all.")
-@click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Memory to use.")
-@click.option("--accel", "accel_", type=click.Choice(accel.CHOICES), default="auto")
-@click.option("--prefix", default="", help="Words before each job's command, such as 'nice'.")
-def matrix_command(
-    file: Path,
-    results: Path,
-    scheduler: str | None,
-    dry_run: bool,
-    retries: int | None,
-    fresh: bool,
-    cpus: int | None,
-    memory: int | None,
-    accel_: str,
-    prefix: str,
-) -> int:
-    """Run a matrix of kernels, machines, ways back and suites.
-
-    An interrupted run goes on where it was when it is started again. Exit
-    codes: those of the worst job, and 6 if a test failed and then passed.
-    """
-    words = _words(prefix)
-    if scheduler is not None:
-        _check_address(scheduler, "--scheduler")
-    matrix = load(file)
-    request = Request(
-        matrix=matrix,
-        jobs=expand(matrix),
-        results=results.absolute(),
-        retries=matrix.retries if retries is None else retries,
-        scheduler=scheduler,
-        accel=accel_,
-        prefix=words,
-        memory=memory,
-        cpus=cpus,
-        fresh=fresh,
-    )
-    if dry_run:
-        show_jobs(request.jobs)
-        return 0
-    return run(request)
-
-
-@click.command("worker")
-@click.argument("address")
-@click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Memory for jobs.")
-@click.option("--jobs", "cpus", type=click.IntRange(1), help="Jobs at a time; by default cores.")
-@click.option("--kvm", type=click.IntRange(0), default=0, help="Jobs at a time that need KVM.")
-@click.option("--build/--no-build", default=False, help="Whether kernels are built here.")
-@click.option("--name", default="", help="A name for the results; by default that of the host.")
-@click.argument("more", nargs=-1)
-def worker_command(
-    address: str,
-    memory: int | None,
-    cpus: int | None,
-    kvm: int,
-    build: bool,
-    name: str,
-    more: tuple[str, ...],
-) -> int:
-    """Take work of the Dask scheduler at ADDRESS, until it ends.
-
-    If any worker has --build, kernels are built by such workers only. Words
-    after `--` go to `dask worker`.
-    """
-    _check_address(address, "ADDRESS")
-    capacity = local.Capacity.of_host(memory=memory, cpus=cpus)
-    resources = f"MEMORY={capacity.memory} KVM={kvm}" + (" BUILD=1" if build else "")
-    command = [sys.executable, "-P", "-m", "distributed.cli.dask_worker", address]
-    command += ["--nworkers", "1", "--nthreads", str(capacity.cpus), "--memory-limit", "0"]
-    command += ["--no-dashboard", "--no-nanny", "--resources", resources]
-    command += ["--name", name or socket.gethostname()]
-    command += ["--local-directory", str(cache.home() / "dask"), *more]
-    os.execv(sys.executable, command)
-
-
-def _words(prefix: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(prefix))
-    except ValueError as exc:
-        raise UsageError(f"--prefix: {cut(repr(prefix))}: {str(exc).lower()}") from None
-
-
-def _check_address(address: str, what: str) -> None:
-    """Dask would say with a traceback, or not at all, that it is none."""
-    found = _ADDRESS.fullmatch(address)
-    if found is None or int(found["port"]) > 65535:
-        raise UsageError(
-            f"{what}: {cut(repr(address))} is no address of a Dask scheduler",
-            hint="write it like tcp://host:8786",
-        )
 
 
 def show_jobs(jobs: Sequence[Job]) -> None:

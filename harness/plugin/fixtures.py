@@ -17,17 +17,18 @@ from harness.base.files import new_run
 from harness.base.progress import ProgressLine
 from harness.cycle import cycle
 from harness.cycle.record import record
-from harness.kernel import known_bugs, own
+from harness.kernel import known_bugs
 from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
-from harness.machine.lab import PROGRESS, Lab, Options, no_builds
+from harness.machine.lab import Lab, Options, no_builds
 from harness.machine.machine import Machine
+from harness.plugin import own
 from harness.plugin.reports import show_controls
+from harness.plugin.stash import PROGRESS
 from harness.plugin.suite import CycleSuite, Hibernated, NewCycle
 from harness.record.result import Result
 from harness.record.timeline import Timeline
-from harness.vm import accel
-from harness.vm.hypervisor import EMBEDDED
+from harness.vm import choices
 from harness.ways import registry
 
 
@@ -48,8 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="do not have the host read all of RAM before and after a cycle",
     )
-    group.addoption("--accel", choices=accel.CHOICES, default="auto", help="accelerator")
-    group.addoption("--libvirt-uri", default=EMBEDDED, help="where the machines run")
+    group.addoption("--accel", choices=choices.ACCELERATORS, default="auto", help="accelerator")
+    group.addoption("--libvirt-uri", default=choices.EMBEDDED, help="where the machines run")
     group.addoption(
         "--resume-path",
         choices=registry.resume_paths(),

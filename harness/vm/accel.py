@@ -23,7 +23,6 @@ from harness.vm.emulator import emulator_path
 from harness.vm.hypervisor import Hypervisor
 from harness.vm.spec import DomainSpec, Serial, new_name
 
-CHOICES = ("auto", "kvm", "tcg")
 PROBE_SECONDS = 20.0
 _KVM_GET_API_VERSION = 0xAE00
 _KVM_CREATE_VM = 0xAE01

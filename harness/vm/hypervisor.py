@@ -18,10 +18,10 @@ from harness.base.cache import home
 from harness.base.closing import Closing
 from harness.base.errors import PrerequisiteError, SpecError
 from harness.vm import guard
+from harness.vm.choices import EMBEDDED
 from harness.vm.domain import Domain
 from harness.vm.spec import DomainSpec, environment
 
-EMBEDDED = "embed"
 _PREFIX = "kspawn-"
 _QEMU_CONF = """\
 stdio_handler = "file"

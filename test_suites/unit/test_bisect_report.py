@@ -33,6 +33,7 @@ from harness.bisect.state import (
     Word,
 )
 from harness.bisect.work import Done, Task
+from harness.cli import bisect as bisect_cli
 from harness.cli.main import cli
 from harness.kernel import tree as tree_module
 from harness.kernel.specs import ROOT
@@ -268,7 +269,7 @@ def test_resume_takes_how_sure_and_where(
         seen.append(state)
         raise HarnessError("enough")
 
-    monkeypatch.setattr(command, "_go", go)
+    monkeypatch.setattr(bisect_cli, "go", go)
     begin = ["bisect", "--resume", str(folder)]
     CliRunner().invoke(cli, begin)
     CliRunner().invoke(cli, [*begin, "--max-runs", "200", "--confidence", "0.99"])

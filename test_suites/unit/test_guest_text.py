@@ -18,12 +18,12 @@ from harness.base.errors import KernelCrashError, KspawnError, RefusedError
 from harness.base.progress import ProgressLine
 from harness.base.terminal import Terminal, echo
 from harness.base.text import cut, shown
-from harness.cli import main as commands
+from harness.cli import cycle as commands
 from harness.logs import ktap, splats
 from harness.night import outputs
 from harness.night.history import History
+from harness.night.matrix import Job
 from harness.night.model import Attempt, Outcome, TestRun
-from harness.night.spec import Job
 from harness.night.store import Store
 from harness.record.result import Check, Result
 

@@ -32,7 +32,7 @@ def house(tmp_path: Path) -> Path:
 
 
 def test_this_house_keeps_them() -> None:
-    left = ("harness/bisect/command.py", "harness/image/vmcore.py", "harness/logs/splats.py")
+    left = ("harness/logs/",)
     assert [line for line in rules(ROOT) if not line.startswith(left)] == []
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import treebench
+from harness.bench import edit as treebench
+from harness.bench.edit import Figures
 from harness.cli.main import cli
-from harness.cli.treebench import Figures
 
 
 @pytest.mark.parametrize(("build", "code"), [(20.0, 0), (20.1, 1)])

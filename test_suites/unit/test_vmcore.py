@@ -12,7 +12,7 @@ from elftools.elf.segments import NoteSegment
 
 from harness.base.errors import HarnessError, UsageError
 from harness.debug import drgn as debug
-from harness.image import vmcore
+from harness.image import cpustate, vmcore
 from harness.image.vmcore import PAGE, Core, Piece
 from harness.machine import keep
 
@@ -294,7 +294,7 @@ def test_registers_become_notes(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.write_bytes(bytes(PAGE))
     target = tmp_path / "core"
-    vmcore.write(Core(raw, [Piece(0, PAGE, 0)], vmcore.prstatus(REGISTERS)), target)
+    vmcore.write(Core(raw, [Piece(0, PAGE, 0)], cpustate.prstatus(REGISTERS)), target)
     with target.open("rb") as file:
         (segment,) = ELFFile(file).iter_segments("PT_NOTE")
         assert isinstance(segment, NoteSegment)

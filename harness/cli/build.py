@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`./kspawn build`: builds now, for runs later."""
+
+from __future__ import annotations
+
+import click
+
+from harness.base.errors import ExitCode
+from harness.base.progress import ProgressLine
+from harness.base.terminal import err, out
+from harness.kernel import specfiles, specs
+from harness.machine import lab
+
+
+@click.command("build")
+@click.argument("kernels", nargs=-1)
+def build_command(kernels: tuple[str, ...]) -> int:
+    """Build kernels, by default all that kernels/ describes."""
+    chosen = kernels or tuple(specfiles.names(specs.KERNELS))
+    loaded = [specs.load_kernel(name) for name in chosen]
+    with ProgressLine(err) as line:
+        for spec in loaded:
+            built = lab.build_kernels(spec, progress=line.build)
+            for kernel in (built.normal, built.spawned):
+                out.print(f"{spec.name} {kernel.role}: {kernel.release}: {kernel.bzimage}")
+    return int(ExitCode.PASSED)
