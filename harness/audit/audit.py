@@ -11,11 +11,12 @@ from harness.audit.classes import REASONS, PageClass, first_difference
 from harness.audit.gdb import CALLEE_SAVED
 from harness.audit.moments import Back, Left, Moments
 from harness.audit.owner import Owners
+from harness.audit.state import cpu_of, differences
 from harness.base.errors import KspawnError
 from harness.image.image import PAGE
 from harness.kernel.built import BuiltKernel
 from harness.machine.statemachine import StateMachine
-from harness.record.result import AuditClass, AuditInfo, AuditPage
+from harness.record.result import AuditClass, AuditInfo, AuditPage, AuditState
 
 MOST_NAMED = 64
 """So many pages without a reason are named, one by one."""
@@ -56,7 +57,19 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
     unexplained, named = _unexplained(left, back)
     if named:
         named = _with_owners(left, named, kernel)
+    called, answered = moments.called, moments.answered
+    changed: list[AuditState] = []
+    if called is not None and answered is not None:
+        changed = differences(
+            called.state,
+            answered.state,
+            caller=cpu_of(called.state, called.registers["rsp"]),
+            answerer=cpu_of(answered.state, answered.registers["rsp"]),
+        )
     return AuditInfo(
+        state_reason=moments.not_held,
+        fields=sum(len(fields) for fields in called.state.values()) if called else 0,
+        state=changed,
         seconds=moments.seconds,
         pages=left.ram.pages,
         differ=len(back.different),

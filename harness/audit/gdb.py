@@ -23,6 +23,8 @@ REGISTERS = (
 CALLEE_SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _LAYOUT = struct.Struct("<17Q")
 _ANSWER_SECONDS = 30.0
+# What fits into a packet of QEMU's.
+_MOST_BYTES = 1024
 # qSupported is answered by this: a stop reply of QEMU's own never begins so.
 _HELLO = "PacketSize"
 
@@ -119,11 +121,41 @@ class Gdb:
 
     def read(self, address: int, size: int) -> bytes:
         """Memory by a virtual address, of the CPU that stopped."""
-        return bytes.fromhex(self.ask(f"m{address:x},{size:x}"))
+        data = b""
+        while len(data) < size:
+            part = min(_MOST_BYTES, size - len(data))
+            data += bytes.fromhex(self.ask(f"m{address + len(data):x},{part:x}"))
+        return data
 
     def word(self, address: int) -> int:
         """Eight bytes of that as a number."""
         return int.from_bytes(self.read(address, 8), "little")
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Memory by a physical address, devices too."""
+        self.ask("Qqemu.PhyMemMode:1")
+        try:
+            return self.read(address, size)
+        finally:
+            self.ask("Qqemu.PhyMemMode:0")
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Write memory by a physical address, devices too."""
+        self.ask("Qqemu.PhyMemMode:1")
+        try:
+            for at in range(0, len(data), _MOST_BYTES):
+                part = data[at : at + _MOST_BYTES]
+                self.ask(f"M{address + at:x},{len(part):x}:{part.hex()}")
+        finally:
+            self.ask("Qqemu.PhyMemMode:0")
+
+    def register(self, number: int) -> int:
+        """A register by its number in QEMU's i386-64bit.xml."""
+        return int.from_bytes(bytes.fromhex(self.ask(f"p{number:x}")), "little")
+
+    def set_register(self, number: int, value: int) -> None:
+        """Set a register by its number in QEMU's i386-64bit.xml."""
+        self.ask(f"P{number:x}={value.to_bytes(8, 'little').hex()}")
 
     def stop_at(self, address: int) -> None:
         """Set a hardware breakpoint.
@@ -170,6 +202,20 @@ class Gdb:
         self._send("s")
         self.stopped(_ANSWER_SECONDS)
         self.stop_at(address)
+
+    def settle(self) -> dict[str, int]:
+        """Have a machine stand still that something else has let run.
+
+        Returns:
+            The registers there.
+        """
+        self.interrupt()
+        # Whether QEMU says so by itself depends on its version, and on what was first.
+        # Not "?": that removes all breakpoints.
+        self._send("qSupported")
+        while not self._receive(_ANSWER_SECONDS).startswith(_HELLO):
+            pass
+        return self.registers()
 
     def interrupt(self) -> None:
         """Have a machine stop that runs, so that `stopped` returns in another thread."""

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from harness.audit import facts
 from harness.audit.classes import HANDOFF_MAGIC, Classes, PageClass
 from harness.audit.gdb import Gdb, GdbError, GdbGoneError, NoBreakpointsError
+from harness.audit.migration import State, StreamError, read
 from harness.audit.ram import Ram, Space, live, taken
 from harness.audit.symbols import NoSymbolsError, Symbols, first_handler, of_kernel
 from harness.base.errors import HarnessError, KspawnError
@@ -23,6 +25,7 @@ _SECONDS = 3600.0
 _JOIN_SECONDS = 120.0
 MOST_PAGES = 4096
 """Of so many pages that differ and are not free, what is in them is kept."""
+NOT_SHARED = "the host cannot read QEMU's memory, and its state has too much in it"
 _IDT = re.compile(r"^IDT=\s+([0-9a-f]+)", re.MULTILINE)
 # include/linux/kexec.h: where struct kimage has control_code_page.
 _CONTROL_CODE_PAGE = 4 * 8
@@ -81,6 +84,34 @@ class Back:
     pages: dict[int, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The machine at the entry of the system call that leaves, or as that returns.
+
+    Args:
+        registers: The general registers of the CPU that is there.
+        state: The state of all CPUs and devices.
+        back: At the entry, the address that it returns to.
+    """
+
+    registers: dict[str, int]
+    state: State
+    back: int = 0
+
+
+class Meddle(Protocol):
+    """Damages a machine on purpose at a moment, for the tests of what must notice it."""
+
+    def __call__(self, moment: str, machine: StateMachine, gdb: Gdb) -> None:
+        """The machine stands still, and is about to be looked at, or was.
+
+        Args:
+            moment: "back", "back seen", "answered" or "answered seen".
+            machine: The machine.
+            gdb: What it is told through.
+        """
+
+
 class Moments:
     """Stops a machine as its normal kernel leaves, and as it is back.
 
@@ -89,11 +120,16 @@ class Moments:
     """
 
     def __init__(self) -> None:
+        self.meddle: Meddle | None = None
         self._forget()
 
     def _forget(self) -> None:
         self.left: Left | None = None
         self.returned: Back | None = None
+        # CPUs and devices; and why they are not known.
+        self.called: Held | None = None
+        self.answered: Held | None = None
+        self.not_held = "the system call that leaves was not seen"
         self.reason = "the normal kernel was not left"
         # Whether that is so because it cannot be had, and not because something broke.
         self.cannot = False
@@ -117,7 +153,8 @@ class Moments:
                 if found is None:
                     raise HarnessError("the registers of the machine are not whole")
                 symbols = symbols.moved(first_handler(int(found[1], 16), gdb.read))
-                gdb.stop_at(symbols["machine_kexec"])
+                for name in ("machine_kexec", *_callers(symbols)):
+                    gdb.stop_at(symbols[name])
                 gdb.go()
             self._start(gdb, lambda: self._watch_both(machine, gdb, symbols))
 
@@ -161,6 +198,9 @@ class Moments:
             pass  # so is QEMU: what was waited for did not come
         except (KspawnError, OSError) as exc:
             self.reason = str(exc)
+        except (ArithmeticError, LookupError, RuntimeError, ValueError) as exc:
+            # What was read makes no sense; the machine is to go on all the same.
+            self.reason = f"{type(exc).__name__}: {exc}"
 
     def _connect(self, machine: StateMachine) -> Gdb:
         runtime = machine.qemu.hardware.hypervisor.runtime
@@ -199,6 +239,17 @@ class Moments:
         registers = gdb.stopped(_SECONDS)
         if self._over:
             return
+        for name in _callers(symbols):
+            gdb.pass_by(symbols[name])
+        if registers["rip"] != symbols["machine_kexec"]:
+            with self._timed():
+                back = gdb.word(registers["rsp"])
+                self.called = self._hold(machine, gdb, registers, back=back)
+            if gdb.registers()["rip"] != symbols["machine_kexec"]:
+                gdb.go()
+                registers = gdb.stopped(_SECONDS)
+        if self._over:
+            return
         gdb.pass_by(symbols["machine_kexec"])
         entry = symbols["relocate_kernel"]
         if facts.in_control_page(symbols):
@@ -227,12 +278,14 @@ class Moments:
             # Another kernel may have something else there.
             gdb.step_over(left.back)
             gdb.go()
-        with self._timed():
+        gdb.pass_by(left.back)
+        if self.called is not None:
+            gdb.stop_at(self.called.back)
+        with self._timed(), self._meddled("back", machine, gdb):
             text = machine.domain.monitor("info registers -a")
             ram = live(machine.domain)
             if ram is None:
                 ram = taken(machine.domain, machine.disk.with_name("audit-back.ram"))
-                gdb.leave()
             try:
                 different = left.ram.different(ram)
                 pages: dict[int, bytes] = {}
@@ -243,6 +296,54 @@ class Moments:
                 ram.close()
         self.returned = Back(registers=registers, text=text, different=different, pages=pages)
         self.reason = ""
+        if self.called is not None:
+            self._watch_answer(machine, gdb, self.called)
+
+    def _watch_answer(self, machine: StateMachine, gdb: Gdb, called: Held) -> None:
+        while True:
+            gdb.go()
+            registers = gdb.stopped(_SECONDS)
+            if self._over:
+                return
+            if registers["rsp"] == called.registers["rsp"] + 8:
+                break
+            gdb.step_over(called.back)
+        with self._timed():
+            gdb.pass_by(called.back)
+            self.answered = self._hold(machine, gdb, registers)
+        if self.answered is not None:
+            self.not_held = ""
+
+    def _hold(
+        self, machine: StateMachine, gdb: Gdb, registers: dict[str, int], *, back: int = 0
+    ) -> Held | None:
+        """Have the state of CPUs and devices; the machine stands still, a bit later."""
+        ram = live(machine.domain)
+        if ram is None:
+            self.not_held = NOT_SHARED
+            return None
+        ram.close()
+        deadline = machine.timeouts.deadline("save", "the state of CPUs and devices")
+        try:
+            with self._meddled("called" if back else "answered", machine, gdb):
+                data = machine.domain.devices_state(deadline)
+        finally:
+            # This, and not the gdb stub, gives QEMU its disks back.
+            machine.domain.monitor("cont")
+            gdb.settle()
+        try:
+            return Held(registers=registers, state=read(data, shared=True), back=back)
+        except StreamError as exc:
+            self.not_held = str(exc)
+            return None
+
+    @contextmanager
+    def _meddled(self, moment: str, machine: StateMachine, gdb: Gdb) -> Iterator[None]:
+        if self.meddle is not None:
+            self.meddle(moment, machine, gdb)
+        yield
+        if self.meddle is not None:
+            self.meddle(f"{moment} seen", machine, gdb)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -262,6 +363,11 @@ def _or_let_go(gdb: Gdb) -> Iterator[None]:
         with suppress(GdbError):
             gdb.leave()
         raise
+
+
+def _callers(symbols: Symbols) -> list[str]:
+    """The functions that a system call leaves by."""
+    return [name for name in ("kernel_kexec", "kernel_kspawn") if name in symbols]
 
 
 def _direct(gdb: Gdb, symbols: Symbols, page: int) -> int:

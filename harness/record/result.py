@@ -146,6 +146,20 @@ class AuditPage(_Model):
         )
 
 
+class AuditState(_Model):
+    """A field of a CPU or of a device that is not as it was."""
+
+    device: str = Field(description="such as 'cpu/0' or 'ioapic/0'")
+    field: str = Field(description="as QEMU calls it")
+    before: str = Field(description="in hex, at most 24 bytes")
+    after: str
+    why: str = Field(default="", description="why that may be; empty where there is no reason")
+
+    def line(self) -> str:
+        """It in one line."""
+        return f"{self.device} {self.field}: {self.before} → {self.after}"
+
+
 class AuditInfo(_Model):
     """What the host saw: all of RAM as the normal kernel left, and as it was back."""
 
@@ -163,7 +177,13 @@ class AuditInfo(_Model):
     unexplained: int = Field(default=0, description="pages that differ without a reason")
     named: list[AuditPage] = Field(default_factory=list, description="the first of them")
     registers: list[str] = Field(
-        default_factory=list, description="registers that differ without a reason, a line each"
+        default_factory=list,
+        description="registers that the jump has to keep and did not, a line each",
+    )
+    state_reason: str = Field(default="", description="why CPUs and devices were not audited")
+    fields: int = Field(default=0, description="how many fields of CPUs and devices there are")
+    state: list[AuditState] = Field(
+        default_factory=list, description="those that are not as they were"
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import libvirt
 import libvirt_qemu
@@ -206,6 +207,29 @@ class Domain:
         Raises:
             LostVMError: QEMU does not write it.
         """
+        with target.open("wb") as file:
+            self._migrate(file, deadline)
+
+    def devices_state(self, deadline: Deadline) -> bytes:
+        """The state of CPUs and devices, of a machine whose memory is shared.
+
+        It stands still afterwards, and goes on by the monitor's "cont".
+
+        Args:
+            deadline: By when.
+
+        Raises:
+            LostVMError: QEMU does not write it.
+        """
+        data = io.BytesIO()
+        self.monitor("migrate_set_capability x-ignore-shared on")
+        try:
+            self._migrate(data, deadline)
+        finally:
+            self.monitor("migrate_set_capability x-ignore-shared off")
+        return data.getvalue()
+
+    def _migrate(self, target: BinaryIO, deadline: Deadline) -> None:
         path = self._hypervisor.runtime / "state"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
             server.bind(str(path))
@@ -215,9 +239,9 @@ class Domain:
             self.monitor(f"migrate -d unix:{path}")
             try:
                 client, _ = server.accept()
-                with client, client.makefile("rb") as stream, target.open("wb") as file:
+                with client, client.makefile("rb") as stream:
                     client.settimeout(deadline.remaining)
-                    shutil.copyfileobj(stream, file, 1 << 20)
+                    shutil.copyfileobj(stream, target, 1 << 20)
             except OSError as exc:
                 raise LostVMError(f"QEMU does not write its state: {exc}") from exc
             finally:

@@ -196,7 +196,9 @@ def test_where_the_kernel_was_moved() -> None:
 
 def info(**given: object) -> AuditInfo:
     kept = AuditClass(name="kept", pages=10, differ=0)
-    return AuditInfo.model_validate({"pages": 12, "differ": 2, "classes": [kept], **given})
+    return AuditInfo.model_validate(
+        {"pages": 12, "differ": 2, "fields": 9, "classes": [kept], **given}
+    )
 
 
 def test_the_checks_of_an_audit() -> None:
@@ -204,7 +206,7 @@ def test_the_checks_of_an_audit() -> None:
         (name, True) for name in AUDIT_CHECKS
     ]
     page = AuditPage(address=PAGE, offset=8, bytes=1, before="00", after="08", owner="slab dentry")
-    memory, _ = audit_checks(info(unexplained=1, named=[page]))
+    memory, *_ = audit_checks(info(unexplained=1, named=[page]))
     assert not memory.ok
     assert "0x1008" in memory.detail
     assert "slab dentry" in memory.detail

@@ -6,7 +6,7 @@ from __future__ import annotations
 from harness.cycle.checks.check import check
 from harness.record.result import AuditInfo, Check
 
-AUDIT_CHECKS = ("audit.memory", "audit.cpu")
+AUDIT_CHECKS = ("audit.memory", "audit.cpu", "audit.devices")
 
 
 def audit_checks(audit: AuditInfo) -> list[Check]:
@@ -22,7 +22,7 @@ def audit_checks(audit: AuditInfo) -> list[Check]:
         return []
     if audit.reason:
         return [check(name, False, f"there was no audit: {audit.reason}") for name in AUDIT_CHECKS]
-    return [_memory(audit), _cpu(audit)]
+    return [_memory(audit), _cpu(audit), _devices(audit)]
 
 
 def _memory(audit: AuditInfo) -> Check:
@@ -41,8 +41,21 @@ def _memory(audit: AuditInfo) -> Check:
 
 
 def _cpu(audit: AuditInfo) -> Check:
-    return check(
-        "audit.cpu",
-        not audit.registers,
-        "; ".join(audit.registers[:5]) or "the registers that the jump has to keep are the same",
-    )
+    found = [field for field in audit.state if field.device.startswith("cpu")]
+    wrong = audit.registers + [field.line() for field in found if not field.why]
+    return _state("audit.cpu", audit, wrong, len(found))
+
+
+def _devices(audit: AuditInfo) -> Check:
+    found = [field for field in audit.state if not field.device.startswith("cpu")]
+    wrong = [field.line() for field in found if not field.why]
+    return _state("audit.devices", audit, wrong, len(found))
+
+
+def _state(name: str, audit: AuditInfo, wrong: list[str], differ: int) -> Check:
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        return check(name, False, "; ".join(wrong[:5]) + more)
+    if audit.state_reason:
+        return check(name, False, f"there was no audit: {audit.state_reason}")
+    return check(name, audit.fields > 0, f"{differ} fields differ, each with a reason")
