@@ -14,7 +14,6 @@ import drgn
 from drgn.helpers.linux.fs import dentry_path
 from drgn.helpers.linux.mm import PageReserved, PageSlab, compound_head, decode_page_flags
 from drgn.helpers.linux.pid import for_each_task
-from drgn.helpers.linux.slab import slab_object_info
 
 from harness.audit.program import open_core
 from harness.audit.ram import Ram
@@ -165,7 +164,8 @@ class Owners:
 
     def _image(self, page: int, at: int) -> str | None:
         virtual = page - int(self._program["phys_base"]) + vmcore.KERNEL_MAP + at
-        if self._text[0] <= virtual < self._text[1]:
+        # What was for the boot only is given back, and somebody else's by then.
+        if self._text[0] <= virtual < self._text[1] and PageReserved(self._page(page)):
             return f"kernel image, {self._nearest(virtual)}"
         return None
 
@@ -175,7 +175,7 @@ class Owners:
             return None
         if found.table:
             return f"page table of {found.who}, from {found.address:#x}"
-        file = self._file(page)
+        file = self._file(page, at)
         return f"{found.who} at {found.address + at:#x}{f', {file}' if file else ''}"
 
     def _mapped_kernel(self, page: int, at: int) -> str | None:
@@ -185,6 +185,8 @@ class Owners:
         if found.table:
             return f"page table of the kernel, from {found.address:#x}"
         address = found.address + at
+        if vmcore.KERNEL_MAP <= address < vmcore.KERNEL_MAP + (1 << 30):
+            return None  # the kernel's image, or what its large pages reach beyond it
         for stack, who in self._stacks:
             if stack <= address < stack + _STACK:
                 return f"kernel stack of {who}, +{address - stack:#x}"
@@ -204,7 +206,7 @@ class Owners:
             value=base + page // PAGE * kind.size,
         )
 
-    def _file(self, page: int) -> str | None:
+    def _file(self, page: int, at: int) -> str | None:
         """The file of a page of the page cache, and where in it."""
         with suppress(*_ERRORS):
             head = compound_head(self._page(page))
@@ -213,7 +215,7 @@ class Owners:
                 return None
             inode = head.mapping.host
             index = head.member_("index") if hasattr(head, "index") else head.__folio_index
-            offset = int(index) * PAGE + (page - self._pfn(head) * PAGE)
+            offset = int(index) * PAGE + (page - self._pfn(head) * PAGE) + at
             name = f"inode {int(inode.i_ino)} of {inode.i_sb.s_id.string_().decode()}"
             first = inode.i_dentry.first
             if first:
@@ -229,21 +231,23 @@ class Owners:
     def _struct_page(self, page: int, at: int) -> str | None:
         head = compound_head(self._page(page))
         if PageSlab(head):
-            virtual = page + int(self._program["page_offset_base"]) + at
-            with suppress(*_ERRORS):
-                found = slab_object_info(self._program, virtual)
-                if found is not None:
-                    name = found.slab_cache.name.string_().decode()
-                    use = "object" if found.allocated else "free object"
-                    inside = virtual - found.address
-                    return f"slab {name}, {use} at {found.address:#x}, +{inside:#x}"
-            return "slab"
-        if file := self._file(page):
+            return self._slab(head, page + at)
+        if file := self._file(page, at):
             return file
         if PageReserved(head):
             return self._reserved(page, at)
         flags = decode_page_flags(head)
         return f"allocated page, {flags or 'no flags'}, {int(head._refcount.counter)} references"
+
+    def _slab(self, head: Any, phys: int) -> str:
+        """The cache of a slab, and which of its objects is at an address."""
+        with suppress(*_ERRORS):
+            slab = drgn.cast("struct slab *", head)
+            size = int(slab.slab_cache.size)
+            number, inside = divmod(phys - self._pfn(head) * PAGE, size)
+            name = slab.slab_cache.name.string_().decode(errors="replace")
+            return f"slab {name}, object {number} of {size} bytes, +{inside:#x}"
+        return "slab"
 
     def _reserved(self, page: int, at: int) -> str:
         """What was allocated before there was an allocator: per-CPU memory, if known."""

@@ -120,11 +120,11 @@ class Ram:
     def different(self, other: Ram) -> list[int]:
         """The physical addresses of the pages that differ, in order."""
         found: list[int] = []
-        for part in self.parts:
+        for part, same in zip(self.parts, other.parts, strict=True):
             for begin in range(0, part.size, _CHUNK):
                 size = min(_CHUNK, part.size - begin)
                 ours = os.pread(self._file, size, part.offset + begin)
-                theirs = os.pread(other._file, size, part.offset + begin)
+                theirs = os.pread(other._file, size, same.offset + begin)
                 if ours != theirs:
                     found += [
                         part.phys + begin + at

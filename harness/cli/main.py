@@ -22,6 +22,7 @@ from harness.base.errors import STOP, ExitCode, HarnessError, KspawnError
 from harness.base.terminal import close_streams, err, open_streams
 
 COMMANDS = {
+    "audit": "Tell what of RAM changed between two runs that kept their memory.",
     "bench": "Measure boot, save and restore beside bare QEMU and the raw disk.",
     "bisect": "Find the commit that a failure of the bench came with.",
     "bisect-step": "Say of the commit that is checked out whether it is bad, for `git bisect run`.",

@@ -18,6 +18,7 @@ from harness.cycle.checks.log import log_check
 from harness.cycle.record import complete
 from harness.cycle.seen import Before, Seen, inspect, observe
 from harness.cycle.witness import Witness
+from harness.image.image import PAGE
 from harness.kernel.vmconfig import VMConfig
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
@@ -231,6 +232,11 @@ class Cycle:
             self.moments.close()
         machine.close()
         complete(result, machine, image=self.seen.image, saved=self.ranges)
+        if result.audit is not None and result.memory_map is not None:
+            result.memory_map.ranges += [
+                Range(start=page.address, end=page.address + PAGE, what="unexplained")
+                for page in result.audit.named
+            ]
         if any(not splat.expected for splat in result.splats):
             # Never green, and not the fault of what failed besides.
             result.verdict, result.exit_code = Verdict.FAILED, int(ExitCode.KERNEL)

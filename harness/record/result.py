@@ -87,8 +87,8 @@ class Range(_Model):
     end: int
     what: str = Field(
         description="'System RAM', 'reserved', 'spawned' (0-16 MiB), 'backup', 'hot-added', "
-        "'saved', 'zero' or 'free'; or what restored it: '/dev/mem', 'kexec_load', "
-        "'/dev/snapshot', or 'swap_pages' of the normal kernel"
+        "'saved', 'zero', 'free' or 'unexplained' (by the audit); or what restored it: "
+        "'/dev/mem', 'kexec_load', '/dev/snapshot', or 'swap_pages' of the normal kernel"
     )
 
 

@@ -19,6 +19,7 @@ TRACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("kernels", ("spawned", "backup", "hot-added")),
     ("image", ("saved", "zero", "free")),
     ("way back", ("swap_pages", "/dev/mem", "kexec_load", "/dev/snapshot")),
+    ("audit", ("unexplained",)),
 )
 """Kinds of ranges that exclude each other share a track of the memory map.
 
@@ -38,6 +39,7 @@ KIND_MEANING = {
     "/dev/mem": "restored through /dev/mem",
     "kexec_load": "restored in place, by kexec_load",
     "/dev/snapshot": "restored through /dev/snapshot",
+    "unexplained": "not as it was, without a reason: see the audit",
 }
 
 # Where the name of a kind is no name of a style.

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
 
 import pytest
 
+from harness.audit import migration, virtio
 from harness.audit.classes import HANDOFF_BYTES, Classes, PageClass, first_difference
 from harness.audit.facts import Jump, read_list
+from harness.audit.kept import Changed, Comparison, _codes
 from harness.audit.ram import Part, Ram, Space, layout, tables
+from harness.audit.state import differences
 from harness.audit.symbols import NoSymbolsError, Symbols, first_handler
 from harness.base.errors import HarnessError
+from harness.cli.audit import render
 from harness.cycle.checks.audit import AUDIT_CHECKS, audit_checks
 from harness.record.result import AuditClass, AuditInfo, AuditPage
 
@@ -230,3 +235,169 @@ def test_a_copy_is_nobody_elses(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert (tmp_path / "copy").stat().st_mode & 0o077 == 0
+
+
+def kept_pair(folder: Path) -> tuple[Ram, Ram]:
+    before = ram(folder, {17 * MIB: b"\x01" * PAGE, 20 * MIB: b"\x02" * PAGE})
+    after = ram(
+        folder,
+        {17 * MIB: b"\x01" * 4095 + b"\x09", 20 * MIB: b"\x03" * PAGE},
+        name="after",
+    )
+    return before, after
+
+
+def test_runs_of_classes_cover_all_pages(tmp_path: Path) -> None:
+    before, after = kept_pair(tmp_path)
+    made = classes()
+    runs = _codes(before, made, set(before.different(after)))
+    assert sum(count for _, count in runs) == 64 * MIB // PAGE
+    kinds = list(PageClass)
+    # One page in use changed, and one of the backup area.
+    assert runs.count((100 + kinds.index(PageClass.KEPT), 1)) == 1
+    assert runs.count((100 + kinds.index(PageClass.BACKUP), 1)) == 1
+
+
+def test_the_picture_of_ram_holds_what_was_found() -> None:
+    page = Changed(
+        address=17 * MIB, kind="kept", offset=4095, bytes=1, before="01", after="09",
+        owner="</script><b>x</b> (1) at 0x1",
+    )  # fmt: skip
+    found = Comparison(
+        first="a", second="b<", pages=4, classes={"kept": (4, 1)}, owners={"x": 1},
+        changed=[page], ranges=[(0, 4 * PAGE)], codes=[(0, 3), (100, 1)],
+    )  # fmt: skip
+    text = render(found)
+    data = text.partition('id="data">')[2].partition("</script>")[0]
+    assert json.loads(data)["changed"][0]["owner"] == page.owner
+    assert "<b>x" not in text
+    assert "b&lt;" in text
+
+
+def section(name: str, data: bytes, *, number: int = 1) -> bytes:
+    head = b"\x04" + number.to_bytes(4, "big") + bytes([len(name)]) + name.encode()
+    return head + bytes(4) + (1).to_bytes(4, "big") + data + b"\x7e" + number.to_bytes(4, "big")
+
+
+def stream(devices: list[dict[str, object]], body: bytes) -> bytes:
+    described = json.dumps({"page_size": 4096, "devices": devices}).encode()
+    name = b"pc-i440fx"
+    head = struct.pack(">II", 0x5145564D, 3) + b"\x07" + struct.pack(">I", len(name)) + name
+    return head + body + b"\0\x06" + struct.pack(">I", len(described)) + described
+
+
+def test_a_stream_describes_itself() -> None:
+    inner = {"vmsd_name": "inner", "version": 1, "fields": [{"name": "y", "size": 1}]}
+    device = {
+        "name": "thing",
+        "instance_id": 0,
+        "fields": [
+            {"name": "x", "size": 2},
+            {"name": "many", "size": 1, "array_len": 2},
+            {"name": "s", "size": 1, "struct": inner},
+        ],
+        "subsections": [{"vmsd_name": "thing/more", "fields": [{"name": "z", "size": 1}]}],
+    }
+    body = section("thing", b"\x01\x02\x03\x04\x05" + b"\x05\x0athing/more\0\0\0\x01\x06")
+    # RAM: a block of a page that is shared, then a page with a fill byte.
+    blocks = struct.pack(">Q", 4096 | 4) + b"\x06pc.ram" + struct.pack(">QQ", 4096, 0)
+    page = struct.pack(">Q", 2) + b"\x06pc.ram" + b"\0"
+    memory = section("ram", blocks + page + struct.pack(">Q", 0x10), number=2)
+    read = migration.read(stream([device], memory + body), shared=True)
+    assert read == {
+        "thing/0": {
+            "x": b"\x01\x02",
+            "many[0]": b"\x03",
+            "many[1]": b"\x04",
+            "s.y": b"\x05",
+            "thing/more:z": b"\x06",
+        }
+    }
+    with pytest.raises(migration.StreamError, match="lacks thing/more"):
+        migration.read(stream([device], section("thing", b"")), shared=True)
+    with pytest.raises(migration.StreamError, match="does not describe other"):
+        migration.read(stream([device], section("other", b"")), shared=True)
+    with pytest.raises(migration.StreamError, match="no state of a machine"):
+        migration.read(b"\0" * 64, shared=True)
+
+
+def cpu(**given: int) -> dict[str, bytes]:
+    registers = {f"env.regs[{i}]": bytes(8) for i in range(16)}
+    return {**registers, **{name: value.to_bytes(8, "big") for name, value in given.items()}}
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes], device: str) -> list[str]:
+    found = differences({device: before}, {device: after}, caller=0, answerer=0)
+    return [field.field for field in found if not field.why]
+
+
+@pytest.mark.parametrize(
+    ("field", "fails"),
+    [
+        ("env.regs[3]", True),
+        ("env.regs[0]", False),
+        ("env.cr[4]", True),
+        ("env.cr[2]", False),
+        ("env.lstar", True),
+        ("env.kernelgsbase", True),
+        ("env.tsc", False),
+        ("env.gdt.base", True),
+        ("env.hflags", False),
+    ],
+)
+def test_what_of_a_cpu_may_differ(field: str, fails: bool) -> None:
+    before, after = cpu(), cpu() | {field: b"\0\0\0\0\0\0\0\x40"}
+    before.setdefault(field, bytes(8))
+    assert changed(before, after, "cpu/0") == ([field] if fails else [])
+
+
+def test_the_stack_pointer_lacks_the_return_address() -> None:
+    before = cpu() | {"env.regs[4]": (0x1000).to_bytes(8, "big")}
+    good, bad = ((0x1000 + by).to_bytes(8, "big") for by in (8, 16))
+    assert changed(before, cpu() | {"env.regs[4]": good}, "cpu/0") == []
+    assert changed(before, cpu() | {"env.regs[4]": bad}, "cpu/0") == ["env.regs[4]"]
+
+
+def test_a_task_that_went_on_elsewhere_has_its_registers() -> None:
+    here, there = cpu() | {"env.regs[3]": b"\x07" * 8}, cpu()
+    before = {"cpu/0": there, "cpu/1": here}
+    same = differences(before, {"cpu/0": here, "cpu/1": there}, caller=1, answerer=0)
+    assert all(field.why for field in same)
+    lost = differences(before, {"cpu/0": there, "cpu/1": there}, caller=1, answerer=0)
+    assert [field.field for field in lost if not field.why] == ["env.regs[3]"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fails"),
+    [
+        (0x0000000000008020, 0x0100000000008022, False),
+        (0x0000000000000024, 0x0000000000010024, True),
+        (0x0000000000008024, 0x0000000000000024, True),
+    ],
+)
+def test_an_interrupt_may_move_but_not_be_masked(before: int, after: int, fails: bool) -> None:
+    was, now = ({"ioredtbl[4]": value.to_bytes(8, "big")} for value in (before, after))
+    assert bool(changed(was, now, "ioapic/0")) is fails
+
+
+def test_the_alarm_is_no_clock() -> None:
+    was, ticked, lost = bytearray(128), bytearray(128), bytearray(128)
+    ticked[0], lost[5] = 1, 1
+    fields = ({"cmos_data": bytes(data)} for data in (was, ticked, lost))
+    old, later, bad = fields
+    assert changed(old, later, "mc146818rtc/0") == []
+    assert changed(old, bad, "mc146818rtc/0") == ["cmos_data[5]"]
+
+
+def test_a_virtio_device_is_taken_apart() -> None:
+    config = bytearray(256)
+    config[:2], config[4] = b"\xf4\x1a", 7
+    rest = b"\0\0\0\x02ab" + struct.pack(">I", 1) + struct.pack(">IQHH", 256, 77, 5, 0xFFFF)
+    tail = b"virtio/64bit_features" + struct.pack(">IQ", 1, 0x130006E54)
+    data = struct.pack(">I", 2) + bytes(config) + bytes(16) + b"\x0f\x01\0\0\0\0\0\x09" + rest
+    fields = virtio.fields(data + tail)
+    assert fields["status"] == b"\x0f"
+    assert fields["features64"] == (0x130006E54).to_bytes(8, "big")
+    assert fields["queue[0].ring"] == (77).to_bytes(8, "big")
+    assert fields["pci.config[0x04]"] == b"\x07\0\0\0"
+    assert virtio.fields(b"something else") == {"virtio": b"something else"}
