@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The kernel's own tests of kexec, run in the normal kernel.
 
-tools/testing/selftests/kexec of the tree, and the KUnit suites that have to do
-with it. What they report is read as KTAP.
+tools/testing/selftests/kexec and liveupdate of the tree, and the KUnit suites that
+have to do with kexec. What they report is read as KTAP.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from harness.kernel.kconfig import Kconfig
 from harness.logs import ktap
 from harness.machine.machine import Machine
 
-SELFTESTS = "tools/testing/selftests/kexec"
+SELFTESTS = "tools/testing/selftests"
+KEXEC, LIVEUPDATE = "kexec", "liveupdate"
 # The names of options for KUnit suites that test kexec, its images and its
 # memory: kernel/resource.c is what kexec_file_load places segments by.
 _SUITES = re.compile(
     r"(KEXEC|KHO|CRASH|LIVEUPDATE|RESOURCE)\w*_KUNIT\w*|\w*KUNIT\w*_(KEXEC|KHO)\w*"
 )
-_GUEST = "/run/selftests/kexec"
+GUEST = "/run/selftests"
+"""Where the tests are in the guest."""
 # tools/testing/selftests/kselftest/runner.sh: the default of a program.
 _SECONDS = 45
 _ASSIGNED = re.compile(r"^(TEST_\w+|\w*)\s*[:+]?=\s*(.*)$", re.MULTILINE)
@@ -59,7 +61,7 @@ def programs(folder: Path) -> Programs:
     """
     makefile = folder / "Makefile"
     if not makefile.is_file():
-        raise PrerequisiteError(f"the tree has no {SELFTESTS}")
+        raise PrerequisiteError(f"the tree has no {SELFTESTS}/{folder.name}")
     words: dict[str, list[str]] = {}
     for name, value in _ASSIGNED.findall(makefile.read_text().replace("\\\n", " ")):
         words.setdefault(name, []).extend(value.split("#")[0].split())
@@ -82,18 +84,25 @@ def programs(folder: Path) -> Programs:
 def _compile(folder: Path, name: str, target: Path) -> str:
     """Compile a program, static; returns what is wrong, or nothing."""
     sources = [str(folder / f"{name}.c"), *map(str, sorted(folder.glob(f"{name}*.S")))]
-    command = ["gcc", "-O2", "-static", "-no-pie", "-o", str(target / name), *sources]
+    sources += map(str, sorted(folder.glob("lib/*.c")))
+    # After the system's own: headers of what is newer than that.
+    headers = ["-idirafter", str(folder.parents[3] / "include/uapi")]
+    headers += [f"-I{folder / 'lib/include'}"] if (folder / "lib").is_dir() else []
+    command = ["gcc", "-O2", "-static", "-no-pie", *headers, "-o", str(target / name), *sources]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stderr.strip().splitlines()[0] if done.returncode else ""
 
 
-def run_selftests(machine: Machine, kernel: BuiltKernel, folder: Path) -> list[ktap.Test]:
-    """Run the kexec selftests of a kernel's tree in it.
+def run_selftests(
+    machine: Machine, kernel: BuiltKernel, folder: Path, *, collection: str = KEXEC
+) -> list[ktap.Test]:
+    """Run selftests of a kernel's tree in it.
 
     Args:
         machine: A machine whose normal kernel runs.
         kernel: The kernel.
         folder: Where what they print goes, as kselftest.ktap.
+        collection: The folder of tools/testing/selftests.
 
     Returns:
         The tests.
@@ -103,25 +112,39 @@ def run_selftests(machine: Machine, kernel: BuiltKernel, folder: Path) -> list[k
         KernelError: The kernel crashed or hung.
         PrerequisiteError: The tree has no such tests.
     """
-    source = kernel.tree / SELFTESTS
-    found = programs(source)
-    made = folder / "selftests"
-    made.mkdir(parents=True, exist_ok=True)
-    problems = {name: _compile(source, name, made) for name in found.sources}
-    _install(machine, kernel, source, made, found)
+    found, problems = install(machine, kernel, folder, collection=collection)
     lines = ["TAP version 13", f"1..{len(found.tests)}"]
     for number, name in enumerate(found.tests, 1):
-        lines += [f"# timeout set to {_SECONDS}", f"# selftests: kexec: {name}"]
-        lines += _run_one(machine, number, name, problems.get(name, ""))
+        title = f"selftests: {collection}: {name}"
+        lines += [f"# timeout set to {_SECONDS}", f"# {title}"]
+        lines += _run_one(machine, f"{number} {title}", name, problems.get(name, ""))
     text = "\n".join(lines) + "\n"
     (folder / "kselftest.ktap").write_text(text)
     return ktap.parse(text)
 
 
-def _install(
-    machine: Machine, kernel: BuiltKernel, source: Path, made: Path, found: Programs
-) -> None:
-    """Put the tests into the guest, and the kernel where they look for one."""
+def install(
+    machine: Machine, kernel: BuiltKernel, folder: Path, *, collection: str = KEXEC
+) -> tuple[Programs, dict[str, str]]:
+    """Put tests into the guest, in `GUEST`, and the kernel where they look for one.
+
+    Args:
+        machine: A machine whose normal kernel runs.
+        kernel: The kernel.
+        folder: Where what is compiled goes, in selftests.
+        collection: The folder of tools/testing/selftests.
+
+    Returns:
+        What there is, and what is wrong with a program that does not compile.
+
+    Raises:
+        PrerequisiteError: The tree has no such tests.
+    """
+    source = kernel.tree / SELFTESTS / collection
+    found = programs(source)
+    made = folder / "selftests"
+    made.mkdir(parents=True, exist_ok=True)
+    problems = {name: _compile(source, name, made) for name in found.sources}
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in found.files:
@@ -129,20 +152,20 @@ def _install(
         for path in sorted(made.iterdir()):
             tar.add(path, path.name)
     limit = machine.timeouts.deadline("command", "the selftests")
-    machine.run(f"mkdir -p {_GUEST} /boot").check()
-    machine.shell.put(archive.getvalue(), f"{_GUEST}/tests.tar", limit)
-    machine.run(f"cd {_GUEST} && tar xf tests.tar && chmod +x *").check()
+    machine.run(f"mkdir -p {GUEST} /boot").check()
+    machine.shell.put(archive.getvalue(), f"{GUEST}/tests.tar", limit)
+    machine.run(f"cd {GUEST} && tar xf tests.tar && chmod +x *").check()
     image = kernel.bzimage.read_bytes()
     machine.shell.put(image, f"/boot/vmlinuz-{kernel.release}", limit)
+    return found, {name: problem for name, problem in problems.items() if problem}
 
 
-def _run_one(machine: Machine, number: int, name: str, problem: str) -> list[str]:
-    title = f"{number} selftests: kexec: {name}"
+def _run_one(machine: Machine, title: str, name: str, problem: str) -> list[str]:
     if problem:
         return [f"ok {title} # SKIP it does not compile: {problem}"]
     seconds = _SECONDS * machine.timeouts.scale
     done = machine.run(
-        f"cd {_GUEST} && timeout {seconds:.0f} ./{name} </dev/null 2>&1",
+        f"cd {GUEST} && timeout {seconds:.0f} ./{name} </dev/null 2>&1",
         deadline=Deadline(seconds=seconds + 30, what=name),
     )
     printed = done.out.splitlines()

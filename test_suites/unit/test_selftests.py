@@ -64,5 +64,5 @@ def test_the_suites_of_a_real_tree() -> None:
     if not sources:
         pytest.skip("no kernel source in the cache: `./kspawn build` fetches one")
     assert "RESOURCE_KUNIT_TEST" in selftests.kunit_options(sources[0])
-    found = selftests.programs(sources[0] / selftests.SELFTESTS)
+    found = selftests.programs(sources[0] / selftests.SELFTESTS / selftests.KEXEC)
     assert found.tests == ("test_kexec_load.sh", "test_kexec_file_load.sh")
