@@ -217,12 +217,12 @@ def test_the_sample_of_a_night_has_every_way_on_every_machine() -> None:
     """A way or a machine that is new is not to be missing from it."""
     jobs = spec.expand(spec.load(ROOT / "docs" / "ci" / "nightly.matrix.yaml"))
     assert {job.kernel for job in jobs if job.suite == "kernel_selftests"} == {
-        *("linux-6.12", "linux-6.1")
+        *("linux-7.3", "linux-6.12", "linux-6.1")
     }
     cycles = {(job.kernel, job.way, job.vm_config) for job in jobs if job.suite == "restricted"}
     # q35-sata-smp2 stands for q35 as well.
     machines = set(specfiles.names(vmconfig.VM_CONFIGS)) - {"q35"}
-    kernels = ("linux-6.12", "linux-6.1")
+    kernels = ("linux-7.3", "linux-6.12", "linux-6.1")
     assert cycles == set(product(kernels, registry.resume_paths(), machines))
     others = ("no_image", "plain_jump", "baselines")
     ran = {(job.suite, job.kernel, job.vm_config) for job in jobs if job.suite in others}

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from harness.base import debian
 from harness.base.errors import BuildError, PrerequisiteError, SpecError, UsageError
 from harness.base.version import Bounds, Version
+from harness.bisect import work
+from harness.bisect.state import Settings
 from harness.guest import layouts
 from harness.kernel import flavors, kbuild, kconfig, patching, specs, tree, versions
 from harness.kernel.making import no_progress
@@ -325,3 +327,32 @@ def test_the_compiler_of_a_flavor_is_in_the_key(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError, match="needs clang"):
         key({"LLVM": "1"})
+
+
+def test_each_revision_of_a_bisection_is_known_by_its_own_version(tmp_path: Path) -> None:
+    """A range may cross the release that changed the code that is patched."""
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    revisions = []
+    for minor in (13, 17):
+        text = f"VERSION = 6\nPATCHLEVEL = {minor}\nSUBLEVEL = 0\n"
+        (tmp_path / "Makefile").write_text(text)
+        git("add", "-A")
+        git("commit", "-q", "-m", "x")
+        revisions.append(git("rev-parse", "HEAD"))
+    settings = Settings(tree=str(tmp_path), good=revisions[:1], bad=revisions[1], arguments=[])
+    old, new = (work._spec_of(settings, revision) for revision in revisions)
+    assert [old.kernel_version().series, new.kernel_version().series] == ["6.13", "6.17"]
+    assert [path.parent.name for path in old.patch_files("normal")] == ["linux-6.12"]
+    assert [path.parent.name for path in new.patch_files("normal")] == ["linux-7.3"]
+    settings.kernel = "linux-6.12-fixed"
+    named = work._spec_of(settings, revisions[1])
+    assert named.kernel_version().series == "6.17"
+    assert [path.parent.name for path in named.patch_files("normal")] == [
+        *("linux-7.3", "linux-7.3-fixes")
+    ]
