@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.base import debian
 from harness.cli import doctor, packages
 from harness.cli.doctor import Finding, State
 from harness.cli.packages import Package
@@ -158,6 +159,9 @@ def test_the_account_of_qemu(empty_path: Path) -> None:
 @pytest.mark.usefixtures("empty_path")
 def test_no_apt_to_fetch_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KSPAWN_HOME", str(tmp_path))
+    # What apt said in another test.
+    debian._find.cache_clear()
+    debian._candidates.cache_clear()
     assert doctor.check_kernel_source().state is State.NOTE
     (tmp_path / "sources" / "linux-source-6.12_6.12.1_amd64").mkdir(parents=True)
     assert doctor.check_kernel_source().state is State.OK
