@@ -30,6 +30,7 @@ from pathlib import Path
 
 from harness.base import cache
 from harness.base.errors import UsageError
+from harness.base.version import Version
 from harness.kernel import built, checkout, kbuild, kconfig, making, versions
 from harness.kernel.built import BuiltKernel
 from harness.kernel.making import Progress, no_progress
@@ -109,6 +110,8 @@ def open_tree(
     tree = tree.expanduser().resolve()
     check_tree(tree)
     key = _key(tree)
+    # Whatever source the spec is of: what is built is the tree.
+    spec = spec.of_version(Version.of_tree(tree) or spec.kernel_version())
     with cache.lock("mirrors", key, notify=notify):
         mirror = Mirror(tree=tree, root=cache.home() / "mirrors" / key, spec=spec, patched=patched)
         # Of runs that were killed: nobody else is here.

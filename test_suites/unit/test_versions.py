@@ -356,3 +356,16 @@ def test_each_revision_of_a_bisection_is_known_by_its_own_version(tmp_path: Path
     assert [path.parent.name for path in named.patch_files("normal")] == [
         *("linux-7.3", "linux-7.3-fixes")
     ]
+
+
+def test_a_tree_is_built_by_its_own_version_whatever_the_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+    place = tmp_path / "linux"
+    (place / "arch" / "x86").mkdir(parents=True)
+    (place / "Kconfig").touch()
+    (place / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 1\n")
+    with tree.open_tree(place, spec=specs.load_kernel("linux-6.12")) as mirror:
+        assert {path.parent.name for path in mirror.patches} == {"linux-6.1"}
+        assert "spawned-slob.config" in [path.name for path in mirror.spec.fragments("spawned")]
