@@ -9,8 +9,9 @@ import drgn
 
 from harness.audit.classes import REASONS, PageClass, first_difference
 from harness.audit.gdb import CALLEE_SAVED
-from harness.audit.moments import Back, Left, Moments
+from harness.audit.moments import Moments
 from harness.audit.owner import Owners
+from harness.audit.seen import Back, Left
 from harness.audit.state import cpu_of, differences
 from harness.base.errors import KspawnError
 from harness.image.image import PAGE

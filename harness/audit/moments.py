@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.audit import facts
-from harness.audit.classes import HANDOFF_MAGIC, Classes, PageClass
+from harness.audit.classes import PageClass
 from harness.audit.gdb import Gdb, GdbError, GdbGoneError, NoBreakpointsError
-from harness.audit.migration import State, StreamError, read
-from harness.audit.ram import Ram, Space, live, taken
+from harness.audit.migration import StreamError, read
+from harness.audit.ram import live, taken
+from harness.audit.seen import Back, Held, Left, read_left
 from harness.audit.symbols import NoSymbolsError, Symbols, first_handler, of_kernel
 from harness.base.errors import HarnessError, KspawnError
 from harness.image.image import PAGE
@@ -29,74 +29,6 @@ NOT_SHARED = "the host cannot read QEMU's memory, and its state has too much in 
 _IDT = re.compile(r"^IDT=\s+([0-9a-f]+)", re.MULTILINE)
 # include/linux/kexec.h: where struct kimage has control_code_page.
 _CONTROL_CODE_PAGE = 4 * 8
-# What a CPU has not added yet to the counters of a zone (vm_stat_diff).
-_NOT_ADDED = 125
-
-
-@dataclass(frozen=True, kw_only=True)
-class Left:
-    """The normal kernel as it left.
-
-    Args:
-        ram: A copy of its memory.
-        registers: The general registers.
-        text: QEMU's `info registers` of all CPUs.
-        back: The address where it goes on.
-        classes: What its pages are.
-        info: Its VMCOREINFO.
-        symbols: Its symbols, where it runs.
-        levels: How deep its page tables are.
-        counted: Pages that its zones count as free.
-        tolerance: By how many that may be off.
-    """
-
-    ram: Ram
-    registers: dict[str, int]
-    text: str
-    back: int
-    classes: Classes
-    info: dict[str, str]
-    symbols: Symbols
-    levels: int
-    counted: int
-    tolerance: int
-
-    @property
-    def stack(self) -> int:
-        """The stack pointer once it is back: the return address was taken off."""
-        return self.registers["rsp"] + 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Back:
-    """The normal kernel as it was back.
-
-    Args:
-        registers: The general registers.
-        text: QEMU's `info registers` of all CPUs.
-        different: The pages that differ, by physical address.
-        pages: What is in those that are no free ones.
-    """
-
-    registers: dict[str, int]
-    text: str
-    different: list[int]
-    pages: dict[int, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """The machine at the entry of the system call that leaves, or as that returns.
-
-    Args:
-        registers: The general registers of the CPU that is there.
-        state: The state of all CPUs and devices.
-        back: At the entry, the address that it returns to.
-    """
-
-    registers: dict[str, int]
-    state: State
-    back: int = 0
 
 
 class Meddle(Protocol):
@@ -267,7 +199,7 @@ class Moments:
             gdb.pass_by(entry)
             gdb.stop_at(back)
             gdb.go()
-        self.left = left = _read(ram, symbols, registers, text=text, back=back)
+        self.left = left = read_left(ram, symbols, registers, text=text, back=back)
         with self._reason_of("the normal kernel did not come back to where it left"):
             self._watch_back(machine, gdb, left)
 
@@ -375,31 +307,3 @@ def _direct(gdb: Gdb, symbols: Symbols, page: int) -> int:
     # struct page: 64 bytes wherever there is KEXEC_JUMP.
     pfn = (page - gdb.word(symbols["vmemmap_base"])) // 64
     return gdb.word(symbols["page_offset_base"]) + pfn * PAGE
-
-
-def _read(ram: Ram, symbols: Symbols, registers: dict[str, int], *, text: str, back: int) -> Left:
-    """Read from the memory of the kernel as it left what its pages are."""
-    space = Space.of_registers(ram, text)
-    info = facts.vmcoreinfo(space, symbols)
-    pages = facts.Struct.of(space, symbols, info)
-    counted, zones = facts.counted_free(space, info)
-    classes = Classes(
-        free=list(facts.free_blocks(space, info, pages)),
-        jump=facts.read_jump(space, symbols, registers, levels=space.levels),
-        stack=facts.stack_below(space, registers["rsp"]),
-        usable=facts.usable(space, symbols),
-        handoff=ram.pages_with(HANDOFF_MAGIC),
-    )
-    cpus = text.count("CPU#")
-    return Left(
-        ram=ram,
-        registers=registers,
-        text=text,
-        back=back,
-        classes=classes,
-        info=info,
-        symbols=symbols,
-        levels=space.levels,
-        counted=counted,
-        tolerance=_NOT_ADDED * zones * cpus,
-    )
