@@ -85,6 +85,7 @@ OTHER_CPU_RULES = (
 )
 
 DEVICE_RULES = (
+    Rule(r".*", r"(.*\.)?config_reg", "port 0xcf8: the address of the last access to PCI"),
     Rule(
         r".*pcie-root-port/\d+",
         r"pci\.config\[0x6c\]",
