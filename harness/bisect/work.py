@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.base import archive, cache, files, processes
+from harness.base import archive, cache, data, files, processes
 from harness.base.errors import BuildError, HarnessError, KspawnError
 from harness.base.version import Version
 from harness.bisect import outcome, recorder
@@ -344,7 +344,9 @@ def run(settings: Settings, kernel: Path, folder: Path) -> Report:
     record.unlink(missing_ok=True)
     env = os.environ | {
         recorder.VARIABLE: str(record),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(data.IMPORTS), os.environ.get("PYTHONPATH", "")])
+        ),
     }
     # SIGINT would not do: what a script starts in the background ignores it, and
     # tests that live on write into the folder of the run that is next. The

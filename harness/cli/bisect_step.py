@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.base import data
 from harness.bisect.command import step
 from harness.cli.bisect import build_options
 from harness.kernel.specs import ROOT
@@ -29,7 +30,7 @@ from harness.kernel.specs import ROOT
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
-    default=ROOT / "results",
+    default=(ROOT if data.is_checkout() else Path()) / "results",
     help="Where the logs go.  [default: results/ of the checkout of kspawn]",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

@@ -8,18 +8,24 @@ import click
 from harness.base.errors import ExitCode
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
-from harness.kernel import specfiles, specs
+from harness.cli.listing import completes
+from harness.kernel import checkout, specfiles, specs
 from harness.machine import lab
 
 
 @click.command("build")
-@click.argument("kernels", nargs=-1)
-def build_command(kernels: tuple[str, ...]) -> int:
+@click.argument("kernels", nargs=-1, shell_complete=completes("kernels"))
+@click.option("--sources-only", is_flag=True, help="Fetch their sources, and build nothing.")
+def build_command(kernels: tuple[str, ...], sources_only: bool) -> int:
     """Build kernels, by default all that kernels/ describes."""
     chosen = kernels or tuple(specfiles.names(specs.KERNELS))
     loaded = [specs.load_kernel(name) for name in chosen]
     with ProgressLine(err) as line:
         for spec in loaded:
+            if sources_only:
+                fetched = checkout.fetch(spec, lambda what: line.build(what, 0, 0, ""))
+                out.print(f"{spec.name}: {fetched.digest}")
+                continue
             built = lab.build_kernels(spec, progress=line.build)
             for kernel in (built.normal, built.spawned):
                 out.print(f"{spec.name} {kernel.role}: {kernel.release}: {kernel.bzimage}")

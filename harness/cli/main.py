@@ -32,6 +32,7 @@ COMMANDS = {
     "cycle": "Hibernate a kernel through KSPAWN, power off, resume it, and judge.",
     "doctor": "Tell what is needed, what was found, and what to do.",
     "drgn": "Open what a failed run kept in drgn: interactive, or with a SCRIPT.",
+    "list": "Tell which kernels, machines, ways, suites, witnesses or flavours there are.",
     "matrix": "Run a matrix of kernels, machines, ways back and suites.",
     "shell": "A shell in a machine: in its normal kernel, or in a spawned one.",
     "worker": "Take work of the Dask scheduler at ADDRESS, until it ends.",

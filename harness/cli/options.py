@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from harness.cli.listing import completes
 from harness.kernel.own import HELP, given_own
 from harness.kernel.specs import DEFAULT
 from harness.vm import choices
@@ -22,9 +23,19 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command: The function of the command.
     """
     for option in (
-        click.option("--kernel", default=DEFAULT, show_default=True, help="Name or YAML file."),
         click.option(
-            "--vm-config", default="default", show_default=True, help="Name or YAML file."
+            "--kernel",
+            default=DEFAULT,
+            show_default=True,
+            shell_complete=completes("kernels"),
+            help="Name or YAML file.",
+        ),
+        click.option(
+            "--vm-config",
+            default="default",
+            show_default=True,
+            shell_complete=completes("machines"),
+            help="Name or YAML file.",
         ),
         click.option(
             "--accel", type=click.Choice(choices.ACCELERATORS), default="auto", show_default=True
@@ -60,7 +71,9 @@ def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--apply-patches", is_flag=True, help=HELP["apply_patches"]),
         click.option("--config", "kernel_config", type=path, help=HELP["config"]),
         click.option("--config-fragment", type=path, multiple=True, help=HELP["config_fragment"]),
-        click.option("--flavor", multiple=True, help=HELP["flavor"]),
+        click.option(
+            "--flavor", multiple=True, shell_complete=completes("flavours"), help=HELP["flavor"]
+        ),
         click.option("--kernel-tree", type=path, help=HELP["kernel_tree"]),
     ):
         result = option(result)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from harness.base import data
 from harness.base.version import Bounds
 
-VERSIONS = Path(__file__).resolve().parents[2] / "kernels" / "facts" / "versions.yaml"
+VERSIONS = data.root() / "kernels" / "facts" / "versions.yaml"
 HEADER = "layouts.h"
 _PAGE = 4096
 # As far behind the jump back entry as the instruction is looked for.

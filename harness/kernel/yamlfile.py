@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from harness.base import paths, yamltext
+from harness.base import data, paths, yamltext
 from harness.base.errors import SpecError, UsageError
 from harness.base.text import cut
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = data.root()
 
 Role = Literal["normal", "spawned"]
 """Which of the two builds of a kernel."""

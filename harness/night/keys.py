@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from harness.base import cache
+from harness.base import cache, data
 from harness.guest import layouts
 from harness.kernel import specfiles, specs, vmconfig
 from harness.night.matrix import ALLOWANCES, Job
@@ -23,12 +23,12 @@ def harness_version() -> str:
     """A hash of the harness's own code, uncommitted changes included."""
     files = [
         path
-        for path in sorted((specs.ROOT / "harness").rglob("*"))
+        for path in sorted(data.PACKAGE.rglob("*"))
         if path.suffix in _SUFFIXES and "__pycache__" not in path.parts
     ]
     # What is known of versions: bugs, layouts.
     files.append(layouts.VERSIONS)
-    names = [str(path.relative_to(specs.ROOT)) for path in files]
+    names = [str(path.relative_to(data.IMPORTS)) for path in files]
     return cache.digest(*names, *files, specs.ROOT / "conftest.py", specs.ROOT / "pyproject.toml")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.base import processes
+from harness.base import data, processes
 from harness.base.deadline import Deadline
 from harness.base.errors import ExitCode
 from harness.kernel import flavors, specs
@@ -207,7 +207,7 @@ def _process(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(specs.ROOT), "COLUMNS": "100"},
+            env={**os.environ, "PYTHONPATH": str(data.IMPORTS), "COLUMNS": "100"},
         )
         try:
             yield process

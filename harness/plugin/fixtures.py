@@ -22,7 +22,7 @@ from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
 from harness.machine.lab import Lab, Options, no_builds
 from harness.machine.machine import Machine
-from harness.plugin import own
+from harness.plugin import defaults, own
 from harness.plugin.reports import show_controls
 from harness.plugin.stash import PROGRESS
 from harness.plugin.suite import CycleSuite, Hibernated, NewCycle
@@ -62,10 +62,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--run-folder", type=Path, help="folder of this run; by default a new one")
 
 
+# Those that tests outside of the checkout have a use for.
+_MARKS = (
+    "vm: boots real kernels in virtual machines",
+    "userland_disk: the machine has a second disk, with the normal userland",
+    "known_bug(name): fails on the kernels that kernels/facts/versions.yaml names for the bug",
+)
+_wrong_defaults = pytest.StashKey[UsageError]()
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Put what a file beside the tests says before what the user says."""
+    try:
+        args[:0] = defaults.options(args, early_config.invocation_params.dir)
+    except UsageError as exc:
+        early_config.stash[_wrong_defaults] = exc  # pytest cannot end in order here
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Check what the user chose before anything is built."""
+    for mark in _MARKS:
+        config.addinivalue_line("markers", mark)
     try:
-        load_kernel(config.getoption("--kernel"))
+        if _wrong_defaults in config.stash:
+            raise config.stash[_wrong_defaults]
+        # What stands for it is looked up, even in an archive, where there is a use of it.
+        if config.getoption("--kernel") != DEFAULT:
+            load_kernel(config.getoption("--kernel"))
         load_vm_config(config.getoption("--vm-config"))
         own.from_pytest(config)
         keep.parse_size(config.getoption("--keep-memory"))
@@ -79,9 +102,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         given = own.from_pytest(config)
         if given.bzimage:
             return  # nothing is known of the user's own kernel
+        marked = [item for item in items if item.get_closest_marker(known_bugs.MARK)]
+        if not marked:
+            return  # such as the tests of somebody else
         spec = given.spec(config.getoption("--kernel"))
         tree = given.kernel_tree
-        for item in items:
+        for item in marked:
             known_bugs.expect(item, spec, tree=tree, patched=not tree or given.apply_patches)
     except UsageError as exc:
         pytest.exit(f"kspawn: {exc}", returncode=int(ExitCode.USAGE))

@@ -26,6 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.base import data
 from harness.base.errors import HarnessError, PrerequisiteError
 
 LOCK = "lock"
@@ -177,7 +178,7 @@ class Guard:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            env={**os.environ, "PYTHONPATH": str(data.IMPORTS)},
         )
         # Nothing may be started before the guard is on duty.
         assert self._process.stdout is not None
