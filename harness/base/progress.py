@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The live progress line: phase, elapsed, what it waits for; quiet in a pipe."""
+"""How far a run is: a live line on a terminal; in a pipe a line at each long step."""
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
@@ -37,14 +40,72 @@ _WAITS = {
 }
 
 
-class ProgressLine(Closing):
-    """One line on a terminal that says what goes on.
+# What kbuild prints of a file, with the name of the build before it.
+_COMPILES = re.compile(r": [A-Z][A-Z0-9_]* \S+$")
+_EVERY_SECONDS = 60
+# Of what takes less it is not said how long it took.
+_LONG_SECONDS = 10
+
+
+class StepLines(Closing):
+    """What a pipe or the log of a CI gets: a line when a step of a build begins or was long.
+
+    Of a build it says how far it is each minute. Phases of a run take seconds, and
+    nothing is said of them.
 
     Args:
-        console: Where it is drawn; nothing is, if that is no terminal.
+        say: Takes a line.
+        clock: Seconds, as of time.monotonic.
+    """
+
+    def __init__(
+        self, say: Callable[[str], object], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._clock = clock
+        self._step = ""
+        self._began = self._told = 0.0
+
+    def build(self, kernel: str, done: int, total: int, what: str) -> None:
+        """A `Builds` listener."""
+        compiles = bool(total or _COMPILES.search(what))
+        step = f"building the {kernel} kernel" if compiles else what or kernel
+        now = self._clock()
+        if step != self._step:
+            self.close()
+            self._step, self._began, self._told = step, now, now
+            self._say(step)
+        elif now - self._told >= _EVERY_SECONDS:
+            self._told = now
+            how_far = f"{100 * done // total} %, " if total else ""
+            self._say(f"{step}: {how_far}{_duration(now - self._began)} so far")
+
+    def close(self) -> None:
+        """The step that was under way is done."""
+        seconds = self._clock() - self._began
+        if self._step and seconds >= _LONG_SECONDS:
+            self._say(f"{self._step}: took {_duration(seconds)}")
+        self._step = ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class ProgressLine(Closing):
+    """One line on a terminal that says what goes on; elsewhere a line for each long step.
+
+    Args:
+        console: Where it is drawn.
     """
 
     def __init__(self, console: Console) -> None:
+        self._lines = (
+            None
+            if console.is_terminal
+            else StepLines(lambda line: console.print(f"kspawn: {line}", markup=False))
+        )
         self._progress = Progress(
             SpinnerColumn(),
             TimeElapsedColumn(),
@@ -61,10 +122,16 @@ class ProgressLine(Closing):
 
     def build(self, kernel: str, done: int, total: int, what: str) -> None:
         """A `Builds` listener: draws how far a build is."""
+        if self._lines:
+            self._lines.build(kernel, done, total, what)
+            return
         self._show(f"building the {kernel} kernel" if total else kernel, what, done, total)
 
     def phase(self, name: str, seconds: float | None) -> None:
         """A listener of a timeline: draws the phase that began."""
+        if self._lines:
+            self._lines.close()
+            return
         if seconds is None:
             title = f"{self.title}: {name}" if self.title else name
             self._show(
@@ -86,4 +153,6 @@ class ProgressLine(Closing):
 
     def close(self) -> None:
         """Take the line off the terminal."""
+        if self._lines:
+            self._lines.close()
         self._progress.stop()

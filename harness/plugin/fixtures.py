@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import pytest
 from harness.base.blame import as_error
 from harness.base.errors import ExitCode, KernelError, KspawnError, UsageError
 from harness.base.files import new_run
-from harness.base.progress import ProgressLine
+from harness.base.progress import ProgressLine, StepLines
 from harness.cycle import cycle
 from harness.cycle.record import record
 from harness.kernel import known_bugs
 from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
-from harness.machine.lab import Lab, Options, no_builds
+from harness.machine.lab import Lab, Options
 from harness.machine.machine import Machine
 from harness.plugin import defaults, own
 from harness.plugin.reports import show_controls
@@ -199,10 +200,21 @@ def progress_line(pytestconfig: pytest.Config) -> ProgressLine | None:
 
 
 @pytest.fixture(scope="session")
-def lab(options: Options, progress_line: ProgressLine | None) -> Iterator[Lab]:
+def lab(
+    options: Options, progress_line: ProgressLine | None, pytestconfig: pytest.Config
+) -> Iterator[Lab]:
     """The kernels, the hypervisor and the accelerator."""
-    with Lab(options, progress=progress_line.build if progress_line else no_builds) as made:
+    with StepLines(partial(_say, pytestconfig)) as steps:
+        made = Lab(options, progress=(progress_line or steps).build)
+    with made:
         yield made
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """Say something now, and not only where a test fails: a first build takes minutes."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        print(f"kspawn: {line}", file=sys.stderr, flush=True)
 
 
 @pytest.fixture(scope="session")
