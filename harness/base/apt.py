@@ -30,9 +30,10 @@ _KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 _FRESH_SECONDS = 3600
 # Without a network each of many packages would be waited for.
 _AGAIN_SECONDS = 60
+_NO_WAY = re.compile(r"resolving|[Cc]ould not connect|[Uu]nable to connect|timed out")
 # As root, apt-get would fetch as the user _apt, who cannot write into the cache.
 _FETCH = (
-    *("-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=2"),
+    *("-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1"),
     *("-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30"),
 )
 # Read after the system's configuration, of which proxies and the like stay.
@@ -114,29 +115,33 @@ class Archive:
             What went wrong, in a line; empty if nothing did.
         """
         folder = self._folder
+        if problem := _recent(_failed, str(folder)):
+            return problem
         failed = ""
-        when, before = _failed.get(folder, (-_AGAIN_SECONDS, ""))
-        if time.monotonic() - when < _AGAIN_SECONDS:
-            return before
         with cache.lock("apt", folder.name, notify=notify):
             notify(f"fetching the package lists of {self}")
             for mirror in _mirrors(self.suite) if self.suite else [""]:
-                _configure(folder, self.suite, mirror)
-                done = run(["apt-get", *self._options, *_FETCH, "update"])
-                failed = _error(done.stderr)
-                # Of the system's sources one may fail that has nothing to do with it.
-                if done.returncode == 0 and (not failed or not self.suite):
+                site = urlsplit(mirror).netloc
+                failed = _recent(_unreachable, site) or self._fetch_lists(mirror)
+                if not failed:
                     (folder / "updated").touch()
-                    _failed.pop(folder, None)
+                    _failed.pop(str(folder), None)
                     return ""
-        failed = failed or "apt-get update failed"
-        _failed[folder] = time.monotonic(), failed
+                if site and _NO_WAY.search(failed):
+                    _unreachable[site] = time.monotonic(), failed
+        _failed[str(folder)] = time.monotonic(), failed
         return failed
+
+    def _fetch_lists(self, mirror: str) -> str:
+        """What went wrong; where apt-get has but a warning of it, it kept what it had before."""
+        _configure(self._folder, self.suite, mirror)
+        done = run(["apt-get", *self._options, *_FETCH, "update"])
+        return _error(done.stderr) or ("apt-get update failed" if done.returncode else "")
 
     @property
     def problem(self) -> str:
         """Why its lists were not to be had in this run, in a line; empty if they were."""
-        return _failed.get(self._folder, (0, ""))[1]
+        return _failed.get(str(self._folder), (0, ""))[1]
 
     def download(self, package: str, version: str, folder: Path) -> str:
         """Fetch a package.
@@ -164,7 +169,18 @@ class Archive:
         return ["-c", str(self._folder / "apt.conf")] if self.own else []
 
 
-_failed: dict[Path, tuple[float, str]] = {}
+_Failures = dict[str, tuple[float, str]]
+# When lists failed, by their folder; and when a mirror was not reached, by its site: each
+# further suite of it would be waited for.
+_failed: _Failures = {}
+_unreachable: _Failures = {}
+
+
+def _recent(failures: _Failures, key: str) -> str:
+    """What went wrong a moment ago, and would again."""
+    when, problem = failures.get(key, (-_AGAIN_SECONDS, ""))
+    return problem if time.monotonic() - when < _AGAIN_SECONDS else ""
+
 
 SYSTEM = Archive(own=False)
 """What the system's apt knows."""
@@ -222,7 +238,7 @@ def run(command: Sequence[str], *, cwd: Path | None = None) -> subprocess.Comple
 
 def _policy(archive: Archive, packages: Sequence[str]) -> dict[str, str]:
     """The versions that apt would install, without the suites' own caution."""
-    if archive.own and not (archive._folder / "updated").exists():
+    if archive.own and not list((archive._folder / "lists").glob("*_Packages*")):
         return {}
     answer = run(["apt-cache", *archive._options, "policy", *packages]).stdout
     found = re.findall(r"^(\S+):\n +Installed: .*\n +Candidate: (\S+)$", answer, re.MULTILINE)

@@ -242,9 +242,11 @@ def _not_there(package: str, problems: Mapping[Archive, str]) -> PrerequisiteErr
             f"the Debian package {package} is needed, and there is no {apt.missing_tool()} for it",
             hint="run on Debian, or give the kernel as a directory or a tarball",
         )
-    where = (f"{archive} ({why})" if why else str(archive) for archive, why in problems.items())
+    where = ", ".join(map(str, problems))
+    said = "; ".join(dict.fromkeys(filter(None, problems.values())))
     return PrerequisiteError(
-        f"there is no package {package} to be had, looked for in {', '.join(where)}"
+        f"there is no package {package} to be had, looked for in {where}"
+        + (f" ({said})" if said else "")
     )
 
 

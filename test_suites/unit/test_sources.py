@@ -119,6 +119,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
 def forget() -> None:
     """As in the next run."""
     apt._failed.clear()
+    apt._unreachable.clear()
     debian._find.cache_clear()
     debian._candidates.cache_clear()
 
@@ -171,6 +172,15 @@ def test_a_suite_that_the_system_does_not_have(system: System) -> None:
     shutil.rmtree(system.mirror)
     assert debian.can_be_had("linux-source-7.3", ["backports"])
     assert version_of(debian.unpack("linux-source-7.3", suites=["backports"])) == "7.3.9"
+
+
+def test_lists_that_failed_are_tried_in_the_next_run(system: System) -> None:
+    """The network was away; the user has nothing to do with lists when it is back."""
+    assert not debian.can_be_had("tool", ["sid"])
+    system.publish("stable", "tool", "1")
+    assert not debian.can_be_had("tool", ["sid"]), "within a run it is asked once"
+    forget()
+    assert debian.can_be_had("tool", ["sid"])
 
 
 def test_what_nobody_signed_is_refused(system: System) -> None:
