@@ -107,6 +107,7 @@ DEVICE_RULES = (
         r"apic/\d+", r"esr|icr\[\d\]|sipi_vector|wait_for_sipi", "the last interrupt between CPUs"
     ),
     Rule(r"ioapic/\d+", r"irr", _PENDING),
+    Rule(r"ioapic/\d+", r"ioregsel", "the register that was accessed last"),
     # Vector, delivery status, remote IRR and destination; not mask, trigger and polarity.
     Rule(r"ioapic/\d+", r"ioredtbl\[\d+\]", _MOVED, bits=0xFF00000000005 << 12 | 0xFF),
     # Destination and vector, as the table has them byte by byte; not the mask.
