@@ -179,6 +179,8 @@ def show(result: Result, folder: Path) -> None:
     for check in result.checks:
         if not check.ok:
             out.print(f"[red]failed[/]: {check.name}: {escape(check.detail)}")
+    for name, why in result.not_here.items():
+        out.print(f"not here: {name}: {escape(why)}", style="dim")
     if result.audit is not None:
         out.print(_audit_line(result.audit))
     if result.log_tail:

@@ -137,6 +137,9 @@ class Cycle:
         self.way.start(self.machine, self.append)
         with self.timeline.phase("witness", boot=1, kernel="normal"):
             self._start_witness()
+            self.result.not_here = {
+                f"witness.{name}": why for name, why in self.witness.not_here.items()
+            }
             before = observe(self.machine)
             self.page = self.witness.locate(17)
         if self.mutate_running:

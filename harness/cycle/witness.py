@@ -186,12 +186,15 @@ class Witness:
         machine: The machine.
         pid: The witness's PID there.
         checks: The names of what it asserts.
+        mebibytes: How much patterned memory it holds.
+        not_here: What this kernel or CPU cannot hold, by name, and why.
     """
 
     machine: Machine
     pid: int
     checks: tuple[str, ...]
     mebibytes: int = MEBIBYTES
+    not_here: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def start(cls, machine: Machine, *, mebibytes: int = MEBIBYTES) -> Witness:
@@ -213,6 +216,7 @@ class Witness:
             pid=int(line["pid"]),
             checks=tuple(line["checks"]),
             mebibytes=mebibytes,
+            not_here=dict(line["not_here"]),
         )
         failed = [check for check in witness.check() if not check.ok]
         if failed:

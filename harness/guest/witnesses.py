@@ -51,3 +51,14 @@ def witnesses() -> tuple[Facts, ...]:
         return _Listing.model_validate_json(done.stdout).witnesses
     except (OSError, subprocess.SubprocessError, ValidationError) as exc:
         raise BuildError(f"the witness does not list what it holds: {exc}") from exc
+
+
+def table() -> str:
+    """The table of docs/witnesses.md: what each holds, and the damage that it must see."""
+    rows = [f"| `{one.name}` | {one.kind} | {one.holds} | {one.damages} |" for one in witnesses()]
+    head = ["| name | kind | what it holds | the damage that it was seen to fail by |"]
+    return "\n".join([*head, "|---|---|---|---|", *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")

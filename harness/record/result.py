@@ -231,6 +231,10 @@ class Result(Stored):
     memory_map: MemoryMap | None = None
     audit: AuditInfo | None = Field(default=None, description="none where it was not asked for")
     checks: list[Check] = Field(default_factory=list)
+    not_here: dict[str, str] = Field(
+        default_factory=dict,
+        description="checks that this kernel or CPU has nothing for, and why: not passed",
+    )
     splats: list[Splat] = Field(default_factory=list)
     log_tail: Said = Field(default="", description="the end of the log of the kernel that failed")
     logs: list[LogFile] = Field(default_factory=list)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "helper.h"
 #include "json.h"
 #include "options.h"
 #include "registry.h"
@@ -81,6 +82,7 @@ void arm_all(void)
 
 void end_all(void)
 {
+	end_helpers();
 	for (size_t i = 0; i < count; i++)
 		if (states[i].witness->end)
 			states[i].witness->end();

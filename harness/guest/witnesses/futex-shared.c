@@ -7,11 +7,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "answer.h"
+#include "helper.h"
 #include "pattern.h"
 #include "report.h"
 #include "types.h"
@@ -37,9 +37,7 @@ static _Noreturn void child_main(pid_t parent)
 {
 	pid_t self = getpid();
 
-	close_report();
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
-		die_errno("prctl");
+	leave_parent();
 	fill(cow + COW_HALF, COW_HALF, salt("futex-shared", 1), COW_HALF);
 	for (uint32_t order = 0;; order++) {
 		struct difference diff = { 0 };
