@@ -19,6 +19,7 @@
 #include "exit_codes.h"
 #include "launcher.h"
 #include "options.h"
+#include "processes.h"
 #include "registry.h"
 #include "relay.h"
 #include "types.h"
@@ -33,6 +34,7 @@ static int usage(void)
 	      "       witness damage [--socket PATH] CHECK\n"
 	      "       witness stop [--socket PATH]\n"
 	      "       witness list [--json]\n"
+	      "       witness processes\n"
 	      "       witness churn start MEBIBYTES | holes MEBIBYTES | check | stop\n", stderr);
 	return WRONG_USAGE;
 }
@@ -110,6 +112,8 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(command, "list"))
 		return list(argc, argv);
+	if (!strcmp(command, "processes") && argc == 2)
+		return processes();
 	argument = parse(argc, argv, running, &ok);
 	if (!ok)
 		return usage();
