@@ -15,6 +15,9 @@ from harness.kernel.built import BuiltKernel
 
 # The kernel is moved by multiples of this (CONFIG_PHYSICAL_ALIGN).
 _ALIGN = 0x200000
+# KASLR moves it up, and within the map of the kernel's image. The spawned kernel,
+# which may be the one that runs, is linked below.
+_MOST = 1 << 30
 # What the first entry of the IDT leads to, since v5.8.
 _FIRST_HANDLER = "asm_exc_divide_error"
 
@@ -54,7 +57,7 @@ class Symbols:
             NoSymbolsError: These are not its symbols.
         """
         offset = handler - self[_FIRST_HANDLER] + self.offset
-        if offset % _ALIGN:
+        if offset % _ALIGN or not 0 <= offset < _MOST:
             raise NoSymbolsError("System.map is not that of the kernel that runs")
         return Symbols(self.linked, offset)
 

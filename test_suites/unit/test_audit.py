@@ -195,6 +195,8 @@ def test_where_the_kernel_was_moved() -> None:
     assert moved["other"] == 0xFFFFFFFF9F000000
     with pytest.raises(NoSymbolsError, match="not that of the kernel that runs"):
         symbols.moved(handler + 16)
+    with pytest.raises(NoSymbolsError, match="not that of the kernel that runs"):
+        symbols.moved(0xFFFFFFFF80200850)
     with pytest.raises(NoSymbolsError, match="no symbol nowhere"):
         symbols["nowhere"]
 
