@@ -32,6 +32,12 @@ from harness.vm import choices
 @click.option("--jobs", "cpus", type=click.IntRange(1), help="Cores to use; by default all.")
 @click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Memory to use.")
 @click.option("--accel", "accel_", type=click.Choice(choices.ACCELERATORS), default="auto")
+@click.option(
+    "--audit/--no-audit",
+    default=True,
+    show_default=True,
+    help="Have the host read all of RAM before and after each cycle.",
+)
 @click.option("--prefix", default="", help="Words before each job's command, such as 'nice'.")
 def matrix_command(
     file: Path,
@@ -43,6 +49,7 @@ def matrix_command(
     cpus: int | None,
     memory: int | None,
     accel_: str,
+    audit: bool,
     prefix: str,
 ) -> int:
     """Run a matrix of kernels, machines, ways back and suites.
@@ -54,9 +61,12 @@ def matrix_command(
     if scheduler is not None:
         check_address(scheduler, "--scheduler")
     matrix = load(file)
+    jobs = expand(matrix)
+    if not audit:
+        jobs = [job.model_copy(update={"args": (*job.args, "--no-audit")}) for job in jobs]
     request = Request(
         matrix=matrix,
-        jobs=expand(matrix),
+        jobs=jobs,
         results=results.absolute(),
         retries=matrix.retries if retries is None else retries,
         scheduler=scheduler,
