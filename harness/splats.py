@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`python -m harness.splats LOG...`: the name under which the docs know the scanner."""
+"""`python -m harness.splats LOG...`: the same as `./kspawn splats LOG...`."""
 
-from harness.logs.splats import main
+import sys
+
+from harness.cli.main import main
 
 if __name__ == "__main__":
+    sys.argv.insert(1, "splats")
     main()

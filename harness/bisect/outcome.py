@@ -27,7 +27,9 @@ from harness.base.errors import (
     RefusedError,
 )
 from harness.base.said import Said
+from harness.cycle.checks.log import COMPLAINTS_CHECK
 from harness.logs import splats
+from harness.logs.complaints import signature
 from harness.record.result import Result, Splat, Verdict
 
 # The phases until the userland of the kernel under test can be talked to.
@@ -166,8 +168,15 @@ def of_result(result: Result) -> Report:
         kind = "hang" if last.outcome == KernelHangError.__name__ else last.outcome
         report.marks = [f"{kind} in {last.kernel} {last.name}: {_plain(result.reason)}"]
     else:
-        report.marks = [f"check {check.name}" for check in result.checks if not check.ok]
+        report.marks = _check_marks(result)
     return report
+
+
+def _check_marks(result: Result) -> list[str]:
+    marks = [f"check {check.name}" for check in result.checks if not check.ok]
+    said = [f"complaint {signature(each)[:_WARN_TEXT]}" for each in result.complaints if each.bad]
+    name = f"check {COMPLAINTS_CHECK}"
+    return [one for mark in marks for one in (said if mark == name and said else [mark])]
 
 
 def merge(lines: Sequence[dict[str, Any]], results: Sequence[Result]) -> Report:

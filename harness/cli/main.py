@@ -35,6 +35,7 @@ COMMANDS = {
     "list": "Tell which kernels, machines, ways, suites, witnesses or flavours there are.",
     "matrix": "Run a matrix of kernels, machines, ways back and suites.",
     "shell": "A shell in a machine: in its normal kernel, or in a spawned one.",
+    "splats": "List the splats and complaints in stored kernel logs.",
     "witness": "The kinds of state that a cycle checks.",
     "worker": "Take work of the Dask scheduler at ADDRESS, until it ends.",
 }

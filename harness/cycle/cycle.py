@@ -14,7 +14,7 @@ from harness.base.errors import CheckFailedError, ExitCode, KernelError, KspawnE
 from harness.cycle import verdict, witness
 from harness.cycle.checks.audit import audit_checks
 from harness.cycle.checks.kernel import kernel_checks
-from harness.cycle.checks.log import log_check
+from harness.cycle.checks.log import log_checks
 from harness.cycle.record import complete
 from harness.cycle.seen import Before, Seen, inspect, observe
 from harness.cycle.witness import Witness
@@ -52,7 +52,7 @@ class Cycle:
         hibernating_append: More of the hibernating kernel's command line.
         resuming_append: More of that of the kernel which brings it back.
         timeouts: Other deadlines than those of the lab.
-        expected: Patterns of splats that do not fail the run.
+        expected: Patterns of splats and complaints that do not fail the run.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
         audit: Whether the host reads all of RAM before and after.
     """
@@ -208,7 +208,7 @@ class Cycle:
         if bad := [check.name for check in self.result.checks if not check.ok]:
             self.machine.keep(f"failed checks: {', '.join(bad[:5])}")
         self.machine.close()
-        self.result.checks.append(log_check(self.machine))
+        self.result.checks += log_checks(self.machine)
         failed = [check for check in self.result.checks if not check.ok]
         if failed:
             names = ", ".join(check.name for check in failed[:5])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.base.errors import ExitCode
+from harness.cycle.checks.log import no_complaints
 from harness.cycle.memorymap import memory_map
 from harness.image.image import Image
 from harness.machine.lab import Lab
@@ -28,18 +29,19 @@ def record(lab: Lab, machine: Machine, *, name: str, failure: str | None) -> Res
         The result.
     """
     machine.close()
-    good = failure is None
+    no_complaint = no_complaints(machine)
+    good = failure is None and no_complaint.ok
     result = Result(
         run=machine.folder.name,
         verdict=Verdict.PASSED if good else Verdict.FAILED,
         exit_code=int(ExitCode.PASSED if good else ExitCode.CHECK_FAILED),
-        reason=failure or "",
+        reason=failure or ("" if good else f"{no_complaint.name}: {no_complaint.detail}"),
         resume_path=BY_HAND,
         vm_config=machine.config.name,
         cpus=machine.config.cpus,
         kernels=lab.kernel_info(),
         accelerator=lab.accelerator,
-        checks=[Check(name=f"test.{name}", ok=good, detail=failure or "")],
+        checks=[Check(name=f"test.{name}", ok=failure is None, detail=failure or ""), no_complaint],
     )
     complete(result, machine)
     result.image = image_info(machine)
@@ -59,7 +61,7 @@ def complete(
         image: The image, if there was one.
         saved: What is in an image of another kind.
     """
-    result.splats = machine.splats
+    result.splats, result.complaints = machine.splats, machine.complaints
     result.jump_command = machine.jump_command
     result.phases, result.events = machine.timeline.phases, machine.timeline.events
     result.seconds = machine.timeline.now()

@@ -16,7 +16,7 @@ from harness.cycle.checks.image import (
     image_checks,
 )
 from harness.cycle.checks.kernel import kernel_checks
-from harness.cycle.checks.log import LOG_CHECK, log_check
+from harness.cycle.checks.log import LOG_CHECKS, log_checks
 from harness.cycle.checks.power import power_check, qemu_was
 from harness.cycle.checks.spawned import spawned_checks
 from harness.cycle.seen import Before, Seen, inspect, observe
@@ -28,7 +28,7 @@ from harness.ways.way import Way
 
 __all__ = [
     "FREE_PAGES_TOLERANCE",
-    "LOG_CHECK",
+    "LOG_CHECKS",
     "MACHINE_CHECKS",
     "Before",
     "Seen",
@@ -38,7 +38,7 @@ __all__ = [
     "free_pages",
     "inspect",
     "kernel_checks",
-    "log_check",
+    "log_checks",
     "machine_checks",
     "observe",
     "power_check",
@@ -71,7 +71,7 @@ def cycle_checks() -> tuple[str, ...]:
         *(f"witness.{facts.name}" for facts in witnesses()),
         *(f"proc.{name}" for name in witness.PROC_CHECKS),
         *MACHINE_CHECKS,
-        LOG_CHECK,
+        *LOG_CHECKS,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Readers of what kernels say: splats in a log, results of tests in KTAP.
+"""Readers of what kernels say: splats and complaints in a log, results of tests in KTAP.
 
 They work on any stored log, without a machine.
 May import: record, base.

@@ -139,7 +139,7 @@ class Lab(Closing):
             config: Its hardware; by default that of the options.
             kernels: Other kernels than those of the lab.
             disk_bytes: Size of the disk for the image.
-            expected: Patterns of splats that do not fail a run.
+            expected: Patterns of splats and complaints that do not fail a run.
             userland_disk: Whether it has a second disk, with the normal userland.
             data_disk: A file that is its second disk.
         """

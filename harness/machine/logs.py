@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import KernelCrashError
+from harness.logs.complaints import tolerate
 from harness.logs.splats import SplatScanner, mark_expected
-from harness.record.result import LogFile, Splat
+from harness.record.result import Complaint, LogFile, Splat
+
+# Lines from which on it can be told whether a log is a kernel's.
+_ENOUGH = 20
 
 
 @dataclass
@@ -19,9 +23,12 @@ class KernelLog:
     path: Path
     kernel: str
     boot: int
-    scanner: SplatScanner = field(default_factory=SplatScanner)
+    scanner: SplatScanner = field(init=False)
     position: int = 0
     splats: list[Splat] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.scanner = SplatScanner(log_name=self.path.name)
 
     def scan(self, *, last: bool = False) -> None:
         """Read what has come since, and collect the splats in it."""
@@ -30,13 +37,19 @@ class KernelLog:
                 file.seek(self.position)
                 data = file.read()
             self.position += len(data)
-            self._take(self.scanner.feed(data))
+            self.splats += self.scanner.feed(data)
         if last:
-            self._take(self.scanner.finish())
+            self.splats += self.scanner.finish()
 
-    def _take(self, splats: Sequence[Splat]) -> None:
-        for splat in splats:
-            self.splats.append(splat.model_copy(update={"log": self.path.name}))
+    @property
+    def complaints(self) -> list[Complaint]:
+        """Its complaints so far."""
+        return self.scanner.complaints
+
+    @property
+    def hardly_kernel(self) -> bool:
+        """Whether much was written, of which hardly a line looks like a kernel's."""
+        return self.scanner.reader.lines >= _ENOUGH and self.scanner.reader.hardly_kernel
 
     @property
     def written(self) -> bool:
@@ -58,15 +71,17 @@ class KernelLog:
 
 
 class Logs:
-    """The logs of all kernels of a machine, and the splats in them.
+    """The logs of all kernels of a machine, and the splats and complaints in them.
 
     Args:
         folder: Where they lie.
-        expected: Patterns of splats that do not fail the run; may grow later.
+        expected: Patterns of splats and complaints that do not fail the run; may grow later.
+        accel: What runs the kernels: "kvm" or "tcg".
     """
 
-    def __init__(self, folder: Path, *, expected: list[str]) -> None:
+    def __init__(self, folder: Path, *, expected: list[str], accel: str) -> None:
         self.folder = folder
+        self.accel = accel
         self.expected = expected
         self.all: list[KernelLog] = []
 
@@ -94,11 +109,18 @@ class Logs:
         for log in self.of_boot(boot):
             log.scan(last=last)
             mark_expected(log.splats, self.expected)
+            mark_expected(log.complaints, self.expected)
+            tolerate(log.complaints, accelerator=self.accel)
 
     @property
     def splats(self) -> list[Splat]:
         """All splats so far, in the order of the logs."""
         return [splat for log in self.all for splat in log.splats]
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """All complaints so far, in the order of the logs."""
+        return [complaint for log in self.all for complaint in log.complaints]
 
     def unexpected(self, boot: int | None = None) -> Splat | None:
         """The first splat that nobody expects, of one boot or of all."""

@@ -21,7 +21,7 @@ from harness.machine.lives import Hardware, Life, Lives
 from harness.machine.logs import KernelLog, Logs
 from harness.machine.states import State, Timeouts
 from harness.machine.watch import Watch
-from harness.record.result import LogFile, Splat
+from harness.record.result import Complaint, LogFile, Splat
 from harness.record.timeline import Timeline
 from harness.vm import spec, ssh
 from harness.vm.console import Prompt
@@ -50,7 +50,7 @@ class Parts:
         timeline: Where its phases go.
         timeouts: How long they may take.
         disk_bytes: Size of the disk for the image; by default RAM and a bit.
-        expected: Patterns of splats that do not fail the run.
+        expected: Patterns of splats and complaints that do not fail the run.
         keep_bytes: Memory and image are kept when it breaks, up to so much
             memory; 0 keeps nothing.
         data_disk: A file that is its second disk, for filesystems of the normal kernel.
@@ -104,7 +104,7 @@ class Parts:
         hardware = Hardware(
             hypervisor=hypervisor, config=config, accel=accel, disk=disk, private=private
         )
-        self.kernel_logs = Logs(folder, expected=self.expected)
+        self.kernel_logs = Logs(folder, expected=self.expected, accel=accel)
         self.qemu = Lives(hardware, logs=self.kernel_logs, timeline=timeline)
         self.watch = Watch(self.qemu, self.kernel_logs, timeline=timeline, timeouts=timeouts)
         self.link = Link(self.qemu, self.watch, key=ssh.make_key(self._private))
@@ -296,6 +296,11 @@ class Parts:
     def logs(self) -> list[KernelLog]:
         """The logs of all its kernels."""
         return self.kernel_logs.all
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """All complaints so far, in the order of the logs."""
+        return self.kernel_logs.complaints
 
     @property
     def splats(self) -> list[Splat]:

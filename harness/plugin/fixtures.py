@@ -16,7 +16,8 @@ from harness.base.blame import as_error
 from harness.base.errors import ExitCode, KernelError, KspawnError, UsageError
 from harness.base.files import new_run
 from harness.base.progress import ProgressLine, StepLines
-from harness.cycle import cycle
+from harness.cycle import cycle, verdict
+from harness.cycle.checks.log import COMPLAINTS_CHECK
 from harness.cycle.record import record
 from harness.kernel import known_bugs
 from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
@@ -26,7 +27,7 @@ from harness.machine.machine import Machine
 from harness.plugin import defaults, own
 from harness.plugin.reports import show_controls
 from harness.plugin.stash import PROGRESS
-from harness.plugin.suite import CycleSuite, Hibernated, NewCycle
+from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, complaint_properties
 from harness.record.result import Result
 from harness.record.timeline import Timeline
 from harness.vm import choices
@@ -265,12 +266,15 @@ def failures_of(request: pytest.FixtureRequest) -> list[str]:
 
 @contextmanager
 def recorded(lab: Lab, machine: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A machine that leaves a report at its end.
+    """A machine that leaves a report at its end, and whose kernels may not complain.
 
     Args:
         lab: Where it runs.
         machine: The machine, switched off.
         request: That of the fixture that makes it.
+
+    Raises:
+        CheckFailedError: All went well, but a kernel complained.
     """
     failures: list[str] = []
     try:
@@ -282,7 +286,11 @@ def recorded(lab: Lab, machine: Machine, request: pytest.FixtureRequest) -> Iter
     finally:
         failures += failures_of(request)
         name = request.node.name if request.scope == "function" else machine.folder.name
-        record(lab, machine, name=name, failure=failures[0] if failures else None)
+        result = record(lab, machine, name=name, failure=failures[0] if failures else None)
+        if request.scope == "function":
+            request.node.user_properties += complaint_properties(result)
+    if not failures:
+        verdict.require([check for check in result.checks if check.name == COMPLAINTS_CHECK])
 
 
 @pytest.fixture

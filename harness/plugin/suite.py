@@ -13,6 +13,7 @@ import pytest
 
 from harness.base.errors import ExitCode, KspawnError
 from harness.cycle.checks.audit import AUDIT_CHECKS
+from harness.cycle.checks.log import COMPLAINTS_CHECK
 from harness.cycle.cycle import Cycle
 from harness.cycle.verdict import cycle_checks
 from harness.cycle.witness import Witness
@@ -58,8 +59,13 @@ class CycleSuite:
                 names = (*names, *AUDIT_CHECKS)
             metafunc.parametrize("name", names)
 
-    def test_check(self, cycle_result: Result, name: str) -> None:
+    def test_check(
+        self, cycle_result: Result, name: str, record_property: Callable[[str, object], None]
+    ) -> None:
         """One of the checks was made, and held."""
+        if name == COMPLAINTS_CHECK:
+            for key, value in complaint_properties(cycle_result):
+                record_property(key, value)
         audit = cycle_result.audit
         if name in AUDIT_CHECKS and audit is not None and audit.cannot:
             pytest.skip(f"there was no audit: {audit.reason}")
@@ -68,6 +74,23 @@ class CycleSuite:
         found = [check for check in cycle_result.checks if check.name == name]
         assert found, f"the check was not made: {cycle_result.reason}"
         assert found[0].ok, found[0].detail
+
+
+def complaint_properties(result: Result) -> list[tuple[str, object]]:
+    """The complaints of a run as properties of its test in JUnit XML.
+
+    Args:
+        result: What the run found.
+    """
+    words = {True: "expected", False: "unexpected"}
+    return [
+        (
+            "complaint",
+            f"{f'tolerated, {each.tolerated}' if each.tolerated else words[each.expected]}: "
+            f"{each.line()}",
+        )
+        for each in result.complaints
+    ]
 
 
 def assert_only_failed(result: Result, *names: str) -> dict[str, str]:

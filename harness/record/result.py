@@ -34,9 +34,13 @@ class SplatKind(StrEnum):
     BUG = "BUG"
     WARN = "WARN"
     KASAN = "KASAN"
+    KFENCE = "KFENCE"
+    KCSAN = "KCSAN"
+    UBSAN = "UBSAN"
     LOCKDEP = "lockdep"
     RCU_STALL = "RCU stall"
     SOFT_LOCKUP = "soft lockup"
+    HARD_LOCKUP = "hard lockup"
     HUNG_TASK = "hung task"
     JUMP_EXCEPTION = "exception in a jump"
 
@@ -57,6 +61,46 @@ class Splat(_Model):
     log_line: int = Field(default=0, description="line in that log, from 1")
     text: Said = Field(default="", description="the whole report")
     expected: bool = False
+
+
+class ComplaintKind(StrEnum):
+    """The classes of complaints: what a kernel says of trouble, and goes on."""
+
+    INTERRUPT = "interrupt"
+    FILESYSTEM = "filesystem error"
+    IO = "I/O error"
+    DISK_LINK = "disk link"
+    PAGE_ALLOCATION = "page allocation failure"
+    OUT_OF_MEMORY = "out of memory"
+    MEMORY_LEAK = "memory leak"
+    NETWORK_DEVICE = "network device"
+    CLOCK = "unstable clock"
+    FREEZER = "failed freeze"
+    DEVICE_PM = "device power management"
+    CPU = "CPU bring-up"
+    PROCESS = "crashed process"
+
+
+class Complaint(_Model):
+    """A line of a kernel that tells of trouble, and is no splat."""
+
+    kind: ComplaintKind
+    title: Said = Field(description="the first such line, without its timestamp")
+    log: str = Field(default="", description="name of the log, such as '1-normal.log'")
+    log_line: int = Field(default=0, description="line in that log, from 1")
+    count: int = Field(default=1, description="lines that differ from it in numbers only, and it")
+    expected: bool = False
+    tolerated: str = Field(default="", description="why it is no fault of the kernel here")
+
+    @property
+    def bad(self) -> bool:
+        """Whether it fails the run."""
+        return not self.expected and not self.tolerated
+
+    def line(self) -> str:
+        """The complaint in one line."""
+        again = f" ({self.count} times)" if self.count > 1 else ""
+        return f"{self.log}:{self.log_line}: {self.kind}: {self.title}{again}"
 
 
 class Check(_Model):
@@ -236,6 +280,7 @@ class Result(Stored):
         description="checks that this kernel or CPU has nothing for, and why: not passed",
     )
     splats: list[Splat] = Field(default_factory=list)
+    complaints: list[Complaint] = Field(default_factory=list)
     log_tail: Said = Field(default="", description="the end of the log of the kernel that failed")
     logs: list[LogFile] = Field(default_factory=list)
 

@@ -184,10 +184,12 @@ def contradictions(result: Result) -> list[str]:
         return []
     failed = sum(not c.ok for c in result.checks)
     unexpected = sum(not s.expected for s in result.splats)
+    complaints = sum(c.bad for c in result.complaints)
     broken = sum(p.outcome != "ok" for p in result.phases)
     found = [
         (failed > 0, f"failed checks: {failed}"),
         (unexpected > 0, f"unexpected splats: {unexpected}"),
+        (complaints > 0, f"unexpected complaints: {complaints}"),
         # A test that drives its machine by hand may want a refusal.
         (broken > 0 and result.resume_path != BY_HAND, f"phases that did not end well: {broken}"),
         (result.exit_code != 0, f"exit code {result.exit_code}"),

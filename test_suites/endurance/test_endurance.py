@@ -128,7 +128,7 @@ def test_ten_in_a_row(machine: Machine, way: str) -> None:
     grown = median(one.image for one in rounds[-3:]) - median(one.image for one in rounds[:3])
     assert grown < SLACK_KB << 10, [one.image for one in rounds]
     machine.close()
-    verdict.require([verdict.log_check(machine)])
+    verdict.require(verdict.log_checks(machine))
 
 
 def test_round_by_another_way_is_seen(machine: Machine) -> None:

@@ -68,6 +68,7 @@ def test_refused_jump_resumes_all_devices(machine: Machine) -> None:
     """Where one freeze callback fails, the devices before it are thawed again."""
     machine.boot()
     machine.load_module("kspawn_fault", mode="fail")
+    machine.expected.append("kspawn_fault.0: PM: failed to freeze")
     with pytest.raises(RefusedError) as refusal:
         plain_jump.jump(machine)
     assert refusal.value.status == "no-jump"
@@ -119,6 +120,8 @@ def test_timer_that_failed_its_verification(machine: Machine) -> None:
 @pytest.mark.known_bug("empty-segment")
 def test_empty_segment_is_loaded(machine: Machine) -> None:
     """The helper of kexec-tools is one: it is loaded, and no memory is searched for it."""
+    # What is said where it is not loaded.
+    machine.expected.append("^kexec: page allocation failure")
     machine.boot()
     limit = machine.timeouts.deadline("load", "an empty segment")
     # -x: without it, the network is taken down.

@@ -25,4 +25,4 @@ def test_one_jump(machine: Machine) -> None:
     checks = verdict.userland_checks(machine, holder, before)
     checks += verdict.kernel_checks(machine, before)
     machine.close()
-    verdict.require([*checks, verdict.log_check(machine)])
+    verdict.require([*checks, *verdict.log_checks(machine)])

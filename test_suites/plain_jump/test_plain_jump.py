@@ -77,7 +77,7 @@ def jumped(
         checks = verdict.userland_checks(machine, holder, before)
         checks += verdict.kernel_checks(machine, before)
         machine.close()
-        checks.append(verdict.log_check(machine))
+        checks += verdict.log_checks(machine)
         yield Jumped(machine, checks, first, taken, last)
 
 

@@ -362,7 +362,7 @@ def test_the_scanner_of_logs(tmp_path: Path) -> None:
     script = f"exec {sys.executable} -m harness.splats {log}"
     assert shell(script).code == 1
     done = shell(f"{script} >/dev/full")
-    assert (done.code, done.err) == (5, "cannot write to stdout: No space left on device\n")
+    assert (done.code, done.err) == (5, "kspawn: cannot write to stdout: No space left on device\n")
 
 
 def test_names_that_the_terminal_cannot_show() -> None:

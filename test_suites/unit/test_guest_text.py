@@ -19,6 +19,7 @@ from harness.base.progress import ProgressLine
 from harness.base.terminal import Terminal, echo
 from harness.base.text import cut, shown
 from harness.cli import cycle as commands
+from harness.cli.splats import splats_command
 from harness.logs import ktap, splats
 from harness.night import outputs
 from harness.night.history import History
@@ -105,8 +106,8 @@ def test_the_scanner_prints_text(tmp_path: Path) -> None:
     log.write_text(LOG, newline="")
     found = splats.scan(log)[0]
     assert harmless(found.title + found.text + (found.function or ""))
-    done = CliRunner().invoke(splats.main, [str(log), "--text"])
-    assert done.exit_code == 1
+    done = CliRunner().invoke(splats_command, [str(log), "--text"], standalone_mode=False)
+    assert done.return_value == 1
     # The scanner itself drops the sequences that terminals know.
     assert r"x\x07" in done.output
     assert harmless(done.output)

@@ -18,6 +18,8 @@ from harness.record.result import (
     BY_HAND,
     Accelerator,
     Check,
+    Complaint,
+    ComplaintKind,
     ImageInfo,
     KernelInfo,
     LogFile,
@@ -36,6 +38,13 @@ from test_suites.unit.pages import Element, Page
 
 FRAMES = pytest.mark.parametrize("frame", [WIDE, NARROW], ids=lambda f: f.name)
 ATTACK = """</pre><script>alert("1")</script><img src=x onerror=alert(1)>"'&amp;"""
+IO_ERROR = Complaint(
+    kind=ComplaintKind.IO,
+    title="I/O error, dev vda, sector 9",
+    log="1-normal.log",
+    log_line=7,
+    count=3,
+)
 
 
 def phase(
@@ -194,6 +203,7 @@ def test_failure_says_why_before_all_else(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"splats": [Splat(kind=SplatKind.BUG, title="x")]}, "unexpected splats: 1"),
+        ({"complaints": [IO_ERROR]}, "unexpected complaints: 1"),
         ({"checks": [Check(name="a", ok=False)]}, "failed checks: 1"),
         ({"checks": []}, "no check was recorded"),
         ({"exit_code": 5}, "exit code 5"),
@@ -311,6 +321,19 @@ def test_every_check_phase_event_and_splat_appears(tmp_path: Path) -> None:
     assert "arch/x86/power/cpu.c:196" in splats[0].text
     assert "restore_processor_state()" in splats[0].text
     assert "second of the splat" in splats[0].text
+
+
+def test_complaints_are_listed(tmp_path: Path) -> None:
+    result = passed()
+    tolerated = IO_ERROR.model_copy(update={"title": "tsc", "tolerated": "the host is busy"})
+    result.complaints = [tolerated, IO_ERROR]
+    rows = section(page_of(result, tmp_path), "complaints").all("tr")
+    assert [[cell.text for cell in row.children] for row in rows[1:]] == [
+        ["✗ unexpected", "I/O error", "1-normal.log, line 7", "3", "I/O error, dev vda, sector 9"],
+        ["tolerated", "I/O error", "1-normal.log, line 7", "3", "tsc the host is busy"],
+    ]
+    result.complaints = []
+    assert "No log was left" in section(page_of(result, tmp_path), "complaints").text
 
 
 @FRAMES

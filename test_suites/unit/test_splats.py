@@ -29,6 +29,7 @@ EXPECTED: dict[str, list[Place]] = {
         (K.HUNG_TASK, "lkdtm_HUNG_TASK", None, None),
         (K.PANIC, "watchdog", None, None),
     ],
+    "device-refuses-to-freeze": [],
     "init-exit": [(K.PANIC, "do_exit", None, None)],
     "interleaved": [
         (K.WARN, "lkdtm_WARNING", LKDTM, 112),
@@ -45,6 +46,7 @@ EXPECTED: dict[str, list[Place]] = {
         (K.BUG, "lkdtm_BUG", LKDTM, 105),
         (K.WARN, "lkdtm_WARNING_MESSAGE", LKDTM, 117),
     ],
+    "page-allocation-failure": [],
     "panic": [(K.PANIC, "lkdtm_PANIC", None, None)],
     "panic-on-warn": [
         (K.WARN, "lkdtm_WARNING", LKDTM, 112),
@@ -69,6 +71,9 @@ EXPECTED: dict[str, list[Place]] = {
         (K.OOPS, "proc_self_get_link", None, None),
         FATAL,
     ],
+    "unstable-tsc": [],
+    "unstable-tsc-7.3": [],
+    "unsynchronized-tsc": [],
     "warn": [
         (K.WARN, "lkdtm_WARNING", LKDTM, 112),
         (K.WARN, "lkdtm_WARNING_MESSAGE", LKDTM, 117),
@@ -292,11 +297,19 @@ WARN_619 = "WARNING: kernel/kexec_core.c:123 at kernel_kexec+0x1/0x20, CPU#0: in
         ),
         (
             "BUG: KCSAN: data-race in tick_nohz_stop+0x3/0x9 / update+0x1/0x2",
-            (K.BUG, "tick_nohz_stop", None, None),
+            (K.KCSAN, "tick_nohz_stop", None, None),
+        ),
+        (
+            "BUG: KCSAN: data-race in tick_nohz_stop / update_wall_time",
+            (K.KCSAN, "tick_nohz_stop", None, None),
+        ),
+        (
+            "BUG: KCSAN: assert: race in lock_it+0x3/0x9",
+            (K.KCSAN, "lock_it", None, None),
         ),
         (
             "BUG: KFENCE: use-after-free read in copy_user+0x3/0x9",
-            (K.BUG, "copy_user", None, None),
+            (K.KFENCE, "copy_user", None, None),
         ),
         (
             "BUG kmalloc-64 (Tainted: G    B   W         ): Right Redzone overwritten",
@@ -304,7 +317,7 @@ WARN_619 = "WARNING: kernel/kexec_core.c:123 at kernel_kexec+0x1/0x20, CPU#0: in
         ),
         (
             "UBSAN: shift-out-of-bounds in lib/foo.c:17:3",
-            (K.BUG, None, "lib/foo.c", 17),
+            (K.UBSAN, None, "lib/foo.c", 17),
         ),
         ("list_del corruption, ff1100->next is LIST_POISON1 (dead)", (K.BUG, None, None, None)),
         (
@@ -359,11 +372,15 @@ WARN_619 = "WARNING: kernel/kexec_core.c:123 at kernel_kexec+0x1/0x20, CPU#0: in
         ),
         (
             "NMI watchdog: Watchdog detected hard LOCKUP on cpu 0",
-            (K.SOFT_LOCKUP, None, None, None),
+            (K.HARD_LOCKUP, None, None, None),
+        ),
+        (
+            "watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 0",
+            (K.HARD_LOCKUP, None, None, None),
         ),
         (
             "watchdog: Watchdog detected hard LOCKUP on cpu 1",
-            (K.SOFT_LOCKUP, None, None, None),
+            (K.HARD_LOCKUP, None, None, None),
         ),
         (
             "INFO: task kworker/u8:1:44 blocked for more than 122 seconds.",
@@ -590,27 +607,38 @@ def test_the_name_of_the_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logs", "code"),
+    ("arguments", "code", "lines"),
     [
-        (["clean"], 0),
-        (["clean", "warn"], 1),
-        (["warn", "missing"], 2),
-        ([], 2),
+        (["clean"], 0, 0),
+        (["clean", "warn"], 1, 2),
+        (["warn", "missing"], 2, 2),
+        ([], 2, 0),
+        (["page-allocation-failure"], 1, 1),
+        (["unstable-tsc"], 1, 3),
+        (["unstable-tsc", "--accel=tcg"], 0, 3),
+        (["unstable-tsc", "--accel=kvm"], 1, 3),
+        # The notes of the folder are no kernel's log, and so not a clean one.
+        (["README.md"], 2, 0),
     ],
 )
-def test_command(logs: list[str], code: int) -> None:
-    paths = [str(LOGS / f"{name}.log") for name in logs]
+def test_command(arguments: list[str], code: int, lines: int) -> None:
+    words = [
+        word if word.startswith("-") else str(LOGS / (word if "." in word else f"{word}.log"))
+        for word in arguments
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "harness.logs.splats", *paths],
+        [sys.executable, "-m", "harness.splats", *words],
         cwd=LOGS.parents[2],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == code
-    lines = done.stdout.splitlines()
-    assert len(lines) == (2 if "warn" in logs else 0)
-    assert all("WARN: WARNING: CPU: 0" in line for line in lines)
+    assert done.returncode == code, done.stderr
+    assert len(done.stdout.splitlines()) == lines
+    if "warn" in arguments:
+        assert all("WARN: WARNING: CPU: 0" in line for line in done.stdout.splitlines())
+    if "README.md" in arguments:
+        assert "hardly a kernel's log" in done.stderr
 
 
 def test_an_exception_in_a_jump_is_named() -> None:

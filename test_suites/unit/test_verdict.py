@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,14 +21,16 @@ from harness.cycle import verdict
 from harness.cycle.verdict import Before, Seen
 from harness.kernel.specs import load_vm_config
 from harness.kernel.vmconfig import VMConfig
+from harness.machine.logs import KernelLog
 from harness.machine.machine import Machine
-from harness.record.result import Splat, SplatKind
+from harness.record.result import Complaint, ComplaintKind, Splat, SplatKind
 from harness.vm.ssh import Done
 from harness.ways import registry
 
 LOG = Path(__file__).parent / "logs" / "cycle-status.jsonl"
 LINES: list[dict[str, Any]] = [json.loads(line) for line in LOG.read_text().splitlines()]
 READY = LINES[0]
+KERNEL_TEXT = (Path(__file__).parent / "logs" / "clean.log").read_bytes()
 COUNTED = next(line["free_pages"] for line in LINES if line["event"] == "filtered")
 STORED = next(line["stored_bytes"] for line in LINES if line["event"] == "saved")
 
@@ -294,18 +296,48 @@ def test_every_check_was_seen_to_fail() -> None:
     assert seen == set(verdict.MACHINE_CHECKS)
 
 
+def looked_through(
+    *, splats: Sequence[Splat] = (), complaints: Sequence[Complaint] = (), text: bytes = KERNEL_TEXT
+) -> dict[str, bool]:
+    """What the checks of the logs say of a machine with one log."""
+    log = KernelLog(path=Path("1-normal.log"), kernel="normal", boot=1)
+    log.position = len(text)
+    log.scanner.feed(text)
+    machine = SimpleNamespace(splats=splats, complaints=complaints, logs=[log])
+    return {check.name: check.ok for check in verdict.log_checks(cast(Machine, machine))}
+
+
 @pytest.mark.parametrize(
-    ("splats", "position", "ok"),
+    ("splats", "text", "ok"),
     [
-        ([], 1000, True),
-        ([], 0, False),
-        ([Splat(kind=SplatKind.WARN, title="WARNING: x")], 1000, False),
-        ([Splat(kind=SplatKind.WARN, title="WARNING: x", expected=True)], 1000, True),
+        ([], KERNEL_TEXT, True),
+        ([], b"", False),
+        ([Splat(kind=SplatKind.WARN, title="WARNING: x")], KERNEL_TEXT, False),
+        ([Splat(kind=SplatKind.WARN, title="WARNING: x", expected=True)], KERNEL_TEXT, True),
+        # No kernel wrote that: nothing can be said of it.
+        ([], b"a job is done\n" * 100, False),
+        ([], b"a job is done\n" * 5, True),
     ],
 )
-def test_splats_fail_the_log_check(splats: list[Splat], position: int, ok: bool) -> None:
-    machine = SimpleNamespace(splats=splats, logs=[SimpleNamespace(position=position)])
-    assert verdict.log_check(cast(Machine, machine)).ok is ok
+def test_splats_fail_the_log_check(splats: list[Splat], text: bytes, ok: bool) -> None:
+    assert looked_through(splats=splats, text=text) == {
+        "log.no-splats": ok,
+        "log.no-complaints": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "ok"),
+    [({}, False), ({"expected": True}, True), ({"tolerated": "of the emulator"}, True)],
+)
+def test_complaints_fail_their_check(change: dict[str, object], ok: bool) -> None:
+    complaint = Complaint(kind=ComplaintKind.IO, title="I/O error, dev vda").model_copy(
+        update=change
+    )
+    assert looked_through(complaints=[complaint]) == {
+        "log.no-splats": True,
+        "log.no-complaints": ok,
+    }
 
 
 def test_a_reset_leaves_the_memory(recorded: Recorded) -> None:
