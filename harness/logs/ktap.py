@@ -20,11 +20,15 @@ _VERSION = re.compile(r"^K?TAP version \d+$")
 _SUBTEST = re.compile(r"^# Subtest: (.*)$")
 _PLAN = re.compile(r"^1\.\.(\d{1,9})(?:\s+#\s*SKIP\b\s*(.*))?$", re.IGNORECASE)
 _RESULT = re.compile(
-    r"^(?P<status>not ok|ok)(?:\s+(?P<number>\d{1,9}))?(?:\s+-)?(?:\s+(?P<name>.*?))?"
-    r"(?:\s*#\s*(?:(?P<directive>SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b:?\s*(?P<reason>.*)"
-    # kselftest's, of what failed: no part of the name, which is to be the same each time.
-    r"|(?P<code>exit=\d+)))?$"
+    r"^(?P<status>not ok|ok)(?:\s+(?P<number>\d{1,9}))?(?:\s+-)?(?:\s+(?P<text>.*))?$"
 )
+_DIRECTIVES = r"(?:SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b"
+# What follows is no part of the name, which is to be the same each time: a directive,
+# kselftest's exit code, or what else a test says of itself.
+_HASH = re.compile(rf"(?<!\\)#\s*(?={_DIRECTIVES}|exit=\d)|(?:^|(?<=\s))#\s+")
+_DIRECTIVE = re.compile(rf"(?P<directive>{_DIRECTIVES}|(?i:skip|todo)\b):?\s*(?P<reason>.*)")
+# It is another one each time, and no reason for anything.
+_DURATION = re.compile(r"(?:time|duration|elapsed)\w*\s*[=:]?\s*[\d.]+\s*\w*$", re.IGNORECASE)
 # Before the path of a case that is a property of a test of ours.
 _PROPERTY = "ktap: "
 # No test nests so deep; a log that was torn may seem to.
@@ -129,33 +133,44 @@ def parse(text: str) -> list[Test]:
         The tests of the outermost level, in their order. What is missing or
         out of order is a test of the status ERROR that says so.
     """
-    parser = _Parser()
-    for line in shown(text).splitlines():
+    lines = [_STAMP.sub("", line.rstrip()) for line in shown(text).splitlines()]
+    parser = _Parser(versioned=any(_VERSION.match(_unwrap(line)[1]) for line in lines))
+    for line in lines:
         parser.line(line)
     return parser.finish()
 
 
 class _Parser:
-    def __init__(self) -> None:
+    """Reads line by line.
+
+    Args:
+        versioned: Whether the document has a version line, before which nothing counts.
+    """
+
+    def __init__(self, *, versioned: bool) -> None:
+        self.versioned = versioned
         self.levels: list[_Level] = []
         self.done: list[Test] = []
 
-    def line(self, raw: str) -> None:
-        line = _STAMP.sub("", raw.rstrip())
+    def line(self, line: str) -> None:
         indent, body = _unwrap(line)
         if _VERSION.match(body):
             self._open(indent, again=True)
         elif found := _SUBTEST.match(body):
             self._open(indent).name = found[1]
-        elif (found := _PLAN.match(body)) and self.levels:
+        elif (found := _PLAN.match(body)) and (self.levels or not self.versioned):
             level = self._open(indent)
             level.plan, level.plan_reason = int(found[1]), found[2] or ""
-        elif (found := _RESULT.match(body)) and self.levels:
+        elif (found := _RESULT.match(body)) and (self.levels or self._begins(found)):
             self._result(indent, found)
         elif found := _BAIL.match(body):
             self._bail(found[1])
         elif self.levels and body:
             self.levels[-1].log.append(body.removeprefix("# "))
+
+    def _begins(self, found: re.Match[str]) -> bool:
+        """Whether a result is the first line of a document without a version line."""
+        return not self.versioned and found["number"] is not None
 
     def _open(self, indent: int, *, again: bool = False) -> _Level:
         """The level of an indent; a version line begins it anew."""
@@ -189,8 +204,8 @@ class _Parser:
                 continue
             inner = self.levels.pop()
         level = self._open(indent)
-        status, reason = _status(found)
-        name = (found["name"] or "").strip() or (inner.name if inner else "") or "unnamed"
+        status, reason, name = _status(found)
+        name = name or (inner.name if inner else "") or "unnamed"
         log, level.log = level.log, []
         test = Test(name, status, reason, log)
         if inner is not None:
@@ -232,18 +247,27 @@ def _unwrap(line: str) -> tuple[int, str]:
     return indent, body
 
 
-def _status(found: re.Match[str]) -> tuple[Status, str]:
-    reason = (found["reason"] or "").strip()
-    match found["directive"]:
+def _status(found: re.Match[str]) -> tuple[Status, str, str]:
+    """Status, reason and name of a result line."""
+    name, *notes = (part.strip() for part in _HASH.split(found["text"] or ""))
+    directive, said = "", []
+    for note in notes:
+        match = None if directive else _DIRECTIVE.match(note)
+        if match:
+            directive = match["directive"].upper()
+        text = match["reason"].strip() if match else note
+        if text and not _DURATION.match(text):
+            said.append(text)
+    reason = " # ".join(said)
+    match directive:
         case "SKIP":
-            return Status.SKIPPED, reason
+            return Status.SKIPPED, reason, name
         case "TODO" | "XFAIL":
-            good = found["status"] == "ok" and found["directive"] == "TODO"
-            return (Status.PASSED if good else Status.EXPECTED), reason
+            good = found["status"] == "ok" and directive == "TODO"
+            return (Status.PASSED if good else Status.EXPECTED), reason, name
         case "TIMEOUT" | "ERROR":
-            return Status.ERROR, reason or found["directive"].lower()
-    status = Status.PASSED if found["status"] == "ok" else Status.FAILED
-    return status, reason or found["code"] or ""
+            return Status.ERROR, reason or directive.lower(), name
+    return (Status.PASSED if found["status"] == "ok" else Status.FAILED), reason, name
 
 
 def _close(level: _Level) -> list[Test]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -170,7 +171,7 @@ def test_a_suite_that_is_ok_with_a_test_that_is_not() -> None:
 
 
 def test_a_log_without_tests() -> None:
-    assert parse("[    0.1] ok 1 a\n1..2\nhello\n") == []
+    assert parse("[    0.1] ok then\nhello\n") == []
 
 
 def test_a_plan_of_nothing_is_a_skip() -> None:
@@ -187,3 +188,65 @@ def test_two_documents_in_one_log() -> None:
 def test_a_result_without_a_name() -> None:
     assert cases("TAP version 14\n1..2\nok\nok 2\n") != {}
     assert len(parse("TAP version 14\n1..2\nok\nok 2\n")) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "name", "reason"),
+    [
+        ("ok 1 quick # time=0.5ms", Status.PASSED, "quick", ""),
+        ("ok 1 quick # duration_ms=12", Status.PASSED, "quick", ""),
+        ("ok 1 - quick # time 0.5 ms", Status.PASSED, "quick", ""),
+        ("not ok 1 quick # duration_ms=12", Status.FAILED, "quick", ""),
+        ("not ok 1 quick # exit=1 # time=0.5ms", Status.FAILED, "quick", "exit=1"),
+        ("ok 1 quick # SKIP no disk # time=0.5ms", Status.SKIPPED, "quick", "no disk"),
+        ("ok 1 quick # time=0.5ms # SKIP no disk", Status.SKIPPED, "quick", "no disk"),
+        ("ok 1 quick # skip no disk", Status.SKIPPED, "quick", "no disk"),
+        ("ok 1 quick#SKIP", Status.SKIPPED, "quick", ""),
+        ("ok 1 # time=0.5ms", Status.PASSED, "unnamed", ""),
+        ("not ok 1 quick # TIMEOUT 45 seconds", Status.ERROR, "quick", "45 seconds"),
+        ("not ok 1 quick # 3 of 4 pages", Status.FAILED, "quick", "3 of 4 pages"),
+        # No comment begins there.
+        (r"ok 1 a \# b", Status.PASSED, r"a \# b", ""),
+        ("ok 1 part #2 of C#", Status.PASSED, "part #2 of C#", ""),
+        ("ok 1 time=0.5ms", Status.PASSED, "time=0.5ms", ""),
+    ],
+)
+def test_the_name_is_the_same_each_time(line: str, status: Status, name: str, reason: str) -> None:
+    (test,) = parse(f"TAP version 13\n1..1\n{line}\n")
+    assert (test.status, test.name, test.reason) == (status, name, reason)
+
+
+@pytest.mark.parametrize("text", [KSELFTEST, KUNIT], ids=["kselftest", "kunit"])
+def test_durations_change_nothing(text: str) -> None:
+    timed = re.sub(
+        r"(?m)^(.*\b(?:not ok|ok) \d+ \S.*)$", lambda m: f"{m[1]} # time={len(m[1])}.5ms", text
+    )
+    assert timed != text
+    assert [(name, case.status) for test in parse(timed) for name, case in test.cases()] == [
+        (name, case.status) for test in parse(text) for name, case in test.cases()
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1..2\nok 1 one\nnot ok 2 two\n",
+        # The plan may come last.
+        "ok 1 one\nnot ok 2 two\n1..2\n",
+        "starting\nok is what follows\n1..2\n# a remark\nok 1 one\nnot ok 2 two\n",
+        "[    1.000000] 1..2\n[    1.000001] ok 1 one\n[    1.000002] not ok 2 two\n",
+    ],
+)
+def test_without_a_version_line_it_is_read(text: str) -> None:
+    found = [(test.name, test.status) for test in parse(text)]
+    assert found == [("one", Status.PASSED), ("two", Status.FAILED)]
+    (missing,) = [test.name for test in parse(text.replace("not ok 2 two\n", ""))][1:]
+    assert missing == "plan"
+
+
+def test_what_is_no_tap_is_nothing() -> None:
+    assert parse("ok, let us begin\nall is ok\nnot ok at all\nok\n") == []
+    # Where there is a version line, nothing before it counts.
+    assert [test.name for test in parse("ok 1 of the boot\nTAP version 13\n1..1\nok 1 x\n")] == [
+        "x"
+    ]

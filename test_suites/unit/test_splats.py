@@ -46,6 +46,7 @@ EXPECTED: dict[str, list[Place]] = {
         (K.BUG, "lkdtm_BUG", LKDTM, 105),
         (K.WARN, "lkdtm_WARNING_MESSAGE", LKDTM, 117),
     ],
+    "out-of-memory": [],
     "page-allocation-failure": [],
     "panic": [(K.PANIC, "lkdtm_PANIC", None, None)],
     "panic-on-warn": [
