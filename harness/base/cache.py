@@ -8,6 +8,7 @@ want the same one build it once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -17,9 +18,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harness.base import sums
+from harness.base.terminal import err
+
 Notify = Callable[[str], None]
 
 _PART = ".part-"
+# What is known of the entries: beside them, for all that is in one is of a build.
+_SUMS = "sums"
 # What this project builds and can build again. Other modules keep things of
 # runs that are under way here too: those are theirs to remove.
 KINDS = (
@@ -36,7 +42,7 @@ KINDS = (
         "kernels",
         "logs",
     ),
-    *("mirrors", "modules", "packages", "sources", "trees", "userland"),
+    *("mirrors", "modules", "packages", "sources", _SUMS, "trees", "userland"),
 )
 
 
@@ -103,8 +109,16 @@ def lock(kind: str, key: str, *, notify: Notify = quiet) -> Iterator[None]:
         file.release()
 
 
-def entry(kind: str, key: str, build: Callable[[Path], None], *, notify: Notify = quiet) -> Path:
-    """The directory of an entry, built first if it is not there.
+def entry(
+    kind: str,
+    key: str,
+    build: Callable[[Path], None],
+    *,
+    notify: Notify = quiet,
+    needed: tuple[str, ...] = (),
+    without: str = "",
+) -> Path:
+    """The directory of an entry, built first if it is not there or came to harm.
 
     Args:
         kind: The kind of the entry, such as "kernels".
@@ -112,27 +126,97 @@ def entry(kind: str, key: str, build: Callable[[Path], None], *, notify: Notify 
         build: Fills the empty directory it is given; what it raises is passed
             on and nothing is left.
         notify: Told when another run is waited for.
+        needed: Files that are in it and not empty, where nothing else is known of it.
+        without: The name of a folder in it that goes on changing.
 
     Returns:
         The directory, whole. It is not to be changed.
     """
     path = home() / kind / key
-    if path.is_dir():
+    if path.is_dir() and not _problem(path, needed, without):
         return path
     with lock(kind, key, notify=notify):
         if path.is_dir():
-            return path
+            problem = _problem(path, needed, without)
+            if not problem:
+                return path
+            err.print(
+                f"kspawn: the cache: {kind}/{key}: {problem}; it is thrown away and made again",
+                markup=False,
+            )
+            _remove_parts(path)
+            path.rename(path.with_name(f"{path.name}{_PART}bad"))
         sweep(kind)
         _remove_parts(path)
         part = path.with_name(f"{path.name}{_PART}{os.getpid()}")
         part.mkdir(parents=True)
         try:
             build(part)
+            # First: an entry without is taken as it is.
+            _note(path, sums.of(part, without=without))
             part.rename(path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
     return path
+
+
+def problem(kind: str, key: str) -> str:
+    """What is wrong with an entry, in a few words; nothing if it is whole.
+
+    Args:
+        kind: The kind of the entry.
+        key: Its key.
+    """
+    path = home() / kind / key
+    return _problem(path, (), "") if path.is_dir() else "it is not there"
+
+
+_read: set[Path] = set()
+"""The entries whose small files this process has read."""
+
+
+def _problem(path: Path, needed: tuple[str, ...], without: str) -> str:
+    try:
+        return _look(path, needed, without)
+    except OSError as exc:
+        # A disk that is failing, or another run that has just thrown it away.
+        return f"it cannot be read ({exc.strerror})"
+
+
+def _look(path: Path, needed: tuple[str, ...], without: str) -> str:
+    known = _noted(path)
+    if known is None:
+        # Of a version that noted nothing, or what it noted is gone.
+        found = sums.suspicion(path, needed)
+        if not found:
+            # Where nothing can be written, there is nothing to be built either.
+            with contextlib.suppress(OSError):
+                _note(path, sums.of(path, without=without))
+        return found
+    found = sums.problem(path, known, without=without, read=path not in _read)
+    if not found:
+        _read.add(path)
+    return found
+
+
+def _sums_of(path: Path) -> Path:
+    return home() / _SUMS / f"{path.parent.name}-{path.name}.json"
+
+
+def _noted(path: Path) -> sums.Sums | None:
+    try:
+        return sums.Sums.model_validate_json(_sums_of(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _note(path: Path, found: sums.Sums) -> None:
+    file = _sums_of(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}{_PART}{os.getpid()}")
+    part.write_text(found.model_dump_json())
+    part.replace(file)
 
 
 def sweep(kind: str) -> None:
@@ -142,6 +226,9 @@ def sweep(kind: str) -> None:
         kind: The kind of the entries.
     """
     keys = {part.name.rpartition(_PART)[0] for part in (home() / kind).glob(f"*{_PART}*")}
+    for noted in (home() / _SUMS).glob(f"{kind}-*.json"):
+        if not (home() / kind / noted.stem.removeprefix(f"{kind}-")).is_dir():
+            noted.unlink(missing_ok=True)
     for key in keys:
         file = _lock(kind, key)
         try:

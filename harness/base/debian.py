@@ -76,12 +76,16 @@ def depends(root: Path) -> list[str]:
     return [re.split(r"[\s(|:]", item.strip(), maxsplit=1)[0] for item in found[1].split(",")]
 
 
-def source(package: str, *, suites: Sequence[str] = (), notify: Notify = quiet) -> Path:
+def source(
+    package: str, *, suites: Sequence[str] = (), whole: bool = False, notify: Notify = quiet
+) -> Path:
     """The extracted source tree of a package such as linux-source-6.12.
 
     Args:
         package: The name of the package, which holds `usr/src/<package>.tar.*`.
         suites: As of `unpack`.
+        whole: Whether all of it is looked at, and extracted again if it came to harm;
+            that takes a second, and only what copies it needs it.
         notify: Told what is done.
 
     Returns:
@@ -89,7 +93,7 @@ def source(package: str, *, suites: Sequence[str] = (), notify: Notify = quiet) 
     """
     unpacked = unpack(package, suites=suites, notify=notify)
     path = cache.home() / "sources" / unpacked.name
-    if path.is_dir():
+    if path.is_dir() and not whole:
         return path
     archives = sorted(unpacked.glob("usr/src/*.tar.*"))
     if not archives:
@@ -251,5 +255,8 @@ def _not_there(package: str, problems: Mapping[Archive, str]) -> PrerequisiteErr
 
 
 def _newest(package: str) -> Path | None:
-    prefix = f"{package}_"
-    return next((path for path in cache.entries("packages") if path.name.startswith(prefix)), None)
+    """The newest version that is in the cache, and whole."""
+    for path in cache.entries("packages"):
+        if path.name.startswith(f"{package}_") and not cache.problem("packages", path.name):
+            return path
+    return None

@@ -89,7 +89,7 @@ def load(path: Path, role: Role, *, config: Path | None = None) -> BuiltKernel:
         if found := _beside(path, "System.map", "../../../../System.map"):
             shutil.copy(found, part / "System.map")
 
-    folder = cache.entry("kernels", key, fill)
+    folder = cache.entry("kernels", key, fill, needed=("bzImage", "config", "release"))
     return BuiltKernel(folder=folder, name=path.stem, role=role, tree=folder)
 
 

@@ -63,7 +63,12 @@ def _take(spec: KernelSpec, source: Source, notify: Notify) -> Fetched:
     match source:
         case DebianSource(package=package, suites=suites):
             tree = debian.source(package, suites=suites, notify=notify)
-            return Fetched(tree.name, lambda target: _link_tree(tree, target))
+
+            def copy(target: Path) -> None:
+                whole = debian.source(package, suites=suites, whole=True, notify=notify)
+                _link_tree(whole, target)
+
+            return Fetched(tree.name, copy)
         case TarballSource():
             return _tarball(spec, source, notify)
         case GitSource():

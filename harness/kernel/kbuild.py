@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.base import cache
@@ -30,6 +31,7 @@ from harness.kernel.making import (
     no_orphans,
     no_progress,
 )
+from harness.kernel.objects import FILES, forget_harmed
 from harness.kernel.patching import apply_series
 from harness.kernel.specs import KernelSpec, Role
 
@@ -79,13 +81,14 @@ def build_kernel(
     tree = cache.home() / "trees" / recipe.key
 
     def build(part: Path) -> None:
-        cache.entry("trees", recipe.key, lambda new: _prepare(recipe, new), notify=recipe.say)
+        prepare = partial(_prepare, recipe)
+        cache.entry("trees", recipe.key, prepare, notify=recipe.say, without=recipe.build)
         with cache.lock("trees", recipe.key, notify=recipe.say):
             with no_orphans(tree / recipe.build, recipe) as guard:
                 _compile(recipe, tree, embedded, guard)
             _collect(tree / recipe.build, part)
 
-    folder = cache.entry("kernels", key, build, notify=recipe.say)
+    folder = cache.entry("kernels", key, build, notify=recipe.say, needed=tuple(FILES))
     return BuiltKernel(folder=folder, name=spec.name, role=role, tree=tree)
 
 
@@ -285,6 +288,8 @@ def _compile(
     if unsure.exists() and complete.exists():
         work.notify(f"{work.label}: clearing up after an interrupted build")
         _forget_since(objects, unsure.stat().st_mtime_ns)
+    if complete.exists():
+        forget_harmed(objects, work)
     unsure.touch()
     if embedded:
         _write_if_changed(objects / EMBEDDED, embedded)
@@ -313,14 +318,7 @@ def _forget_since(objects: Path, began: int) -> None:
 
 
 def _collect(objects: Path, target: Path) -> None:
-    files = {
-        "bzImage": "arch/x86/boot/bzImage",
-        "vmlinux": "vmlinux",
-        "config": ".config",
-        "release": "include/config/kernel.release",
-        "System.map": "System.map",
-    }
-    for name, source in files.items():
+    for name, source in FILES.items():
         shutil.copy2(objects / source, target / name)
 
 

@@ -233,7 +233,7 @@ class Mirror(Copy):
                 path.replace(part / path.name)
             (part / "mirror").write_text(f"{self.root}\n")
 
-        return cache.entry("kernels", key, move)
+        return cache.entry("kernels", key, move, needed=tuple(files))
 
     def was_built(
         self,

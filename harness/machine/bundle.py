@@ -166,9 +166,10 @@ def load(path: Path) -> Kernels:
         bundle = Bundle.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as exc:
         raise UsageError(f"{path} is no list of built kernels: {exc}") from exc
-    missing = [f"{e.kind}/{e.key}" for e in bundle.entries if not e.folder.is_dir()]
+    problems = [(e, cache.problem(e.kind, e.key)) for e in bundle.entries]
+    missing = [f"{e.kind}/{e.key} ({problem})" for e, problem in problems if problem]
     if missing:
-        raise UsageError(f"{path}: the cache lacks {', '.join(missing)}")
+        raise UsageError(f"{path}: not in the cache as they were: {', '.join(missing)}")
     home = cache.home()
     kernels = home / "kernels"
     return Kernels(

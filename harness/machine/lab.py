@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.base import cache, limits
+from harness.base import cache
 from harness.base.closing import Closing
 from harness.base.errors import SpecError
 from harness.guest import guestbuild, initramfs
@@ -87,7 +87,6 @@ class Lab(Closing):
     """
 
     def __init__(self, options: Options, *, progress: Builds = no_builds) -> None:
-        limits.check()
         self.options = options
         self.spec = options.own.spec(options.kernel)
         self.config = load_vm_config(options.vm_config)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-import resource
+import re
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import libvirt
 
+from harness.base import limits
 from harness.base.cache import home
 from harness.base.closing import Closing
 from harness.base.errors import PrerequisiteError, SpecError
@@ -34,25 +35,8 @@ cgroup_controllers = []
 """
 
 
-# What libvirt, SSH and a cycle hold open at once, twice over.
-_FILES = 256
-
-
-def _allow_files() -> None:
-    """See to it that enough files may be open at once.
-
-    Raises:
-        PrerequisiteError: The user's limit is too low, and may not be raised.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= _FILES:
-        return
-    if hard != resource.RLIM_INFINITY and hard < _FILES:
-        raise PrerequisiteError(
-            f"only {hard} files may be open at once, and a machine needs {_FILES}",
-            hint=f"ulimit -n {_FILES}",
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, hard))
+# An absolute path that is short, and nothing but a path wherever it stands.
+_PLAIN = re.compile(r"/[A-Za-z0-9._/-]{0,39}")
 
 
 class _EventLoop:
@@ -94,11 +78,12 @@ class Hypervisor(Closing):
     def __init__(self, *, uri: str = EMBEDDED) -> None:
         self.uri = uri
         base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-        # Not under KSPAWN_HOME: a socket's path has at most 107 bytes.
-        if len(os.fsencode(base)) > 40 or not os.access(base, os.W_OK):
+        # Not under KSPAWN_HOME: a socket's path has at most 107 bytes. The path goes into
+        # a URI and into commands of QEMU's monitor, where a space ends it.
+        if not _PLAIN.fullmatch(str(base)) or not os.access(base, os.W_OK):
             base = Path("/tmp")
         guard.sweep(base, prefix=_PREFIX)
-        _allow_files()
+        limits.check()
         self.runtime, self.scratch, self._lock = guard.make_runtime(
             base, prefix=_PREFIX, scratches=home()
         )

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.base import cache
+from harness.base import cache, sums
+from harness.guest import guestbuild
 from harness.kernel.specs import ROOT
 
 
@@ -162,3 +165,165 @@ def test_digest_keeps_parts_apart(tmp_path: Path) -> None:
 def test_home_is_configurable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KSPAWN_HOME")
     assert cache.home() == Path.home() / ".cache" / "kspawn"
+
+
+# --- what came to harm ------------------------------------------------------------------
+
+
+def fill(part: Path) -> None:
+    (part / "bin").mkdir()
+    (part / "bin" / "busybox").write_bytes(b"\x7fELF" + bytes(1000))
+    (part / "bin" / "busybox").chmod(0o755)
+    (part / "bin" / "sh").symlink_to("busybox")
+    (part / "release").write_text("6.12\n")
+    (part / "empty").write_text("")
+
+
+def cut_off(path: Path) -> None:
+    os.truncate(path / "bin/busybox", 500)
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path / "bin/busybox", 0)
+
+
+def removed(path: Path) -> None:
+    (path / "release").unlink()
+
+
+def zeroed(path: Path) -> None:
+    """As a power cut does it: size and time are right."""
+    file = path / "bin/busybox"
+    status = file.stat()
+    file.write_bytes(bytes(status.st_size))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def added(path: Path) -> None:
+    (path / "more").write_text("")
+
+
+def redirected(path: Path) -> None:
+    (path / "bin/sh").unlink()
+    (path / "bin/sh").symlink_to("release")
+
+
+HARM: dict[Callable[[Path], None], str] = {
+    cut_off: "bin/busybox has 500 bytes and had 1004",
+    emptied: "bin/busybox has 0 bytes and had 1004",
+    removed: "release is gone",
+    zeroed: "bin/busybox has another content",
+    added: "more was not there",
+    redirected: "bin/sh points elsewhere",
+}
+
+
+def forget() -> None:
+    """As a new process: it has read nothing yet."""
+    cache._read.clear()
+
+
+@pytest.mark.parametrize("harm", HARM, ids=lambda harm: harm.__name__)
+def test_what_came_to_harm_is_made_again(
+    home: Path, harm: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cache.entry("things", "key", fill)
+    assert cache.problem("things", "key") == ""
+    forget()
+    harm(path)
+    forget()
+    assert cache.problem("things", "key") == HARM[harm]
+    assert cache.entry("things", "key", fill) == path
+    assert (path / "bin/busybox").stat().st_size == 1004
+    assert (path / "bin/sh").readlink() == Path("busybox")
+    assert (path / "release").read_text() == "6.12\n"
+    said = capsys.readouterr().err
+    assert said == (
+        f"kspawn: the cache: things/key: {HARM[harm]}; it is thrown away and made again\n"
+    )
+    # Now it is whole again, and nothing else is left.
+    cache.entry("things", "key", fill)
+    assert capsys.readouterr().err == ""
+    assert list((home / "things").iterdir()) == [path]
+
+
+def test_a_copy_of_the_cache_with_other_times_is_whole(home: Path) -> None:
+    path = cache.entry("things", "key", fill)
+    for file in path.rglob("*"):
+        os.utime(file, ns=(1, 1), follow_symlinks=False)
+    forget()
+    assert cache.problem("things", "key") == ""
+
+
+def test_it_is_read_once_and_looked_at_each_time(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cache.entry("things", "key", fill)
+    read: list[Path] = []
+    real = sums._sha256
+
+    def noting(file: Path) -> str:
+        read.append(file)
+        return real(file)
+
+    monkeypatch.setattr(sums, "_sha256", noting)
+    for _ in range(3):
+        cache.entry("things", "key", fill)
+    assert sorted(file.name for file in read) == ["busybox", "empty", "release"]
+    emptied(path)
+    assert cache.problem("things", "key")
+
+
+def test_what_was_made_before_there_were_sums(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is taken as it is, if nothing is seen to be wrong with it; from then on it is known."""
+    for harm, said in ((emptied, "bin/busybox is empty"), (removed, "release is gone")):
+        path = cache.entry("things", harm.__name__, fill, needed=("release",))
+        shutil.rmtree(home / "sums")
+        assert cache.entry("things", harm.__name__, fill, needed=("release",)) == path
+        assert capsys.readouterr().err == ""
+        harm(path)
+        shutil.rmtree(home / "sums")
+        cache.entry("things", harm.__name__, fill, needed=("release",))
+        assert said in capsys.readouterr().err
+    forget()
+    zeroed(path)
+    assert cache.problem("things", "removed") == "bin/busybox has another content"
+
+
+def test_a_tree_of_many_files_is_known_by_its_list(home: Path) -> None:
+    def many(part: Path) -> None:
+        (part / "build").mkdir()
+        for number in range(2500):
+            (part / f"{number}.c").write_text("x")
+
+    path = cache.entry("trees", "key", many, without="build")
+    (path / "build" / "x.o").write_text("objects come and go")
+    (path / "__pycache__").mkdir()
+    (path / "__pycache__" / "x.pyc").write_text("and so does this")
+    cache.entry("trees", "key", write_file, without="build")
+    assert not (path / "file").exists()
+    os.truncate(path / "7.c", 0)
+    known = sums.Sums.model_validate_json((home / "sums" / "trees-key.json").read_bytes())
+    assert sums.problem(path, known, without="build") == "a file in it is not as it was"
+    (path / "8.c").unlink()
+    assert "it has 2499 files and had 2500" in sums.problem(path, known, without="build")
+
+
+def test_a_guest_program_that_was_emptied(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Through the code that builds it."""
+    program = guestbuild.build_guest(["kspawn"])["kspawn"]
+    content = program.read_bytes()
+    forget()
+    program.write_bytes(b"")
+    assert guestbuild.build_guest(["kspawn"])["kspawn"].read_bytes() == content
+    assert "kspawn has 0 bytes" in capsys.readouterr().err
+
+
+def test_sums_go_with_what_they_are_of(home: Path) -> None:
+    path = cache.entry("things", "key", fill)
+    assert (home / "sums" / "things-key.json").exists()
+    shutil.rmtree(path)
+    cache.entry("things", "other", fill)
+    assert [file.name for file in (home / "sums").iterdir()] == ["things-other.json"]

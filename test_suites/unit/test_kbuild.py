@@ -17,6 +17,8 @@ from harness.base.errors import BuildError, PrerequisiteError, UsageError
 from harness.guest import guestbuild
 from harness.kernel import checkout, kbuild, kconfig, making, patching
 from harness.kernel.kconfig import Kconfig, conjuncts, holds
+from harness.kernel.making import Work
+from harness.kernel.objects import forget_harmed
 from harness.kernel.specs import ROOT, KernelSpec, Role, load_kernel
 
 KCONFIG = """\
@@ -432,3 +434,28 @@ def test_cached_package_needs_no_apt(monkeypatch: pytest.MonkeyPatch, home: Path
 def test_patches_of_the_checkout_have_unique_numbers(folder: Path) -> None:
     names = [path.name for path in folder.glob("*.patch")]
     assert len({name[:4] for name in names}) == len(names) > 0
+
+
+def test_objects_that_are_cut_off_are_made_again(tmp_path: Path) -> None:
+    """Make looks at their times alone: the next kernel would be linked from them."""
+    (tmp_path / "x.c").write_text("int x(void) { return 1; }\n")
+    for name in ("whole.o", "cut.o", "empty.o", "sub.o"):
+        subprocess.run(["gcc", "-c", "-o", name, "x.c"], cwd=tmp_path, check=True)
+    subprocess.run(["gcc", "-m32", "-c", "-o", "32.o", "x.c"], cwd=tmp_path, check=True)
+    os.truncate(tmp_path / "cut.o", (tmp_path / "cut.o").stat().st_size - 1)
+    os.truncate(tmp_path / "empty.o", 0)
+    boot = bytearray(2048)
+    boot[0x1F1], boot[0x1F4], boot[0x202:0x206] = 1, 64, b"HdrS"
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot" / "bzImage").write_bytes(boot)
+    told: list[str] = []
+    work = Work(
+        name="x", role="normal", key="x", progress=lambda done, total, what: told.append(what)
+    )
+    forget_harmed(tmp_path, work)
+    assert {path.name for path in tmp_path.glob("*.o")} == {"whole.o", "sub.o", "32.o"}
+    assert (tmp_path / "boot" / "bzImage").exists()
+    os.truncate(tmp_path / "boot" / "bzImage", 2047)
+    forget_harmed(tmp_path, work)
+    assert not (tmp_path / "boot" / "bzImage").exists()
+    assert told[-1] == "x normal: bzImage came to harm and is made again"
