@@ -39,6 +39,18 @@ cgroup_controllers = []
 _PLAIN = re.compile(r"/[A-Za-z0-9._/-]{0,39}")
 
 
+def runtime_base() -> Path:
+    """Where runtime folders are made.
+
+    Not under KSPAWN_HOME: a socket's path has at most 107 bytes. The path goes into a
+    URI and into commands of QEMU's monitor, where a space ends it.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    if _PLAIN.fullmatch(base) and os.access(base, os.W_OK):
+        return Path(base)
+    return Path("/tmp")
+
+
 class _EventLoop:
     """libvirt's default event loop, in a thread; one a process."""
 
@@ -77,11 +89,7 @@ class Hypervisor(Closing):
 
     def __init__(self, *, uri: str = EMBEDDED) -> None:
         self.uri = uri
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-        # Not under KSPAWN_HOME: a socket's path has at most 107 bytes. The path goes into
-        # a URI and into commands of QEMU's monitor, where a space ends it.
-        if not _PLAIN.fullmatch(str(base)) or not os.access(base, os.W_OK):
-            base = Path("/tmp")
+        base = runtime_base()
         guard.sweep(base, prefix=_PREFIX)
         limits.check()
         self.runtime, self.scratch, self._lock = guard.make_runtime(

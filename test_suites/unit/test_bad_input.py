@@ -17,10 +17,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from harness.cli.main import main
+from harness.kernel.built import BuiltKernel
+from harness.vm import accel as kvm
+from harness.vm.hypervisor import Hypervisor, runtime_base
+from harness.vm.spec import DomainSpec
 
 CONFIGS = "configs: {normal: [normal.config], spawned: [spawned.config]}\n"
 DEBIAN = "source: {kind: debian, package: linux-source-6.12}\n"
@@ -382,3 +388,64 @@ def test_a_soft_limit_is_raised() -> None:
     with tempfile.TemporaryDirectory() as name:
         script = f"ulimit -S -n 12; exec $KSPAWN cycle --results {name} --kernel nosuch"
         shell(script).says("there is no kernel 'nosuch'")
+
+
+# --- folders of odd names -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a b", "a?b", "a%20b", "a,b", "ä", "l" * 60, "nosuch/x"])
+def test_runtime_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A machine's sockets lie there, and their names go where only a plain path fits."""
+    folder = tmp_path / name
+    if name != "nosuch/x":
+        folder.mkdir()
+    for value in (str(folder), name):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", value)
+        assert runtime_base() == Path("/tmp")
+    with tempfile.TemporaryDirectory(dir="/tmp") as plain:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", plain)
+        assert runtime_base() == Path(plain)
+
+
+def test_a_comma_in_the_folder_that_is_booted_from() -> None:
+    """QEMU takes two commas for one."""
+    spec = DomainSpec(
+        name="x",
+        accel="tcg",
+        memory=1 << 26,
+        cpus=1,
+        machine="pc",
+        cpu="max",
+        features={},
+        kernel=Path("/a,b/bzImage"),
+        initrd=None,
+        cmdline="",
+        disk=Path("/a,b/disk"),
+        disk_bus="virtio",
+        serials=[],
+        netboot=Path("/a,b/tftp"),
+    )
+    xml = spec.xml(emulator="/usr/bin/qemu-system-x86_64")
+    assert "tftp=/a,,b/tftp,bootfile=boot.ipxe" in xml
+    assert '<source file="/a,b/disk"/>' in xml
+
+
+def test_a_module_that_is_missing_deep_in_the_environment(tmp_path: Path) -> None:
+    """The launcher sees only what lies on top."""
+    (tmp_path / "click").mkdir()
+    (tmp_path / "click" / "__init__.py").write_text("import nosuch.part\n")
+    done = shell("exec $KSPAWN cycle", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    done.says("lacks the module nosuch", "run ./kspawn again", code=3)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"key": "x"}', "\x00", ""])
+def test_what_is_known_of_kvm_is_no_such_thing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path))
+    monkeypatch.setattr(kvm, "try_guest", lambda *_: "tried")
+    monkeypatch.setattr(kvm, "emulator_path", lambda: sys.executable)
+    (tmp_path / "accel.json").write_text(text)
+    kernel = cast(BuiltKernel, SimpleNamespace(bzimage=Path(sys.executable)))
+    for _ in range(2):
+        assert kvm._remembered(cast(Hypervisor, None), kernel) == "tried"

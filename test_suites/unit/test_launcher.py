@@ -369,3 +369,22 @@ def test_help_of_test(ready: Checkout) -> None:
     done = ready.run("test", "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: ./kspawn test [--all]")
+
+
+def test_an_environment_that_lost_a_module_is_made_again(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path)
+    checkout.install(PACKAGES)
+    assert checkout.run().returncode == 0
+    venv = next(checkout.home.glob("venv-*"))
+    assert "site-packages/pip" in (venv / "complete").read_text()
+    assert "making" not in checkout.run().stderr
+    pip = next(venv.glob("lib/python*/site-packages/pip"))
+    shutil.rmtree(pip)
+    done = checkout.run()
+    assert done.returncode == 0
+    assert "kspawn: the Python environment lacks pip: it is made again" in done.stderr
+    assert (pip / "__init__.py").exists()
+    assert "making" not in checkout.run().stderr
+    # One that an older launcher made names nothing, and is taken as it is.
+    (venv / "complete").write_text("")
+    assert "making" not in checkout.run().stderr
