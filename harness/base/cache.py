@@ -206,7 +206,7 @@ def _sums_of(path: Path) -> Path:
 
 def _noted(path: Path) -> sums.Sums | None:
     try:
-        return sums.Sums.model_validate_json(_sums_of(path).read_bytes())
+        return sums.Sums.from_json(_sums_of(path).read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -215,7 +215,7 @@ def _note(path: Path, found: sums.Sums) -> None:
     file = _sums_of(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}{_PART}{os.getpid()}")
-    part.write_text(found.model_dump_json())
+    part.write_text(found.to_json())
     part.replace(file)
 
 

@@ -9,12 +9,12 @@ with zeros in them.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field
 
 # Above, a file is read only where its time says that it is not the same.
 _SMALL = 8 << 20
@@ -22,25 +22,54 @@ _SMALL = 8 << 20
 _MANY = 2000
 
 
-class Sum(BaseModel):
-    """A file, or a link."""
+@dataclass(frozen=True)
+class Sum:
+    """A file, or a link.
 
-    model_config = ConfigDict(extra="forbid")
+    Args:
+        size: Of the file.
+        time: Of its last change, in nanoseconds.
+        sha256: Of its content.
+        link: What it points at, if it is a link.
+    """
 
     size: int = 0
-    time: int = Field(default=0, description="of its last change, in nanoseconds")
+    time: int = 0
     sha256: str = ""
-    link: str = Field(default="", description="what it points at, if it is a link")
+    link: str = ""
 
 
-class Sums(BaseModel):
-    """What is in a folder."""
+@dataclass(frozen=True)
+class Sums:
+    """What is in a folder.
 
-    model_config = ConfigDict(extra="forbid")
+    Args:
+        count: How many files there are.
+        files: What is known of each; of many, nothing.
+        listing: A digest of the names, sizes and times of many.
+    """
 
-    files: dict[str, Sum] = Field(default_factory=dict)
     count: int = 0
-    listing: str = Field(default="", description="a digest of names, sizes and times, of many")
+    files: Mapping[str, Sum] = field(default_factory=dict)
+    listing: str = ""
+
+    def to_json(self) -> str:
+        """The same as text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Sums:
+        """What `to_json` made.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        try:
+            data = json.loads(text)
+            files = {name: Sum(**known) for name, known in data.pop("files").items()}
+            return cls(files=files, **data)
+        except (TypeError, AttributeError, KeyError, RecursionError) as exc:
+            raise ValueError(f"no sums: {exc}") from exc
 
 
 def of(folder: Path, *, without: str = "") -> Sums:
