@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.base import sums
+from harness.base import paths, sums
 from harness.base.terminal import err
 
 Notify = Callable[[str], None]
@@ -51,9 +51,13 @@ def quiet(message: str) -> None:
 
 
 def home() -> Path:
-    """The root of the cache: `$KSPAWN_HOME`, or `~/.cache/kspawn`."""
-    configured = os.environ.get("KSPAWN_HOME")
-    return Path(configured).absolute() if configured else Path.home() / ".cache" / "kspawn"
+    """The root of the cache: `$KSPAWN_HOME`, or `~/.cache/kspawn`.
+
+    Raises:
+        UsageError: That cannot be the path of anything.
+    """
+    configured = os.environ.get("KSPAWN_HOME") or Path.home() / ".cache" / "kspawn"
+    return paths.given(configured, what="KSPAWN_HOME").absolute()
 
 
 def digest(*parts: str | bytes | Path) -> str:

@@ -449,3 +449,20 @@ def test_what_is_known_of_kvm_is_no_such_thing(
     kernel = cast(BuiltKernel, SimpleNamespace(bzimage=Path(sys.executable)))
     for _ in range(2):
         assert kvm._remembered(cast(Hypervisor, None), kernel) == "tried"
+
+
+@pytest.mark.parametrize(
+    ("home", "code", "said"),
+    [
+        ("/etc/passwd", 3, "/etc/passwd/locks: Not a directory"),
+        ("/proc/x", 3, "/proc/x: No such file or directory"),
+        ("/tmp/\udcff", 2, "KSPAWN_HOME: /tmp/\\udcff is no path for us"),
+        (f"/tmp/{LONG}", 2, "KSPAWN_HOME: "),
+        ("~nouser", 2, "KSPAWN_HOME: there is no user ~nouser"),
+    ],
+)
+def test_the_folder_of_the_cache(
+    kspawn: Command, monkeypatch: pytest.MonkeyPatch, home: str, code: int, said: str
+) -> None:
+    monkeypatch.setenv("KSPAWN_HOME", home)
+    kspawn("build", "linux-6.12").says(said, code=code)
