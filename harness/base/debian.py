@@ -231,7 +231,6 @@ def _fetch(package: str, archive: Archive, version: str, part: Path, notify: Not
     download.mkdir()
     if problem := archive.download(package, version, download):
         raise _FetchError(f"cannot fetch {package} {version}: {problem}")
-    notify(f"unpacking {package}")
     file = next(iter(download.glob("*.deb")))
     for option, target in (("-x", part), ("-e", part / _CONTROL)):
         done = apt.run(["dpkg-deb", option, str(file), str(target)])

@@ -196,6 +196,7 @@ def test_cycle_with_kernels_from_elsewhere(system: System, lab: Lab) -> None:
     for kernel in (lab.kernels.normal, lab.kernels.spawned):
         (kernels / kernel.role).mkdir(parents=True)
         shutil.copy(kernel.bzimage, kernels / kernel.role / "bzImage")
+        shutil.copy(kernel.config_file, kernels / kernel.role / "config")
     done = system.run(
         "./kspawn cycle --bzimage /kernels/normal/bzImage,/kernels/spawned/bzImage", seconds=900
     )
