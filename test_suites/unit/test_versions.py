@@ -221,7 +221,7 @@ def test_a_tree_is_known_by_its_version(tmp_path: Path) -> None:
     spec = specs.load_for_tree(specs.DEFAULT, tmp_path)
     assert spec.kernel_version() == Version(6, 18, 3)
     assert spec.chosen() == (
-        "Linux 6.18.3: patches of linux-7.3; options left out: X86_5LEVEL, SLOB; "
+        "Linux 6.18.3: patches of linux-7.2, linux-7.3; options left out: X86_5LEVEL, SLOB; "
         "known bugs: apic-timer, empty-segment, empty-segment-of-the-helper"
     )
     named = specs.load_for_tree("linux-6.1-unfixed", tmp_path)
