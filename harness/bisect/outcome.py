@@ -3,9 +3,9 @@
 
 A failed run leaves *marks*: what stays the same when the same bug shows in
 another kernel. A splat leaves its kind, function and file; a hang the phase and
-what did not come; a check that does not hold its name. There are no addresses,
-times or numbers in them. Of a run only what came first counts: a splat before
-what failed after it, and that before checks.
+what did not come; a complaint its kind and words; a check that does not hold its
+name. There are no addresses, times or numbers in them. Of a run only what came
+first counts: a splat before what failed after it, and that before checks.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Report(BaseModel):
 def alike(marks: Collection[str], sought: Collection[str], usual: float | None = None) -> bool:
     """Whether a failure is the one that is sought.
 
-    What the kernel itself showed (a splat, a hang) is enough where it is the same.
+    What the kernel itself showed (a splat, a hang, a complaint) is enough where it is the same.
     Of checks and tests it has to be more than half of what such a failure breaks: two
     bugs may have one check in common, and a bug does not break the same ones each
     time. To take another bug for the one that is sought blames the wrong commit; the
