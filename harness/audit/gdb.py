@@ -151,11 +151,18 @@ class Gdb:
 
     def register(self, number: int) -> int:
         """A register by its number in QEMU's i386-64bit.xml."""
+        self._ask_for_description()
         return int.from_bytes(bytes.fromhex(self.ask(f"p{number:x}")), "little")
 
     def set_register(self, number: int, value: int) -> None:
         """Set a register by its number in QEMU's i386-64bit.xml."""
-        self.ask(f"P{number:x}={value.to_bytes(8, 'little').hex()}")
+        self._ask_for_description()
+        if self.ask(f"P{number:x}={value.to_bytes(8, 'little').hex()}") != "OK":
+            raise GdbError(f"QEMU's gdb stub does not set register {number}")
+
+    def _ask_for_description(self) -> None:
+        """Have QEMU know that we know its registers: without, it tells of none by number."""
+        self.ask("qXfer:features:read:target.xml:0,100")
 
     def stop_at(self, address: int) -> None:
         """Set a hardware breakpoint.
