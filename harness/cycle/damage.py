@@ -34,6 +34,8 @@ def flip_with_mending(cycle: Cycle) -> None:
 def flip_used_pages(count: int, *, seed: int) -> tuple[list[int], Callable[[Cycle], None]]:
     """One bit each of random pages that are stored, with all checksums made right again.
 
+    Not of the backup area: what is there belongs elsewhere, and is free for the most part.
+
     Args:
         count: How many pages.
         seed: Says which.
@@ -49,7 +51,10 @@ def flip_used_pages(count: int, *, seed: int) -> tuple[list[int], Callable[[Cycl
             raise HarnessError("there is no image to damage")
         chosen = random.Random(seed)
         pages = [
-            segment.phys + at for segment in image.segments for at in range(0, segment.stored, 4096)
+            segment.phys + at
+            for segment in image.segments
+            for at in range(0, segment.stored, 4096)
+            if not any(start <= segment.phys + at < end for start, end in image.info.backup)
         ]
         for page in chosen.sample(pages, count):
             flipped.append(page + chosen.randrange(4096))
