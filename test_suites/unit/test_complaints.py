@@ -21,6 +21,7 @@ LOGS = Path(__file__).parent / "logs"
 # What the kept logs have: kind, line, and how often.
 KEPT: dict[str, list[tuple[K, int, int]]] = {
     "device-refuses-to-freeze": [(K.DEVICE_PM, 10, 1)],
+    "ext4-error": [(K.FILESYSTEM, 6, 1)],
     "out-of-memory": [(K.OUT_OF_MEMORY, 80, 1)],
     "page-allocation-failure": [(K.PAGE_ALLOCATION, 5, 1)],
     "unstable-tsc": [(K.CLOCK, 5, 1), (K.CLOCK, 10, 1), (K.CLOCK, 11, 1)],

@@ -24,6 +24,7 @@ FATAL: Place = (K.PANIC, None, None, None)
 EXPECTED: dict[str, list[Place]] = {
     "bug": [(K.BUG, "lkdtm_BUG", LKDTM, 105), FATAL],
     "clean": [],
+    "ext4-error": [],
     "hung-task": [(K.HUNG_TASK, "lkdtm_HUNG_TASK", None, None)] * 2,
     "hung-task-panic": [
         (K.HUNG_TASK, "lkdtm_HUNG_TASK", None, None),
