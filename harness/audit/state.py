@@ -63,6 +63,8 @@ CPU_RULES = (
     Rule(_CPU, r".*(xmm_regs|xmmh_regs|Hi16_ZMM|opmask|bndcs|mxcsr|_q_ZMM|_q_XMM|zmm).*", _TASK),
     Rule(_CPU, r".*pkru.*", _TASK),
     Rule(_CPU, r"env\.segs\[[0-5]\]\.flags", "TCG keeps bits of a limit that long mode ignores"),
+    # helper_lldt() of a null selector clears base and limit, and leaves the flags.
+    Rule(_CPU, r"env\.ldt\.flags", "without an LDT, QEMU keeps those of the last one"),
     Rule(_CPU, r"env\.segs\[(0|3|4|5)\]\.(selector|limit)", _TASK),
     Rule(_CPU, r"env\.segs\[4\]\.base", _TASK),
     Rule(_CPU, r"env\.hflags2", "IGNNE#, a latch of floating point errors", bits=0x80),

@@ -115,6 +115,7 @@ def change(state: State, given: dict[str, Any], said: set[str]) -> None:
 
 def _set_pool(settings: Settings, given: dict[str, Any]) -> None:
     settings.scheduler = given["scheduler"]
+    settings.peer_keys = str(given["keys"].absolute()) if given["keys"] else ""
     settings.parallel = given["parallel"] or (0 if given["scheduler"] else 1)
     # On a cluster each worker would have to build the revision.
     settings.jobs = 1 if given["scheduler"] else given["jobs"] or _default_jobs()
@@ -128,7 +129,8 @@ def _default_jobs() -> int:
 def _pool(settings: Settings) -> Pool:
     if not settings.scheduler:
         return Local(max(settings.parallel, settings.jobs))
-    pool = Cluster(settings.scheduler)
+    keys = Path(settings.peer_keys) if settings.peer_keys else None
+    pool = Cluster(settings.scheduler, peer_keys=keys)
     settings.parallel = settings.parallel or len(pool.workers)
     return pool
 

@@ -7,12 +7,14 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from harness.base.closing import Closing
 from harness.base.errors import HarnessError, PrerequisiteError
 from harness.bisect import work
 from harness.bisect.work import Done, Task
+from harness.night import peers
 
 Perform = Callable[[Task], Done]
 # A task whose worker was lost is done elsewhere, so often.
@@ -70,20 +72,30 @@ class Cluster(Pool):
 
     Args:
         address: Of the scheduler, such as "tcp://host:8786".
+        peer_keys: The folder of keys by which all prove who they are.
         perform: Does one task, on the worker.
 
     Raises:
         PrerequisiteError: There is no scheduler at this address, or no worker.
     """
 
-    def __init__(self, address: str, *, perform: Perform = work.perform_remotely) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        peer_keys: Path | None = None,
+        perform: Perform = work.perform_remotely,
+    ) -> None:
         # Takes a second to import.
         distributed: Any = importlib.import_module("distributed")
         self._perform = perform
         self._as_completed = distributed.as_completed
         try:
             self._client: Any = distributed.Client(
-                address, timeout=_CONNECT_SECONDS, set_as_default=False
+                address,
+                timeout=_CONNECT_SECONDS,
+                set_as_default=False,
+                security=peers.security(peer_keys),
             )
         except (OSError, TimeoutError, ValueError) as exc:
             raise PrerequisiteError(f"there is no Dask scheduler at {address}: {exc}") from exc

@@ -123,6 +123,7 @@ class Settings(_Model):
     parallel: int = 1
     jobs: int = Field(default=1, description="runs of one revision at a time")
     scheduler: str = ""
+    peer_keys: str = Field(default="", description="folder of the keys of the cluster")
 
 
 class State(Stored):

@@ -16,10 +16,12 @@ from harness.base.files import new_run, only_one
 from harness.base.terminal import err
 from harness.bisect.command import begin, change, go, show
 from harness.bisect.state import FILE, Ending, State
+from harness.cli.options import cluster_options
 from harness.kernel.specs import DEFAULT
+from harness.night import peers
 
 # What may change where a bisection goes on: how it is done, and when it is enough.
-_MAY_CHANGE = ("confidence", "max_runs", "parallel", "jobs", "scheduler")
+_MAY_CHANGE = ("confidence", "max_runs", "parallel", "jobs", "scheduler", "keys", "insecure")
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -101,6 +103,7 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Runs of one revision at a time.  [default: one a core, up to 4]",
 )
 @click.option("--scheduler", default="", help="Address of a Dask scheduler.")
+@cluster_options
 @click.option(
     "--resume",
     type=click.Path(path_type=Path, file_okay=False),
@@ -133,6 +136,10 @@ def bisect_command(
     Exit codes: 0 found, 1 an end is not what it was said to be, or the
     answer is a range or not sure, and those of the bench.
     """
+    if given["scheduler"]:
+        given["scheduler"] = peers.check(
+            given["scheduler"], given["keys"], insecure=given["insecure"]
+        )
     if resume is not None:
         folder, state = resume.absolute(), State.load(resume.absolute())
         change(state, given, _said(click.get_current_context()))

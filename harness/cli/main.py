@@ -28,6 +28,7 @@ COMMANDS = {
     "bisect-step": "Say of the commit that is checked out whether it is bad, for `git bisect run`.",
     "build": "Build kernels, by default all that kernels/ describes.",
     "clean": "Remove all that was built and fetched: kernels, trees, sources, packages.",
+    "cluster-keys": "Make a CA and a key in FOLDER, which all who take part in a cluster get.",
     "compare": "Run the named ways (all) with memory filled more and less, side by side.",
     "cycle": "Hibernate a kernel through KSPAWN, power off, resume it, and judge.",
     "doctor": "Tell what is needed, what was found, and what to do.",

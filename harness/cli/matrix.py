@@ -11,6 +11,8 @@ import click
 from harness.base.errors import UsageError
 from harness.base.text import cut
 from harness.cli.address import check_address
+from harness.cli.options import cluster_options
+from harness.night import peers
 from harness.night.command import Request, run, show_jobs
 from harness.night.spec import expand, load
 from harness.vm import choices
@@ -26,6 +28,7 @@ from harness.vm import choices
     help="Folder of the nights, of their store and of the pages.",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
+@cluster_options
 @click.option("--dry-run", is_flag=True, help="Print the jobs, and do nothing.")
 @click.option("--retries", type=click.IntRange(0, 100), help="How often a failure is run again.")
 @click.option("--fresh", is_flag=True, help="Do not go on with an interrupted night.")
@@ -43,6 +46,8 @@ def matrix_command(
     file: Path,
     results: Path,
     scheduler: str | None,
+    keys: Path | None,
+    insecure: bool,
     dry_run: bool,
     retries: int | None,
     fresh: bool,
@@ -60,6 +65,7 @@ def matrix_command(
     words = _words(prefix)
     if scheduler is not None:
         check_address(scheduler, "--scheduler")
+        scheduler = peers.check(scheduler, keys, insecure=insecure)
     matrix = load(file)
     jobs = expand(matrix)
     if not audit:
@@ -70,6 +76,7 @@ def matrix_command(
         results=results.absolute(),
         retries=matrix.retries if retries is None else retries,
         scheduler=scheduler,
+        peer_keys=keys,
         accel=accel_,
         prefix=words,
         memory=memory,

@@ -52,6 +52,24 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of who may take part in a cluster.
+
+    Args:
+        command: The function of the command, which gets `keys` and `insecure`.
+    """
+    for option in (
+        click.option("--insecure", is_flag=True, help="A scheduler elsewhere without keys."),
+        click.option(
+            "--keys",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder with the keys of the cluster, as cluster-keys made it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of one's own kernel to a command, which gets them as `own`.
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 
 import click
 
 from harness.base import cache
 from harness.cli.address import check_address
-from harness.night import local
+from harness.cli.options import cluster_options
+from harness.night import local, peers
 
 
 @click.command("worker")
@@ -21,6 +23,7 @@ from harness.night import local
 @click.option("--kvm", type=click.IntRange(0), default=0, help="Jobs at a time that need KVM.")
 @click.option("--build/--no-build", default=False, help="Whether kernels are built here.")
 @click.option("--name", default="", help="A name for the results; by default that of the host.")
+@cluster_options
 @click.argument("more", nargs=-1)
 def worker_command(
     address: str,
@@ -29,6 +32,8 @@ def worker_command(
     kvm: int,
     build: bool,
     name: str,
+    keys: Path | None,
+    insecure: bool,
     more: tuple[str, ...],
 ) -> int:
     """Take work of the Dask scheduler at ADDRESS, until it ends.
@@ -37,11 +42,14 @@ def worker_command(
     after `--` go to `dask worker`.
     """
     check_address(address, "ADDRESS")
+    address = peers.check(address, keys, insecure=insecure)
     capacity = local.Capacity.of_host(memory=memory, cpus=cpus)
     resources = f"MEMORY={capacity.memory} KVM={kvm}" + (" BUILD=1" if build else "")
     command = [sys.executable, "-P", "-m", "distributed.cli.dask_worker", address]
     command += ["--nworkers", "1", "--nthreads", str(capacity.cpus), "--memory-limit", "0"]
     command += ["--no-dashboard", "--no-nanny", "--resources", resources]
+    for option, path in (peers.files(keys) if keys else {}).items():
+        command += [f"--tls-{option}", path]
     command += ["--name", name or socket.gethostname()]
     command += ["--local-directory", str(cache.home() / "dask"), *more]
     os.execv(sys.executable, command)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, wait
@@ -22,7 +23,7 @@ from harness.base import archive
 from harness.base.closing import Closing
 from harness.base.errors import ExitCode, HarnessError, PrerequisiteError, UsageError
 from harness.machine.bundle import Bundle
-from harness.night import runner, shelf
+from harness.night import peers, runner, shelf
 from harness.night.board import Board
 from harness.night.matrix import Job, What
 from harness.night.model import Attempt
@@ -70,18 +71,26 @@ class Cluster(Closing):
     Args:
         address: Such as "tcp://10.0.0.1:8786".
         patience: Seconds that work waits for a worker that could take it.
+        peer_keys: The folder of keys by which all prove who they are.
 
     Raises:
         PrerequisiteError: It does not answer, or has no worker.
         UsageError: A worker has other code than this one.
     """
 
-    def __init__(self, address: str, *, patience: float = _WORKER_SECONDS) -> None:
+    def __init__(
+        self, address: str, *, patience: float = _WORKER_SECONDS, peer_keys: Path | None = None
+    ) -> None:
         self.version = shelf.describe()["harness"]
         self._patience = patience
         self._tick = min(patience, _CHECK_SECONDS)
         try:
-            self.client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            self.client = Client(
+                address,
+                timeout=_CONNECT_SECONDS,
+                set_as_default=False,
+                security=peers.security(peer_keys),
+            )
         except (OSError, ValueError) as exc:
             first = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             raise PrerequisiteError(f"there is no Dask scheduler at {address}: {first}") from exc

@@ -36,6 +36,7 @@ class Request:
     results: Path
     retries: int
     scheduler: str | None = None
+    peer_keys: Path | None = None
     accel: str = "auto"
     prefix: tuple[str, ...] = ()
     memory: int | None = None
@@ -99,7 +100,7 @@ def run(request: Request) -> int:
         else:
             from harness.night import cluster  # noqa: PLC0415  (Dask takes a second)
 
-            with cluster.Cluster(request.scheduler) as dask:
+            with cluster.Cluster(request.scheduler, peer_keys=request.peer_keys) as dask:
                 plan = _plan(request, store, dask.build(request.jobs, say=err.print))
                 with Board(plan, err) as board:
                     dask.run(plan, board)
