@@ -77,8 +77,8 @@ def processes(machine: Machine, *, like: Mapping[int, Process] | None = None) ->
     """All processes of the userland but those of the connection that asks.
 
     A process that works shows it: init blocks signals while it starts a child, and
-    after one has ended. So /proc is read until two readings agree, or one agrees
-    with `like`; what was really lost or changed stays so.
+    after one has ended. So /proc is read until two readings agree and init is at rest,
+    or one agrees with `like`; what was really lost or changed stays so.
 
     Args:
         machine: A running machine.
@@ -92,10 +92,16 @@ def processes(machine: Machine, *, like: Mapping[int, Process] | None = None) ->
         if like is not None and all(check.ok for check in compare(like, last)):
             break
         again = _read_processes(machine)
-        if like is None and all(check.ok for check in compare(last, again)):
+        if like is None and _at_rest(again) and all(check.ok for check in compare(last, again)):
             break
         last = again
     return last
+
+
+def _at_rest(found: Mapping[int, Process]) -> bool:
+    """Whether init blocks no signal: while it does, it works, and two readings may agree on it."""
+    init = found.get(1)
+    return init is None or "SigBlk: 0000000000000000" in init.aspects["signals"]
 
 
 def _read_processes(machine: Machine) -> dict[int, Process]:

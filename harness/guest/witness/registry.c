@@ -72,7 +72,7 @@ void arm_all(void)
 		if (state->witness->spins && !options.spin)
 			continue;
 		now_doing(state->witness->name);
-		state->witness->arm();
+		arm_or_leave_out(state->witness->arm);
 		missing = take_not_here();
 		if (missing)
 			snprintf(state->missing, DETAIL, "%s", missing);

@@ -13,6 +13,11 @@ bool fail_errno(char *detail, const char *what);
 
 /* For arm(): this kernel or CPU has no such state, so the witness is left out. */
 void not_here(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/*
+ * Arms a witness. Where that ends by die_errno() for want of a system call, this
+ * kernel has no such state: it is not here, and the others go on.
+ */
+void arm_or_leave_out(void (*arm)(void));
 /* What it said last, or NULL; the next call knows nothing of it any more. */
 const char *take_not_here(void);
 
