@@ -131,7 +131,7 @@ class Domain:
         try:
             answer = json.loads(libvirt_qemu.qemuMonitorCommand(self._domain, command, 0))
         except libvirt.libvirtError as exc:
-            raise LostVMError(f"QEMU does not answer: {exc}") from exc
+            raise self._no_answer(exc) from exc
         if "error" in answer:
             raise LostVMError(f"QEMU does not log to {path}: {answer['error'].get('desc')}")
 
@@ -170,11 +170,17 @@ class Domain:
                 )
             )
         except libvirt.libvirtError as exc:
-            raise LostVMError(f"QEMU does not answer: {exc}") from exc
+            raise self._no_answer(exc) from exc
         found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", text)
         if found is None:
             raise LostVMError("QEMU forwards no port to the guest")
         return int(found.group(1))
+
+    def _no_answer(self, exc: Exception) -> LostVMError:
+        """What it is where the monitor says nothing: news of its end may be a moment late."""
+        if self._stopped.wait(1.0):
+            return LostVMError("QEMU is gone: it was killed or it crashed")
+        return LostVMError(f"QEMU does not answer: {exc}")
 
     def monitor(self, command: str) -> str:
         """Run a command of QEMU's human monitor.
@@ -192,7 +198,7 @@ class Domain:
                 )
             )
         except libvirt.libvirtError as exc:
-            raise LostVMError(f"QEMU does not answer: {exc}") from exc
+            raise self._no_answer(exc) from exc
 
     def save_state(self, target: Path, deadline: Deadline) -> None:
         """Write the state of the machine, memory included; it stands still afterwards.
