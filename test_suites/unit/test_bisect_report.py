@@ -273,7 +273,7 @@ def test_resume_takes_how_sure_and_where(
     begin = ["bisect", "--resume", str(folder)]
     CliRunner().invoke(cli, begin)
     CliRunner().invoke(cli, [*begin, "--max-runs", "200", "--confidence", "0.99"])
-    CliRunner().invoke(cli, [*begin, "--scheduler", "tcp://new:1"])
+    CliRunner().invoke(cli, [*begin, "--scheduler", "tcp://new:1", "--insecure"])
     same, surer, elsewhere = seen
     assert same == state
     assert (surer.settings.max_runs, surer.settings.confidence) == (200, 0.99)
