@@ -10,9 +10,9 @@ from pathlib import Path
 
 from harness.base import cache, debian
 from harness.base.cache import Notify, quiet
-from harness.base.errors import BuildError, UsageError
+from harness.base.errors import BuildError, PrerequisiteError, SpecError, UsageError
 from harness.base.version import Version
-from harness.kernel import versions
+from harness.kernel import clang, versions
 
 QUICK = "quick"
 """The flavour that is no flavour: what the version brings, and nothing besides."""
@@ -74,17 +74,49 @@ def kind(
         notify: Told what is fetched.
 
     Raises:
-        PrerequisiteError: A package with a config is not to be had.
-        SpecError: There is none of a name.
+        PrerequisiteError: A package with a config, or the compiler, is not to be had.
+        SpecError: There is none of a name, or this version has no such flavour.
     """
     make: dict[str, str] = {}
     base = None
     for name in names:
         one = versions.facts().flavor(name)
-        make |= one.make
+        if not one.holds(version):
+            raise SpecError(f"Linux {version} has no flavour {name}: {_bounds(one)}")
+        make |= _make(one)
         if one.base:
             base = _config_of(one.base.format(series=version.series), suites, notify)
     return Kind(fragments=tuple(versions.flavor_fragments(version, names)), make=make, base=base)
+
+
+def slow(names: Sequence[str]) -> float:
+    """How many times longer than others kernels of these flavours may take.
+
+    Args:
+        names: Their names.
+
+    Raises:
+        SpecError: There is none of a name.
+    """
+    return max([1.0, *(versions.facts().flavor(name).slow for name in names)])
+
+
+def _bounds(one: versions.Flavor) -> str:
+    words = [f"since {one.since}"] if one.since else []
+    return f"it is there {' '.join([*words, *([f'before {one.before}'] if one.before else [])])}"
+
+
+def _make(one: versions.Flavor) -> dict[str, str]:
+    """The variables of make, with the compiler that is there."""
+    if one.make.get("LLVM") != clang.NEWEST:
+        return one.make
+    llvm = clang.newest()
+    if llvm is None:
+        raise PrerequisiteError(
+            f"flavour {one.name} is built by clang, and there is none with its linker",
+            hint=f"install {clang.PACKAGES}, of one version (such as clang-19)",
+        )
+    return one.make | {"LLVM": llvm}
 
 
 def _config_of(package: str, suites: Sequence[str], notify: Notify) -> Path:

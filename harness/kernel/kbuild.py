@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.base import cache
 from harness.base.errors import PrerequisiteError, UsageError
 from harness.guest import initramfs
-from harness.kernel import kconfig, making, versions
+from harness.kernel import clang, kconfig, making, versions
 from harness.kernel.built import EMBEDDED, BuiltKernel
 from harness.kernel.checkout import Fetched, fetch
 from harness.kernel.making import (
@@ -146,10 +146,13 @@ def compiler(make: Mapping[str, str] | None = None) -> str:
         PrerequisiteError: One of them is not there.
     """
     lines = [f"{name}={value}" for name, value in sorted((make or {}).items())]
-    for tool in ("clang", "ld.lld") if make and "LLVM" in make else ("gcc", "ld"):
+    tools = ["gcc", "ld"]
+    if make and "LLVM" in make:
+        tools = [clang.tool(name, make["LLVM"]) for name in ("clang", "ld.lld")]
+    for tool in tools:
         if not shutil.which(tool):
             raise PrerequisiteError(
-                f"building this kernel needs {tool}", hint="LLVM=1 takes the packages clang and lld"
+                f"building this kernel needs {tool}", hint=f"LLVM takes the packages {clang.PACKAGES}"
             )
         done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
         lines.append(done.stdout.partition("\n")[0])

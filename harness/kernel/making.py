@@ -18,6 +18,7 @@ from pathlib import Path
 from harness.base import cache, processes
 from harness.base.errors import BuildError
 from harness.guest import guestbuild
+from harness.kernel import clang
 from harness.kernel.specs import Role
 
 Progress = Callable[[int, int, str], None]
@@ -224,7 +225,8 @@ def _running(
     command = ["make", "-C", str(tree), "ARCH=x86_64"]
     given = dict(variables or {})
     if shutil.which("ccache"):
-        given.setdefault("CC", "ccache clang" if "LLVM" in given else "ccache gcc")
+        compiler = clang.tool("clang", given["LLVM"]) if "LLVM" in given else "gcc"
+        given.setdefault("CC", f"ccache {compiler}")
     command += [f"{name}={value}" for name, value in given.items()]
     # Should we be killed, make gets a signal, and ends what it started.
     process = subprocess.Popen(

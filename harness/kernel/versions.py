@@ -87,16 +87,18 @@ class FlavorFragment(Bounds):
     file: str
 
 
-class Flavor(BaseModel):
-    """A kind of normal kernel, as people build them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Flavor(Bounds):
+    """A kind of normal kernel, as people build them; bounds: the versions that have it."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     what: str
     fragments: list[FlavorFragment] = Field(default_factory=list)
     make: dict[str, str] = Field(
-        default_factory=dict, description="variables of make, such as LLVM: '1'"
+        default_factory=dict,
+        description="variables of make, such as LLVM: '1'; 'newest' stands for what is installed",
+    )
+    slow: float = Field(
+        default=1.0, ge=1, le=20, description="how many times longer than others it may take"
     )
     base: str = Field(
         default="",

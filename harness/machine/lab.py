@@ -11,7 +11,7 @@ from harness.base import cache
 from harness.base.closing import Closing
 from harness.base.errors import SpecError
 from harness.guest import guestbuild, initramfs
-from harness.kernel import making
+from harness.kernel import flavors, making
 from harness.kernel.own import Own
 from harness.kernel.specs import DEFAULT, KernelSpec, load_vm_config, shown
 from harness.kernel.vmconfig import VMConfig
@@ -115,7 +115,7 @@ class Lab(Closing):
 
     def timeouts(self, config: VMConfig | None = None) -> Timeouts:
         """The deadlines for a machine under this accelerator."""
-        scale = (config or self.config).timeout_scale
+        scale = (config or self.config).timeout_scale * flavors.slow(self.options.own.flavors)
         return Timeouts(scale=scale * (TCG_SCALE if self.accelerator.name == "tcg" else 1.0))
 
     def machine(
