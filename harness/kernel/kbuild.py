@@ -152,7 +152,8 @@ def compiler(make: Mapping[str, str] | None = None) -> str:
     for tool in tools:
         if not shutil.which(tool):
             raise PrerequisiteError(
-                f"building this kernel needs {tool}", hint=f"LLVM takes the packages {clang.PACKAGES}"
+                f"building this kernel needs {tool}",
+                hint=f"LLVM takes the packages {clang.PACKAGES}",
             )
         done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
         lines.append(done.stdout.partition("\n")[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -291,6 +291,12 @@ def say_once(what: str) -> None:
     err.print(f"kspawn: {what}", highlight=False, soft_wrap=True)
 
 
+def _wanted(version: Version) -> set[str]:
+    """The options that the fragments of both builds ask for, without those of flavours."""
+    files = {path for role in get_args(Role) for path in fragments(version, role)}
+    return {name for path in files for name in kconfig.parse(path.read_text())}
+
+
 def describe(version: Version, series: Mapping[Role, Sequence[Path]]) -> str:
     """What was chosen for a version, in a line.
 
@@ -300,7 +306,8 @@ def describe(version: Version, series: Mapping[Role, Sequence[Path]]) -> str:
     """
     folders = sorted({path.parent.name for paths in series.values() for path in paths})
     bugs = [one.name for one in facts().bugs if one.holds(version)]
-    gone = [one.name for one in facts().options if not one.holds(version)]
+    wanted = _wanted(version)
+    gone = [one.name for one in facts().options if one.name in wanted and not one.holds(version)]
     return (
         f"Linux {version}: patches of {', '.join(folders) or 'no series'}; "
         f"options left out: {', '.join(gone) or 'none'}; "

@@ -15,7 +15,7 @@ from harness.base.version import Bounds, Version
 from harness.bisect import work
 from harness.bisect.state import Settings
 from harness.guest import layouts
-from harness.kernel import flavors, kbuild, kconfig, patching, specs, tree, versions
+from harness.kernel import clang, flavors, kbuild, kconfig, patching, specs, tree, versions
 from harness.kernel.making import no_progress
 from harness.kernel.own import Own
 from harness.kernel.yamlfile import ROOT, Role
@@ -221,7 +221,7 @@ def test_a_tree_is_known_by_its_version(tmp_path: Path) -> None:
     spec = specs.load_for_tree(specs.DEFAULT, tmp_path)
     assert spec.kernel_version() == Version(6, 18, 3)
     assert spec.chosen() == (
-        "Linux 6.18.3: patches of linux-7.2, linux-7.3; options left out: X86_5LEVEL, SLOB; "
+        "Linux 6.18.3: patches of linux-7.2, linux-7.3; options left out: X86_5LEVEL; "
         "known bugs: apic-timer, empty-segment, empty-segment-of-the-helper"
     )
     named = specs.load_for_tree("linux-6.1-unfixed", tmp_path)
@@ -278,11 +278,13 @@ def flavored(monkeypatch: pytest.MonkeyPatch) -> None:
     data = versions.facts().model_dump()
     data["flavors"] += [
         {
-            "name": "debug",
+            "name": "locks",
             "what": "x",
+            "slow": 3.0,
             "fragments": [{"file": "a.config"}, {"file": "b.config", "since": "6.15"}],
         },
-        {"name": "clang", "what": "x", "make": {"LLVM": "1"}},
+        {"name": "llvm", "what": "x", "make": {"LLVM": "1"}},
+        {"name": "late", "what": "x", "since": "6.12", "before": "7.0"},
         *({"name": name, "what": "x", "base": "linux-config-{series}"} for name in ("one", "two")),
     ]
     facts = versions.Facts.model_validate(data)
@@ -291,10 +293,10 @@ def flavored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("flavored")
 def test_flavors_are_fragments_and_variables_of_make() -> None:
-    found = flavors.kind(["debug", "clang"], version("6.12"))
+    found = flavors.kind(["locks", "llvm"], version("6.12"))
     assert [path.name for path in found.fragments] == ["a.config"]
     assert found.make == {"LLVM": "1"}
-    found = flavors.kind(["debug"], version("7.3"))
+    found = flavors.kind(["locks"], version("7.3"))
     assert [path.name for path in found.fragments] == ["a.config", "b.config"]
     assert flavors.kind([], version("7.3")) == flavors.Kind()
     assert flavors.split("quick") == ()
@@ -302,8 +304,41 @@ def test_flavors_are_fragments_and_variables_of_make() -> None:
 
 
 @pytest.mark.usefixtures("flavored")
+def test_a_flavor_has_its_versions_and_its_time() -> None:
+    assert flavors.kind(["late"], version("6.12")) == flavors.Kind()
+    for text in ("6.1", "7.3"):
+        with pytest.raises(SpecError, match=f"{text} has no flavour late: it is there since 6.12"):
+            flavors.kind(["late"], version(text))
+    assert flavors.slow([]) == flavors.slow(["llvm"]) == 1
+    assert flavors.slow(["llvm", "locks"]) == 3
+
+
+def test_the_newest_clang_with_its_linker_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's `clang` may be older than clang-19; one without a linker builds nothing."""
+
+    def install(*names: str) -> None:
+        for name in names:
+            (tmp_path / name).write_text("")
+            (tmp_path / name).chmod(0o755)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PrerequisiteError, match=r"flavour clang is built by clang.*none"):
+        flavors.kind(["clang"], version("7.3"))
+    install("clang", "ld.lld", "llvm-ar", "clang-20", "clang-cpp-21")
+    assert clang.newest() == "1"
+    install("clang-9", "ld.lld-9", "llvm-ar-9", "clang-19", "ld.lld-19", "llvm-ar-19")
+    assert clang.newest() == "-19"
+    assert flavors.kind(["clang"], version("7.3")).make == {"LLVM": "-19"}
+    assert clang.tool("clang", "-19") == "clang-19"
+    assert clang.tool("clang", "1") == "clang"
+    assert clang.tool("clang", "/opt/llvm/bin/") == "/opt/llvm/bin/clang"
+
+
+@pytest.mark.usefixtures("flavored")
 def test_wrong_flavors_are_told() -> None:
-    with pytest.raises(SpecError, match=r"no flavour 'nosuch'.*quick, debug, clang"):
+    with pytest.raises(SpecError, match=r"no flavour 'nosuch'.*quick, debug, rt"):
         Own(flavors=("nosuch",)).check()
     with pytest.raises(UsageError, match="one and two: each has a whole config"):
         Own(flavors=("one", "two")).check()
