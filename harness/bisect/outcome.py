@@ -30,7 +30,7 @@ from harness.base.said import Said
 from harness.cycle.checks.log import COMPLAINTS_CHECK
 from harness.logs import splats
 from harness.logs.complaints import signature
-from harness.record.result import Result, Splat, Verdict
+from harness.record.result import AGAIN, Result, Splat, Verdict
 
 # The phases until the userland of the kernel under test can be talked to.
 BOOT_PHASES = ("1-normal boot", "1-normal connect")
@@ -166,7 +166,9 @@ def of_result(result: Result) -> Report:
     elif failed:
         last = failed[-1]
         kind = "hang" if last.outcome == KernelHangError.__name__ else last.outcome
-        report.marks = [f"{kind} in {last.kernel} {last.name}: {_plain(result.reason)}"]
+        # Without the address that QEMU's log adds: it is another one in each build.
+        what = result.reason.partition(AGAIN)[0]
+        report.marks = [f"{kind} in {last.kernel} {last.name}: {_plain(what)}"]
     else:
         report.marks = _check_marks(result)
     return report

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.audit import audit
 from harness.audit.moments import Moments
-from harness.base.errors import CheckFailedError, ExitCode, KernelError, KspawnError, RefusedError
+from harness.base.errors import (
+    CheckFailedError,
+    ExitCode,
+    KernelCrashError,
+    KernelError,
+    KspawnError,
+    RefusedError,
+)
 from harness.cycle import verdict, witness
 from harness.cycle.checks.audit import audit_checks
 from harness.cycle.checks.kernel import kernel_checks
@@ -23,7 +30,7 @@ from harness.kernel.vmconfig import VMConfig
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.machine.states import Timeouts
-from harness.record.result import Check, Range, Result, Verdict
+from harness.record.result import AGAIN, Check, Range, Result, Verdict
 from harness.record.timeline import Timeline
 from harness.report import report
 from harness.ways import registry
@@ -55,6 +62,8 @@ class Cycle:
         expected: Patterns of splats and complaints that do not fail the run.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
         audit: Whether the host reads all of RAM before and after.
+        trace: Whether QEMU logs exceptions, which takes several times as long. A cycle in
+            which the machine is reset silently is run once more like that.
     """
 
     lab: Lab
@@ -73,6 +82,7 @@ class Cycle:
     expected: tuple[str, ...] = ()
     fill: int | None = None
     audit: bool = False
+    trace: bool = False
 
     machine: Machine = field(init=False)
     witness: Witness = field(init=False)
@@ -110,6 +120,8 @@ class Cycle:
             expected=self.expected,
             userland_disk=self.way.userland_disk,
         )
+        if self.trace:
+            self.machine.qemu.trace_exceptions()
         if self.audit and self.hibernate:
             self.moments = audit.watch(self.machine, way=self.way.audited)
         if self.timeouts is not None:
@@ -119,6 +131,7 @@ class Cycle:
             self._judge()
         except KspawnError as exc:
             self._failed(exc)
+            self._ask_why(exc)
         except BaseException as exc:
             self.result.reason = f"{type(exc).__name__}: {exc}"
             raise
@@ -227,6 +240,23 @@ class Cycle:
         if isinstance(exc, RefusedError):
             self.result.refused = exc.status
 
+    def _ask_why(self, exc: KspawnError) -> None:
+        """Run once more what ended in a silent reset, with QEMU's log of exceptions.
+
+        Before 6.15 a kernel jump has no handler of exceptions, and each resets the machine.
+        """
+        silent = isinstance(exc, KernelCrashError) and exc.splat is None
+        if not silent or self.trace or self.lab.accelerator.name != "tcg":
+            return
+        self.machine.close()
+        with self.timeline.phase("trace"):
+            again = replace(
+                self, folder=self.folder / "traced", timeline=Timeline(), trace=True, audit=False
+            ).run()
+        self.result.last_exception = again.last_exception
+        seen = again.last_exception or "no CPU had a triple fault"
+        self.result.reason += f"{AGAIN}{seen}"
+
     def _finish(self) -> None:
         result, machine = self.result, self.machine
         if self.moments is not None:
@@ -234,6 +264,9 @@ class Cycle:
                 result.audit = audit.found_by(self.moments, self.lab.kernels.normal)
             self.moments.close()
         machine.close()
+        if trace := machine.qemu.trace:
+            trace.close()
+            result.last_exception = str(trace.last or "")
         complete(result, machine, image=self.seen.image, saved=self.ranges)
         if result.audit is not None and result.memory_map is not None:
             result.memory_map.ranges += [

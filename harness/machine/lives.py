@@ -15,6 +15,7 @@ from harness.base.files import FileName
 from harness.kernel.vmconfig import VMConfig
 from harness.machine.firmware import Firmware
 from harness.machine.logs import Logs
+from harness.machine.tracing import ExceptionTrace
 from harness.record.timeline import Timeline
 from harness.vm import spec
 from harness.vm.console import StatusPort
@@ -80,6 +81,8 @@ class Lives:
         self.status: StatusPort | None = None
         # Whether the host is to be able to read the memory while QEMU runs.
         self.shared_memory = False
+        # QEMU's own log of exceptions, where one is wanted.
+        self.trace: ExceptionTrace | None = None
         self._logs = logs
         self._timeline = timeline
         self._domain: Domain | None = None
@@ -106,6 +109,11 @@ class Lives:
     def life(self) -> Life:
         """What the current life of QEMU was started with."""
         return self._life
+
+    def trace_exceptions(self) -> ExceptionTrace:
+        """Have QEMU log exceptions from the next life on; the caller closes the trace."""
+        self.trace = ExceptionTrace(self.hardware.private)
+        return self.trace
 
     @property
     def console(self) -> socket.socket:
@@ -179,6 +187,7 @@ class Lives:
             netboot=self.firmware.folder if self.hardware.resets else None,
             incoming=incoming,
             shared_memory=self.shared_memory,
+            extra_args=self.trace.arguments if self.trace else (),
         )
 
     def _begun(self) -> None:

@@ -246,6 +246,10 @@ class LogFile(_Model):
     boot: int
 
 
+AGAIN = "; run again with QEMU's log: "
+"""In a reason: what follows is from a second run."""
+
+
 class Result(Stored):
     """What a run found."""
 
@@ -256,6 +260,10 @@ class Result(Stored):
     verdict: Verdict = Verdict.FAILED
     exit_code: int = 5
     reason: Said = Field(default="", description="why it failed, one line")
+    last_exception: Said = Field(
+        default="",
+        description="what a silent reset began with, by QEMU's log of the cycle run again",
+    )
     refused: Said = Field(default="", description="status word of what refused to go on")
     resume_path: str = "restricted"
     vm_config: str = "default"

@@ -7,6 +7,7 @@ of the whole, in the exception (and so the exit code) that documents it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ import pytest
 
 from harness.base.errors import (
     ExitCode,
+    HarnessError,
     KernelCrashError,
     KernelHangError,
     LostVMError,
@@ -128,6 +130,21 @@ def test_machine_that_is_reset_did_not_pass(machine: Machine) -> None:
     with pytest.raises((KernelCrashError, LostVMError)) as crash:
         machine.run("echo b > /proc/sysrq-trigger; sleep 30")
     assert isinstance(crash.value, KernelCrashError)
+
+
+def test_silent_reset_is_run_again_with_qemus_log(new_cycle: NewCycle) -> None:
+    """The kernel's own triple fault: native_machine_emergency_restart() with reboot=t."""
+
+    def reset(cycle: Cycle) -> None:
+        with contextlib.suppress(HarnessError):
+            cycle.machine.run("reboot -nf; sleep 9")
+
+    result = new_cycle(append="reboot=t", mutate_running=reset).run()
+    assert result.exit_code == ExitCode.KERNEL
+    assert "said nothing; run again" in result.reason
+    assert result.last_exception.startswith("#BP")
+    assert result.last_exception in result.reason
+    assert result.splats == []
 
 
 def test_exception_in_a_jump_is_named(lab: Lab, machine: Machine) -> None:
