@@ -267,6 +267,7 @@ class Cycle:
         if trace := machine.qemu.trace:
             trace.close()
             result.last_exception = str(trace.last or "")
+            (self.folder / "exceptions.log").write_text(trace.text)
         complete(result, machine, image=self.seen.image, saved=self.ranges)
         if result.audit is not None and result.memory_map is not None:
             result.memory_map.ranges += [

@@ -18,6 +18,7 @@ _EXCEPTION = re.compile(
 _NESTED = re.compile(r"check_exception old: 0x(?P<old>[0-9a-f]+) new 0x(?P<new>[0-9a-f]+)")
 _TRIPLE = "Triple fault"
 _FIRST_INTERRUPT = 32
+_PAGE_FAULT = 14
 # Intel SDM volume 3, table 6-1.
 _NAMES = {
     0: "#DE",
@@ -42,6 +43,10 @@ _NAMES = {
 }
 
 
+def _name(vector: int) -> str:
+    return _NAMES.get(vector, f"exception {vector}")
+
+
 @dataclass(frozen=True)
 class LastException:
     """The exception that a triple fault began with.
@@ -59,9 +64,19 @@ class LastException:
     cr2: int | None = None
 
     def __str__(self) -> str:
-        name = _NAMES.get(self.vector, f"exception {self.vector}")
         where = f", at the address {self.cr2:#x}" if self.cr2 is not None else ""
-        return f"{name} (error code {self.error:#x}) in the instruction at {self.address:#x}{where}"
+        what = f"error code {self.error:#x}{self._of_table}"
+        return f"{_name(self.vector)} ({what}) in the instruction at {self.address:#x}{where}"
+
+    @property
+    def _of_table(self) -> str:
+        """What was to be delivered, where the table of interrupts was the fault.
+
+        Bit 1 of the error code says so (Intel SDM volume 3, 6.13).
+        """
+        if self.vector == _PAGE_FAULT or not self.error & 2:
+            return ""
+        return f", for {_name(self.error >> 3)} has no handler"
 
 
 def last_exception(text: str) -> LastException | None:

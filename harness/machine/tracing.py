@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from harness.logs.exceptions import LastException, last_exception
 
 # A boot takes some 10^5 interrupts, with 2 KiB of registers each.
 _BLOCK = 64 << 10
-_BLOCKS = 16
+_KEPT = 256 << 10
 
 
 class ExceptionTrace:
@@ -28,7 +27,7 @@ class ExceptionTrace:
         os.mkfifo(self._pipe, 0o600)
         # For writing as well: the pipe has no end while QEMU starts anew.
         self._fd = os.open(self._pipe, os.O_RDWR)
-        self._blocks: deque[bytes] = deque(maxlen=_BLOCKS)
+        self._end = bytearray()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -38,9 +37,14 @@ class ExceptionTrace:
         return ("-d", "int,cpu_reset", "-D", str(self._pipe))
 
     @property
+    def text(self) -> str:
+        """The end of the log: some hundred exceptions, each with all registers."""
+        return bytes(self._end).decode(errors="replace").rstrip("\0")
+
+    @property
     def last(self) -> LastException | None:
         """The exception that the last triple fault began with, if there was one."""
-        return last_exception(b"".join(self._blocks).decode(errors="replace"))
+        return last_exception(self.text)
 
     def close(self) -> None:
         """Read what is left, and remove the pipe."""
@@ -52,7 +56,9 @@ class ExceptionTrace:
     def _read(self) -> None:
         while True:
             data = os.read(self._fd, _BLOCK)
-            self._blocks.append(data)
+            self._end += data
+            if len(self._end) > 2 * _KEPT:
+                del self._end[:-_KEPT]
             # QEMU writes text; the zero byte is ours.
             if data.endswith(b"\0"):
                 return
