@@ -42,7 +42,7 @@ KINDS = (
         "kernels",
         "logs",
     ),
-    *("mirrors", "modules", "packages", "sources", _SUMS, "trees", "userland"),
+    *("mirrors", "modules", "packages", "sources", _SUMS, "trees", "userland", "warm"),
 )
 
 
@@ -243,6 +243,22 @@ def sweep(kind: str) -> None:
             _remove_parts(home() / kind / key)
         finally:
             file.release()
+
+
+def drop(kind: str, key: str) -> None:
+    """Remove an entry, once nobody makes or looks at it.
+
+    Args:
+        kind: The kind of the entry.
+        key: Its key.
+    """
+    with lock(kind, key):
+        path = home() / kind / key
+        if path.is_dir():
+            gone = path.with_name(f"{path.name}{_PART}gone")
+            path.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+        _sums_of(path).unlink(missing_ok=True)
 
 
 def entries(kind: str) -> list[Path]:

@@ -52,6 +52,12 @@ _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
     show_default=True,
     help="Have the host read all of RAM before and after.",
 )
+@click.option(
+    "--warm/--cold",
+    default=False,
+    show_default=True,
+    help="Start the normal kernel from a state that was kept.",
+)
 def cycle_command(
     kernel: str,
     vm_config: str,
@@ -63,6 +69,7 @@ def cycle_command(
     own: Own,
     keep_memory: str,
     audit: bool,
+    warm: bool,
 ) -> int:
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
     if json_file is not None and not json_file.absolute().parent.is_dir():
@@ -90,6 +97,7 @@ def cycle_command(
                     *own.arguments(),
                     f"--keep-memory={keep_memory}",
                     *([] if audit else ["--no-audit"]),
+                    *(["--warm"] if warm else []),
                     f"--run-folder={folder}",
                     f"--junitxml={folder / 'junit.xml'}",
                 ],

@@ -148,6 +148,7 @@ class Cycle:
         spawned = self.lab.kernels.spawned
         self.way.check_needs(spawned.config, label=f"{spawned.name} spawned")
         self.way.start(self.machine, self.append)
+        self.result.warm = self.machine.started_warm
         with self.timeline.phase("witness", boot=1, kernel="normal"):
             self._start_witness()
             self.result.not_here = {

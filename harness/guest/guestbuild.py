@@ -43,6 +43,7 @@ _PROGRAMS = {
     "kspawn": _Program(("kspawn", "shared")),
     "witness": _Program(("witness", "witnesses"), ("-O2", "-g", "-pthread")),
     "uswsusp": _Program(("uswsusp", "shared")),
+    "renew": _Program(("renew",)),
     "jumpback": _Program(("jumpback", "shared")),
     # It runs on the host, in the place of QEMU.
     "minder": _Program(("minder",)),

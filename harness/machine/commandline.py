@@ -18,6 +18,8 @@ NORMAL_OPTIONS = (
     "panic=-1 random.trust_cpu=1 no_console_suspend watchdog_thresh=30 "
     f"rcupdate.rcu_cpu_stall_timeout=60 {STARVED}"
 )
+# Init waits where the state of the machine is kept (harness/guest/renew).
+WARM_OPTION = "kspawn.warm"
 # Two kernels in one life of QEMU log to two ports, so that neither finds its own
 # in a state that it did not leave it in.
 NORMAL_LINE, SPAWNED_LINE = "ttyS0", "ttyS2"

@@ -44,6 +44,7 @@ class Options:
     built: Path | None = None
     keep_bytes: int = 0
     audit: bool = True
+    warm: bool = False
 
 
 def build_kernels(
@@ -142,7 +143,7 @@ class Lab(Closing):
             userland_disk: Whether it has a second disk, with the normal userland.
             data_disk: A file that is its second disk.
         """
-        return Machine(
+        machine = Machine(
             hypervisor=self.hypervisor,
             kernels=kernels or self.kernels,
             config=config or self.config,
@@ -156,6 +157,8 @@ class Lab(Closing):
             userland_disk=userland_disk,
             data_disk=data_disk,
         )
+        machine.warm = self.options.warm
+        return machine
 
     def kernel_info(self) -> list[KernelInfo]:
         """The kernels, for the result."""

@@ -120,13 +120,21 @@ class Lives:
         """The fourth serial port, where a shell is."""
         return self.domain.sockets[self._console]
 
-    def start(self, life: Life, *, second_disk: Path | None, incoming: Path | None = None) -> None:
+    def start(
+        self,
+        life: Life,
+        *,
+        second_disk: Path | None,
+        incoming: Path | None = None,
+        logged: bytes = b"",
+    ) -> None:
         """Power on, or let the firmware of a QEMU that was reset go on.
 
         Args:
             life: What it is started with; its number is the next one.
             second_disk: The machine's second disk, if it has one.
             incoming: A state of the machine that QEMU takes instead of a boot.
+            logged: What its kernel had logged until then.
 
         Raises:
             LostVMError: QEMU does not start.
@@ -144,8 +152,10 @@ class Lives:
         runtime = self.hardware.hypervisor.runtime
         self._status_socket, self._console = runtime / f"s{tail}", runtime / f"c{tail}"
         first, second = self._logs.add(self.number, life.logs)
+        if logged:
+            first.write_bytes(logged)
         serials = [
-            Serial(log=first),
+            Serial(log=first, append=bool(logged)),
             Serial(socket=self._status_socket),
             Serial(log=second),
             Serial(socket=self._console),
@@ -217,6 +227,16 @@ class Lives:
     def take_reset(self) -> None:
         """A reset was wanted: the kernel is gone, and QEMU goes on."""
         self._resets = self.domain.resets
+
+    def tell(self, line: bytes) -> None:
+        """Say something to the program that waits at the status port."""
+        self.domain.sockets[self._status_socket].sendall(line)
+
+    def forget(self) -> None:
+        """Take back a life that did not begin, with its logs."""
+        self.cut()
+        self._logs.drop(self.number)
+        self.number -= 1
 
     def end_status(self) -> None:
         """Close the status port."""

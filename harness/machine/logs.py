@@ -100,6 +100,12 @@ class Logs:
             self.all.append(KernelLog(path=path, kernel=name.partition("-")[0], boot=boot))
         return paths
 
+    def drop(self, boot: int) -> None:
+        """Forget the logs of a boot that did not begin."""
+        for log in self.of_boot(boot):
+            log.path.unlink(missing_ok=True)
+            self.all.remove(log)
+
     def of_boot(self, boot: int) -> list[KernelLog]:
         """The logs of one boot."""
         return [log for log in self.all if log.boot == boot]

@@ -16,13 +16,18 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.base.closing import Closing
-from harness.machine import commandline, keep, resuming, spawning
+from harness.machine import commandline, keep, resuming, spawning, warming
 from harness.machine.statemachine import StateMachine
 from harness.machine.states import State
 
 
 class Machine(StateMachine, Closing):
     """One machine, through as many lives of QEMU as it takes; see `Parts` for what it is given."""
+
+    warm = False
+    """Whether it may start from a state that was kept, see `warming`."""
+    started_warm = False
+    """Whether it did."""
 
     def boot(self, *, append: str = "") -> dict[str, Any]:
         """Boot the normal kernel until its userland is ready.
@@ -38,18 +43,24 @@ class Machine(StateMachine, Closing):
         """
         with self.transition(State.OFF, State.HIBERNATED, to=State.RUNNING):
             with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="normal"):
-                self.power_on(
-                    kernel=self.kernels.normal.bzimage,
-                    initrd=self.initrd(),
-                    cmdline=f"{commandline.NORMAL_CMDLINE} {append}".strip(),
-                    logs=("normal", "hibernating"),
-                )
+                self._start(append)
                 self.spawned_line = commandline.SPAWNED_LINE
                 deadline = self.timeouts.deadline("boot", "the userland of the normal kernel")
                 ready = self.wait_status("normal", "ready", deadline=deadline)
             self.host_key = str(ready["hostkey"])
             self.connect()
         return ready
+
+    def _start(self, append: str) -> None:
+        if self.warm and warming.possible(self, append=append):
+            self.started_warm = warming.start(self)
+            return
+        self.power_on(
+            kernel=self.kernels.normal.bzimage,
+            initrd=self.initrd(),
+            cmdline=f"{commandline.NORMAL_CMDLINE} {append}".strip(),
+            logs=("normal", "hibernating"),
+        )
 
     def hibernate(
         self, *, append: str = "", visit: Callable[[], None] | None = None

@@ -116,6 +116,7 @@ class Parts:
         initrd: Path | None,
         cmdline: str,
         logs: Sequence[str],
+        incoming: tuple[Path, bytes] | None = None,
     ) -> None:
         """Begin the next life of QEMU, or boot of one that resets.
 
@@ -124,6 +125,8 @@ class Parts:
             initrd: The userland of that.
             cmdline: Its command line.
             logs: The kernels that log to the first and to the third serial port.
+            incoming: A state of the machine that QEMU takes instead of a boot, and what
+                its kernel had logged.
 
         Raises:
             LostVMError: QEMU does not start.
@@ -139,7 +142,8 @@ class Parts:
             reboot=False,
             userland_disk=self.userland_disk,
         )
-        self.qemu.start(life, second_disk=self._second_disk())
+        state, logged = incoming or (None, b"")
+        self.qemu.start(life, second_disk=self._second_disk(), incoming=state, logged=logged)
 
     @property
     def panic_option(self) -> str:
@@ -151,14 +155,23 @@ class Parts:
 
     def initrd(self) -> Path:
         """The userland of the normal kernel, with this machine's key in it."""
-        path = self._private / "normal.cpio"
+        return self.make_initrd("normal.cpio", authorized_key=self.link.key.public)
+
+    def make_initrd(self, name: str, *, authorized_key: str) -> Path:
+        """A userland of the normal kernel, made where it is not there yet.
+
+        Args:
+            name: Of its file.
+            authorized_key: The public key that may log in; empty for none.
+        """
+        path = self._private / name
         if not path.exists():
             private_file(
                 path,
                 initramfs.normal_initramfs(
                     guest=self.kernels.guest,
                     tree=self.kernels.userland,
-                    authorized_key=self.link.key.public,
+                    authorized_key=authorized_key,
                     files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
                 ),
             )

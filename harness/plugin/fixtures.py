@@ -51,6 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="do not have the host read all of RAM before and after a cycle",
     )
+    group.addoption(
+        "--warm",
+        action="store_true",
+        help="start normal kernels from a state that was kept, where they would boot as usual",
+    )
     group.addoption("--accel", choices=choices.ACCELERATORS, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=choices.EMBEDDED, help="where the machines run")
     group.addoption(
@@ -191,6 +196,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         built=pytestconfig.getoption("--built"),
         keep_bytes=keep.parse_size(pytestconfig.getoption("--keep-memory")),
         audit=not pytestconfig.getoption("--no-audit"),
+        warm=pytestconfig.getoption("--warm"),
     )
 
 

@@ -265,6 +265,9 @@ class Result(Stored):
         description="what a silent reset began with, by QEMU's log of the cycle run again",
     )
     refused: Said = Field(default="", description="status word of what refused to go on")
+    warm: bool = Field(
+        default=False, description="the normal kernel was started from a state that was kept"
+    )
     resume_path: str = "restricted"
     vm_config: str = "default"
     cpus: int = 1

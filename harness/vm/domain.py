@@ -257,9 +257,13 @@ class Domain:
     def _load_state(self, source: Path) -> None:
         path = self._hypervisor.runtime / "state"
         self.monitor(f"migrate_incoming unix:{path}")
-        with self._connect(path) as client, source.open("rb") as file:
-            client.sendfile(file)
-        path.unlink(missing_ok=True)
+        try:
+            with self._connect(path) as client, source.open("rb") as file:
+                client.sendfile(file)
+        except OSError as exc:
+            raise LostVMError(f"QEMU does not take the state of a machine: {exc}") from exc
+        finally:
+            path.unlink(missing_ok=True)
         self._wait_migrated(Deadline(seconds=_STATE_SECONDS, what="the state of the machine"))
 
     def _wait_migrated(self, deadline: Deadline) -> None:

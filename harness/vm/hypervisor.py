@@ -163,6 +163,11 @@ class Hypervisor(Closing):
         return f"qemu:///embed?root={root}"
 
     @property
+    def versions(self) -> str:
+        """The versions of QEMU and of libvirt, by which a kept state is known."""
+        return f"{self.connection.getVersion()} {self.connection.getLibVersion()}"
+
+    @property
     def embedded(self) -> bool:
         """Whether the driver runs in this process."""
         return self.uri == EMBEDDED

@@ -20,12 +20,17 @@ environment = Environment(
     lstrip_blocks=True,
 )
 
+TEMPLATE = Path(__file__).parent / "templates" / "domain.xml.j2"
+"""What a domain is made from."""
+
 
 @dataclass(frozen=True)
 class Serial:
     """A serial port: its log, and a socket where it is talked to."""
 
     log: Path | None = None
+    # What is in the log already stays.
+    append: bool = False
     socket: Path | None = None
 
 

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which machines may start from a kept state, and which state is theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.base import cache
+from harness.kernel.specs import load_vm_config
+from harness.machine import warming
+from harness.machine.parts import Parts
+
+
+def parts(tmp_path: Path, **other: Any) -> Any:
+    """What is asked of a machine; the parts that differ are named."""
+    files = {}
+    for name in ("bzImage", "disk", "initrd"):
+        files[name] = tmp_path / name
+        files[name].write_bytes(other.pop(name, name.encode()))
+    hardware = SimpleNamespace(
+        resets=other.pop("resets", False),
+        hypervisor=SimpleNamespace(versions=other.pop("versions", "7002022 9000000")),
+    )
+    qemu = SimpleNamespace(
+        trace=other.pop("trace", None),
+        hardware=hardware,
+        shared_memory=other.pop("shared_memory", False),
+    )
+    known = {
+        "boot_number": 0,
+        "userland_disk": False,
+        "data_disk": None,
+        "qemu": qemu,
+        "kernels": SimpleNamespace(normal=SimpleNamespace(bzimage=files["bzImage"])),
+        "config": load_vm_config("default"),
+        "accel": "tcg",
+        "panic_option": "panic=-1",
+        "disk": files["disk"],
+    }
+    return SimpleNamespace(**(known | other))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"boot_number": 1},
+        {"userland_disk": True},
+        {"data_disk": Path("data")},
+        {"resets": True},
+        {"trace": object()},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_only_a_usual_boot_is_left_out(tmp_path: Path, other: dict[str, Any]) -> None:
+    assert warming.possible(cast(Parts, parts(tmp_path)), append="")
+    assert not warming.possible(cast(Parts, parts(tmp_path)), append="quiet")
+    assert not warming.possible(cast(Parts, parts(tmp_path, **other)), append="")
+
+
+def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
+    def key(**other: Any) -> str:
+        machine = parts(tmp_path, **other)
+        return warming._key(cast(Parts, machine), tmp_path / "initrd")
+
+    same = key()
+    assert same == key()
+    others = [
+        key(bzImage=b"another"),
+        key(initrd=b"another"),
+        key(disk=b"of another size"),
+        key(versions="10000000 11000000"),
+        key(shared_memory=True),
+        key(accel="kvm"),
+        key(panic_option="panic=0"),
+        key(config=load_vm_config("smp2")),
+    ]
+    assert len({same, *others}) == len(others) + 1
+    slower = load_vm_config("default").model_copy(update={"timeout_scale": 3.0})
+    assert key(config=slower) == same
+
+
+def test_dropped_entry_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path))
+
+    def build(part: Path) -> None:
+        (part / "file").write_text("x")
+
+    cache.entry(warming.KIND, "a", build)
+    cache.entry(warming.KIND, "b", build)
+    cache.drop(warming.KIND, "a")
+    cache.drop(warming.KIND, "never")
+    assert [path.name for path in cache.entries(warming.KIND)] == ["b"]
+    assert warming.KIND in cache.KINDS

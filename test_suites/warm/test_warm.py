@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is a machine that starts from a kept state a machine of its own?
+
+One state is kept here, in a cache of the test's own, and machines are started from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.base import cache
+from harness.machine import warming
+from harness.machine.lab import Lab
+from harness.machine.machine import Machine
+from harness.plugin.suite import NewCycle
+from harness.record.result import Verdict
+from harness.record.timeline import Timeline
+
+pytestmark = [pytest.mark.vm, pytest.mark.ci]
+
+# What two machines from one state must not have in common.
+_OWN = "cat /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | md5sum; cat /run/key"
+_MARK = "only of the first"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_kind() -> Iterator[None]:
+    """States of these tests alone: others may be in use."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warming, "KIND", "warm-test")
+        yield
+    for entry in cache.entries("warm-test"):
+        cache.drop("warm-test", entry.name)
+
+
+@pytest.fixture
+def boot(
+    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
+) -> Iterator[Callable[[], tuple[Machine, dict[str, Any]]]]:
+    """Starts one machine after the other, warm where it can be."""
+    machines: list[Machine] = []
+
+    def start(**options: Any) -> tuple[Machine, dict[str, Any]]:
+        place = folder / str(len(machines))
+        machine = lab.machine(place, timeline=new_timeline())
+        machine.warm = True
+        machines.append(machine)
+        return machine, machine.boot(**options)
+
+    yield start
+    for machine in machines:
+        machine.close()
+
+
+def own(machine: Machine) -> list[str]:
+    key = "dropbearkey -y -f /run/hostkey >/run/key"
+    return machine.run(f"{key}; {_OWN}").check().split()
+
+
+def state() -> Path:
+    [entry] = cache.entries(warming.KIND)
+    return entry / "machine.state"
+
+
+def test_two_machines_of_one_state_share_no_secret(
+    boot: Callable[..., tuple[Machine, dict[str, Any]]],
+) -> None:
+    first, ready = boot()
+    first.run(f"echo {_MARK} >/run/mark").check()
+    second, again = boot()
+    assert (first.started_warm, second.started_warm) == (False, True)
+    for name in ("boot_id", "hostkey"):
+        assert ready[name] != again[name]
+    assert ready["release"] == again["release"]
+    same = set(own(first)) & set(own(second))
+    assert not [word for word in same if len(word) > 16]
+    assert _MARK not in second.run("cat /run/mark").out
+    keys = [one.run("cat /root/.ssh/authorized_keys").check() for one in (first, second)]
+    assert keys[0] != keys[1]
+    # The log of the boot is there, and nobody but us may read what was in memory.
+    log = second.logs[0].path.read_text()
+    assert log.startswith(first.logs[0].path.read_text()[:1000])
+    assert state().stat().st_mode & 0o777 == 0o600
+
+
+def test_time_went_on(boot: Callable[..., tuple[Machine, dict[str, Any]]]) -> None:
+    """The RTC is QEMU's: what it said meanwhile is what the kernel has."""
+    machine, _ = boot()
+    assert machine.started_warm
+    [kernel, rtc] = machine.run("date -u +%s; cat /sys/class/rtc/rtc0/since_epoch").check().split()
+    assert abs(int(kernel) - int(rtc)) <= 1
+
+
+def test_what_is_not_usual_boots(boot: Callable[..., tuple[Machine, dict[str, Any]]]) -> None:
+    machine, _ = boot(append="kspawn.test=1")
+    assert not machine.started_warm
+    assert "kspawn.test=1" in machine.run("cat /proc/cmdline").check()
+
+
+def test_state_that_is_not_whole_is_made_again(
+    boot: Callable[..., tuple[Machine, dict[str, Any]]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Cut off, the cache sees it; damaged in its place, QEMU does."""
+    good = state().read_bytes()
+    state().write_bytes(good[: len(good) // 2])
+    machine, _ = boot()
+    assert not machine.started_warm
+    assert "made again" in capfd.readouterr().err
+    data = bytearray(state().read_bytes())
+    data[: 1 << 16] = bytes(1 << 16)
+    same = state().stat()
+    state().write_bytes(data)
+    # Its time is all that the cache looks at.
+    os.utime(state(), ns=(same.st_atime_ns, same.st_mtime_ns))
+    machine, _ = boot()
+    assert not machine.started_warm
+    assert "a warm machine" in capfd.readouterr().err
+    machine, _ = boot()
+    assert machine.started_warm
+
+
+def test_cycle_of_a_warm_machine(
+    lab: Lab, new_cycle: NewCycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab, "options", replace(lab.options, warm=True))
+    result = new_cycle(audit=True).run()
+    assert (result.verdict, result.reason, result.warm) == (Verdict.PASSED, "", True)
+    assert result.audit is not None
+    assert result.audit.unexplained == 0
