@@ -99,11 +99,21 @@ def _build(name: str, folder: Path, notify: Notify) -> Path:
     return _compile(name, name, (_COMPILER, *flags), folder, _compiler_version(), notify)
 
 
-def build_sanitized(name: str, *, notify: Notify = quiet) -> Path:
+def build_sanitized(
+    name: str,
+    *,
+    folder: Path = GUEST,
+    main: Path | None = None,
+    flags: Sequence[str] = (),
+    notify: Notify = quiet,
+) -> Path:
     """Build a guest program for the host, with sanitizers: what it reads wrong ends it.
 
     Args:
         name: Its name.
+        folder: Where the sources are.
+        main: A source that takes the place of the program's main.c.
+        flags: What the compiler is told besides.
         notify: Told what is built.
 
     Returns:
@@ -115,18 +125,28 @@ def build_sanitized(name: str, *, notify: Notify = quiet) -> Path:
     """
     if not shutil.which("gcc"):
         raise PrerequisiteError("gcc is needed", hint="install the package gcc")
-    command = ("gcc", "-std=gnu11", "-O1", "-g", *_WARNINGS, *_SANITIZERS)
-    return _compile(name, f"{name}-host", command, GUEST, "", notify)
+    command = ("gcc", "-std=gnu11", "-O1", "-g", *_WARNINGS, *_SANITIZERS, *flags)
+    label = f"{name}-{main.stem if main else 'host'}"
+    return _compile(name, label, command, folder, "", notify, main=main)
 
 
 def _compile(
-    name: str, label: str, command: Sequence[str], folder: Path, compiler: str, notify: Notify
+    name: str,
+    label: str,
+    command: Sequence[str],
+    folder: Path,
+    compiler: str,
+    notify: Notify,
+    *,
+    main: Path | None = None,
 ) -> Path:
     """Compile and link a program in one go, which takes a second, into the cache."""
     sources, headers = program_sources(name, folder)
     if not sources:
         raise BuildError(f"the guest program {name} has no sources in {folder / name}")
     names = [str(path.relative_to(folder)) for path in (*sources, *headers)]
+    if main is not None:
+        sources = [*(path for path in sources if path.name != "main.c"), main]
     made = layouts.header()
     key = cache.digest(name, compiler, *command, *names, *sources, *headers, made)
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -83,6 +84,8 @@ class Lives:
         self.shared_memory = False
         # QEMU's own log of exceptions, where one is wanted.
         self.trace: ExceptionTrace | None = None
+        # What lies between the disk for the image and its file: see DomainSpec.
+        self.disk_filter: Mapping[str, Any] | None = None
         self._logs = logs
         self._timeline = timeline
         self._domain: Domain | None = None
@@ -198,6 +201,7 @@ class Lives:
             incoming=incoming,
             shared_memory=self.shared_memory,
             extra_args=self.trace.arguments if self.trace else (),
+            disk_filter=self.disk_filter,
         )
 
     def _begun(self) -> None:

@@ -24,7 +24,8 @@ from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
 from harness.machine.lab import Lab, Options
 from harness.machine.machine import Machine
-from harness.plugin import defaults, own
+from harness.plugin import defaults, faults, own
+from harness.plugin.faults import figures
 from harness.plugin.reports import show_controls
 from harness.plugin.stash import PROGRESS
 from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, complaint_properties
@@ -64,10 +65,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=registry.DEFAULT,
         help="the way back",
     )
+    faults.add_options(group)
     group.addoption("--built", type=Path, help="list of kernels that were built elsewhere")
     group.addoption("--results", type=Path, default=Path("results"), help="folder of the results")
     group.addoption("--run-folder", type=Path, help="folder of this run; by default a new one")
 
+
+__all__ = ["figures"]
 
 # Those that tests outside of the checkout have a use for.
 _MARKS = (
@@ -168,6 +172,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.config.workeroutput[_WORST] = worst
     elif exitstatus == pytest.ExitCode.TESTS_FAILED:
         session.exitstatus = worst or int(exitstatus)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures of campaigns, a line each."""
+    reports = [
+        report
+        for kind in ("passed", "failed", "xfailed")
+        for report in terminalreporter.getreports(kind)
+    ]
+    if lines := faults.lines_of(reports):
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+FILTER = "kspawn-filter"
+# What QEMU's filters call the node that they lie on.
+_VERIFIERS = ("blkdebug",)
 
 environment = Environment(
     loader=PackageLoader("harness.vm"),
@@ -58,6 +64,8 @@ class DomainSpec:
     incoming: Path | None = None
     # The host can read its memory while it runs.
     shared_memory: bool = False
+    # A node of QEMU's block layer between the first disk and its file, without that file.
+    disk_filter: Mapping[str, Any] | None = None
 
     def xml(self, *, emulator: str) -> str:
         """The domain as libvirt wants it.
@@ -68,7 +76,17 @@ class DomainSpec:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         if self.incoming is not None:
             values["extra_args"] = [*self.extra_args, "-incoming", "defer"]
+        values |= {"disk_filter": self._filter_node(), "filter_name": FILTER}
         return environment.get_template("domain.xml.j2").render(emulator=emulator, **values)
+
+    def _filter_node(self) -> str:
+        """The filter as an argument of QEMU; empty where there is none."""
+        if self.disk_filter is None:
+            return ""
+        # libvirt numbers the disks from the last one on.
+        below = f"libvirt-{2 if self.second_disk else 1}-format"
+        child = "image" if self.disk_filter["driver"] in _VERIFIERS else "file"
+        return json.dumps({**self.disk_filter, "node-name": FILTER, child: below})
 
 
 def new_name() -> str:

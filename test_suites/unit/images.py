@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.image import rules
 from harness.image.header import (
@@ -27,6 +29,9 @@ ENTRY = (16 << 20) + 5 * PAGE + 0x123
 HANDOFF = (16 << 20) + 101 * PAGE
 FIRMWARE = [(0, 640 << 10), (1 << 20, RAM[1])]
 BACKUP = ((16 << 20) + 20 * PAGE, (16 << 20) + 30 * PAGE)
+# Where the headers of the segments are: the first one's and the last one's.
+PHDR = 64 + 56
+LAST = PHDR + 56 * (len(SEGMENTS) - 1)
 
 
 def note(name: bytes, kind: int, desc: bytes) -> bytes:
@@ -103,3 +108,45 @@ def make(path: Path) -> Image:
     header = sealed + struct.pack("<I", zlib.crc32(sealed))
     path.write_bytes(header.ljust(DATA_OFFSET, b"\0") + data)
     return Image(path)
+
+
+@dataclass
+class File:
+    """An image that is changed by hand, and sealed again."""
+
+    path: Path
+    data: bytearray
+    notes: dict[int, int]
+    length: int
+
+    @classmethod
+    def of(cls, image: Image) -> File:
+        notes = {kind: note.offset for kind, note in image.header.notes.items()}
+        return cls(image.path, bytearray(image.path.read_bytes()), notes, image.header_bytes)
+
+    def put(self, offset: int, form: str, *values: Any) -> None:
+        struct.pack_into(f"<{form}", self.data, offset, *values)
+
+    def info(self, offset: int, form: str, *values: Any) -> None:
+        self.put(self.notes[NT_INFO] + offset, form, *values)
+
+    def ranges(self, offset: int, *pairs: tuple[int, int]) -> None:
+        self.info(offset, "I4x", len(pairs))
+        for i, pair in enumerate(pairs):
+            self.info(offset + 8 + 16 * i, "QQ", *pair)
+
+    def settle(self) -> None:
+        """Make the sum of all places right: what else is wrong must show by itself."""
+        (entry,) = struct.unpack_from("<Q", self.data, self.notes[NT_INFO] + 8)
+        segments = []
+        for at in range(PHDR, LAST + 56, 56):
+            _, _, offset, _, phys, stored, size, _ = struct.unpack_from("<IIQQQQQQ", self.data, at)
+            segments.append(Segment(phys, stored, size, offset))
+        self.info(72, "I", rules.places(entry, segments))
+
+    def seal(self) -> None:
+        at = self.length - 4
+        self.put(at, "I", zlib.crc32(self.data[:at]))
+
+    def write(self) -> None:
+        self.path.write_bytes(self.data)

@@ -9,18 +9,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import struct
 import subprocess
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.guest import guestbuild
-from harness.image import rules
 from harness.image.header import (
     CHUNK,
     DATA_OFFSET,
@@ -30,63 +25,29 @@ from harness.image.header import (
     PAGE,
     RANGES_BYTES,
     ImageError,
-    Segment,
 )
 from harness.image.image import Image
 from harness.kernel import kbuild
-from test_suites.unit.images import BACKUP, ENTRY, FIRMWARE, HANDOFF, RAM, SEGMENTS, make
+from test_suites.unit.images import (
+    BACKUP,
+    ENTRY,
+    FIRMWARE,
+    HANDOFF,
+    LAST,
+    PHDR,
+    RAM,
+    SEGMENTS,
+    File,
+    make,
+)
 
 pytestmark = pytest.mark.skipif(not kbuild.compiler(), reason="gcc is not installed")
 # More of them by hand: KSPAWN_FUZZ=100000 pytest -k fuzz
 FUZZ = int(os.environ.get("KSPAWN_FUZZ", "150"))
-PHDR = 64 + 56
-LAST = PHDR + 56 * (len(SEGMENTS) - 1)
 P_TYPE, P_OFFSET, P_PADDR, P_FILESZ, P_MEMSZ = 0, 8, 24, 32, 40
 # In the info; ram, firmware and backup follow one another.
 RAM_AT, FIRMWARE_AT, BACKUP_AT = (184 + i * RANGES_BYTES for i in range(3))
 TIB = 1 << 40
-
-
-@dataclass
-class File:
-    """An image that is changed by hand, and sealed again."""
-
-    path: Path
-    data: bytearray
-    notes: dict[int, int]
-    length: int
-
-    @classmethod
-    def of(cls, image: Image) -> File:
-        notes = {kind: note.offset for kind, note in image.header.notes.items()}
-        return cls(image.path, bytearray(image.path.read_bytes()), notes, image.header_bytes)
-
-    def put(self, offset: int, form: str, *values: Any) -> None:
-        struct.pack_into(f"<{form}", self.data, offset, *values)
-
-    def info(self, offset: int, form: str, *values: Any) -> None:
-        self.put(self.notes[NT_INFO] + offset, form, *values)
-
-    def ranges(self, offset: int, *pairs: tuple[int, int]) -> None:
-        self.info(offset, "I4x", len(pairs))
-        for i, pair in enumerate(pairs):
-            self.info(offset + 8 + 16 * i, "QQ", *pair)
-
-    def settle(self) -> None:
-        """Make the sum of all places right: what else is wrong must show by itself."""
-        (entry,) = struct.unpack_from("<Q", self.data, self.notes[NT_INFO] + 8)
-        segments = []
-        for at in range(PHDR, LAST + 56, 56):
-            _, _, offset, _, phys, stored, size, _ = struct.unpack_from("<IIQQQQQQ", self.data, at)
-            segments.append(Segment(phys, stored, size, offset))
-        self.info(72, "I", rules.places(entry, segments))
-
-    def seal(self) -> None:
-        at = self.length - 4
-        self.put(at, "I", zlib.crc32(self.data[:at]))
-
-    def write(self) -> None:
-        self.path.write_bytes(self.data)
 
 
 @pytest.fixture(scope="module")
