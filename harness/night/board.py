@@ -72,7 +72,7 @@ class Board(Closing):
     def _line(self, order: Order, attempt: Attempt) -> str:
         planned = self.plan.of(order.key)
         verdict, code, reason = judge(planned.attempts)
-        done = sum(1 for other in self.plan.jobs if other.attempts)
+        done = self.plan.done
         again = f" (again, {order.number} of {self.plan.retries})" if order.number else ""
         style = STYLES[verdict]
         tail = f": {escape(reason)}" if reason and code else ""

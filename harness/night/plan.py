@@ -71,8 +71,11 @@ class Plan:
         self._by_key = {planned.key: planned for planned in jobs}
         store.keep_only(night, [planned.key for planned in jobs])
         store.add_jobs(night, [(p.key, p.job, p.kernels) for p in jobs])
+        self.done = 0
+        """How many jobs have an attempt."""
         for stored in store.jobs(night):
             self._by_key[stored.key].attempts = list(stored.attempts)
+            self.done += bool(stored.attempts)
         for planned in jobs:
             if planned.problem and not planned.attempts:
                 self.add(
@@ -113,6 +116,7 @@ class Plan:
         attempt.folder = f"{planned.job.slug}/{attempt.number}"
         if not self.store.add_attempt(self.night, attempt):
             return False
+        self.done += not planned.attempts
         planned.attempts.append(attempt)
         return True
 

@@ -262,14 +262,12 @@ class _Site:
     def _tests(self) -> str:
         groups = []
         latest = self.history.jobs[self.history.latest.id]
-        titles = list(dict.fromkeys([*latest, *(job for job, _ in self.history.tests)]))
-        for title in titles:
+        names: dict[str, list[str]] = {title: [] for title in latest}
+        for job, name in self.history.tests:
+            names.setdefault(job, []).append(name)
+        for title, tests in names.items():
             now = {test.name: test for test in latest[title].tests} if title in latest else {}
-            rows = [
-                self._row(job, name, now.get(name))
-                for job, name in self.history.tests
-                if job == title
-            ]
+            rows = [self._row(title, name, now.get(name)) for name in tests]
             rows.sort(key=lambda row: not row.page)
             groups.append((title, _anchor(title), rows, any(row.page for row in rows)))
         return self._render("tests.html.j2", f"{self.name}: tests", groups=groups)

@@ -111,7 +111,8 @@ def expand(matrix: Matrix) -> list[Job]:
         _check_include(include)
         _check_descriptions(matrix, [*combine(axes), *include])
         left = without(combine(axes), exclude)
-        jobs = [_job(matrix, found) for found in extended(left, include, list(axes))]
+        files = _Files()
+        jobs = [_job(matrix, found, files) for found in extended(left, include, list(axes))]
         if not jobs:
             raise SpecError("matrix: it has no job, all of them are excluded")
         merged = _merged(jobs)
@@ -214,7 +215,27 @@ def _check_descriptions(matrix: Matrix, used: Sequence[Combination]) -> None:
                 )
 
 
-def _job(matrix: Matrix, found: Combination) -> Job:
+class _Files:
+    """The files that combinations name, each read once: a matrix may have thousands."""
+
+    def __init__(self) -> None:
+        self._kernels: set[str] = set()
+        self._machines: dict[str, vmconfig.VMConfig] = {}
+
+    def check_kernel(self, name: str) -> None:
+        """What a spec names is looked for as well: else it would come out after hours."""
+        if name not in self._kernels:
+            specs.load_kernel(name)
+            self._kernels.add(name)
+
+    def machine(self, name: str) -> vmconfig.VMConfig:
+        """The machine of a name."""
+        if name not in self._machines:
+            self._machines[name] = specs.load_vm_config(name)
+        return self._machines[name]
+
+
+def _job(matrix: Matrix, found: Combination, files: _Files) -> Job:
     place = ", ".join(f"{key}: {found[key]}" for key in AXES if key in found)
     for key in ("kernel", "suite"):
         if key not in found:
@@ -224,12 +245,11 @@ def _job(matrix: Matrix, found: Combination) -> Job:
     for axis in suite.ignores:
         values[axis] = DEFAULTS[axis]
     with _naming("matrix.kernel"):
-        # What it names is looked for as well: else it would come out after hours.
-        specs.load_kernel(found["kernel"])
+        files.check_kernel(found["kernel"])
     with _naming("matrix.flavor"):
         flavors.check(flavors.split(values["flavor"]))
     with _naming("matrix.vm-config"):
-        config = specs.load_vm_config(values["vm-config"])
+        config = files.machine(values["vm-config"])
     if values["way"] not in registry.resume_paths():
         known = ", ".join(registry.resume_paths())
         raise SpecError(f"matrix.way: {values['way']!r} is none of {known}")
