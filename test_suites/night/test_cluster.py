@@ -11,33 +11,25 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from harness.base import cache
 from harness.machine.lab import Lab
 from harness.night.command import Request, run
 from harness.night.model import Verdict, judge
 from harness.night.spec import expand, load
 from harness.night.store import NAME, Store
+from test_suites.night.nets import Net, need_namespaces, seed
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
-]
+pytestmark = [pytest.mark.vm]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 200.0
-# What a worker that builds needs, and others do not.
-SEEDS = ("sources", "packages", "trees", "kernels", "guest", "userland", "modules", "ccache")
-
 # A short job of its own: it says where it ran, and waits where it is told to.
 LIGHT = """\
 import os
@@ -66,67 +58,6 @@ suites:
 """
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-@dataclass
-class Net:
-    """A bridge, and a network namespace for each member."""
-
-    tag: str
-    members: list[str] = field(default_factory=list)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    @property
-    def bridge(self) -> str:
-        return f"kb{self.tag}"
-
-    def open(self) -> None:
-        ip("link", "add", self.bridge, "type", "bridge")
-        ip("addr", "add", f"{self.address(1)}/24", "dev", self.bridge)
-        ip("link", "set", self.bridge, "up")
-
-    def address(self, number: int) -> str:
-        return f"10.{int(self.tag, 16) % 250 + 1}.77.{number}"
-
-    def join(self, name: str) -> str:
-        """A new namespace, connected to the bridge; its address."""
-        number = len(self.members) + 2
-        space, outer, inner = f"ks{self.tag}{name}", f"v{self.tag}{number}", f"w{self.tag}{number}"
-        self.members.append(space)
-        ip("netns", "add", space)
-        ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space)
-        ip("link", "set", outer, "master", self.bridge, "up")
-        ip("-n", space, "addr", "add", f"{self.address(number)}/24", "dev", inner)
-        ip("-n", space, "link", "set", inner, "up")
-        ip("-n", space, "link", "set", "lo", "up")
-        return self.address(number)
-
-    def start(self, name: str, words: list[str], log: Path, **env: str) -> None:
-        space = f"ks{self.tag}{name}"
-        with log.open("wb") as file:
-            self.processes[name] = subprocess.Popen(
-                ["ip", "netns", "exec", space, *words],
-                cwd=ROOT,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-            )
-
-    def close(self) -> None:
-        for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        for space in self.members:
-            ip("netns", "del", space)
-        ip("link", "del", self.bridge)
-
-
 @dataclass
 class Running:
     """A cluster that runs."""
@@ -136,17 +67,10 @@ class Running:
     homes: dict[str, Path]
 
 
-def seed(home: Path) -> None:
-    """A cache with all that a build needs: ours."""
-    home.mkdir(parents=True)
-    for kind in SEEDS:
-        (cache.home() / kind).mkdir(exist_ok=True)
-        (home / kind).symlink_to(cache.home() / kind)
-
-
 @pytest.fixture
 def cluster(lab: Lab, tmp_path: Path) -> Iterator[Running]:
     """A scheduler and three workers; the lab before it has the kernels built."""
+    need_namespaces()
     net = Net(tag=f"{os.getpid() % 0xFFFF:04x}")
     homes = {name: tmp_path / name for name in WORKERS}
     try:
