@@ -72,7 +72,6 @@ def test_mutants_that_are_kept(
     assert set(words) == WORDS
 
 
-@pytest.mark.ci
 def test_new_mutants(
     good: File,
     tmp_path: Path,
