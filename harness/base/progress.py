@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 from rich.console import Console
@@ -43,6 +45,7 @@ _WAITS = {
 # What kbuild prints of a file, with the name of the build before it.
 _COMPILES = re.compile(r": [A-Z][A-Z0-9_]* \S+$")
 _EVERY_SECONDS = 60
+_LOOK_SECONDS = 1
 # Of what takes less it is not said how long it took.
 _LONG_SECONDS = 10
 
@@ -50,8 +53,9 @@ _LONG_SECONDS = 10
 class StepLines(Closing):
     """What a pipe or the log of a CI gets: a line when a step of a build begins or was long.
 
-    Of a build it says how far it is each minute. Phases of a run take seconds, and
-    nothing is said of them.
+    It says how far that is each minute, also where the step itself tells nothing: a
+    download or the unpacking of a source. Phases of a run take seconds, and nothing is
+    said of them.
 
     Args:
         say: Takes a line.
@@ -63,29 +67,57 @@ class StepLines(Closing):
     ) -> None:
         self._say = say
         self._clock = clock
-        self._step = ""
+        self._step = self._how_far = ""
         self._began = self._told = 0.0
+        # A line at a time, whoever says it: this object's thread or what builds.
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._reminder: threading.Thread | None = None
 
     def build(self, kernel: str, done: int, total: int, what: str) -> None:
         """A `Builds` listener."""
         compiles = bool(total or _COMPILES.search(what))
         step = f"building the {kernel} kernel" if compiles else what or kernel
-        now = self._clock()
-        if step != self._step:
-            self.close()
-            self._step, self._began, self._told = step, now, now
-            self._say(step)
-        elif now - self._told >= _EVERY_SECONDS:
-            self._told = now
-            how_far = f"{100 * done // total} %, " if total else ""
-            self._say(f"{step}: {how_far}{_duration(now - self._began)} so far")
+        with self._lock:
+            if step != self._step:
+                self._end()
+                self._step = step
+                self._began = self._told = self._clock()
+                self._say(step)
+            self._how_far = f"{100 * done // total} %, " if total else ""
+            self._remind()
+        if self._reminder is None:
+            self._over.clear()
+            self._reminder = threading.Thread(target=self._watch, daemon=True)
+            self._reminder.start()
 
     def close(self) -> None:
         """The step that was under way is done."""
+        if self._reminder is not None:
+            self._over.set()
+            self._reminder.join()
+            self._reminder = None
+        with self._lock:
+            self._end()
+
+    def _watch(self) -> None:
+        """The life of the thread; what cannot be said ends it, and the run at its next line."""
+        with suppress(OSError, ValueError):
+            while not self._over.wait(_LOOK_SECONDS):
+                with self._lock:
+                    self._remind()
+
+    def _remind(self) -> None:
+        now = self._clock()
+        if self._step and now - self._told >= _EVERY_SECONDS:
+            self._told = now
+            self._say(f"{self._step}: {self._how_far}{_duration(now - self._began)} so far")
+
+    def _end(self) -> None:
         seconds = self._clock() - self._began
-        if self._step and seconds >= _LONG_SECONDS:
-            self._say(f"{self._step}: took {_duration(seconds)}")
-        self._step = ""
+        step, self._step = self._step, ""
+        if step and seconds >= _LONG_SECONDS:
+            self._say(f"{step}: took {_duration(seconds)}")
 
 
 def _duration(seconds: float) -> str:

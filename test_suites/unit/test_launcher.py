@@ -53,8 +53,13 @@ while read -r package; do echo "$package installed"; done <"$STATE/installed"
 APT_GET = """
 echo "apt-get $*" >>"$STATE/calls"
 case " $* " in
-*" update "*) ;;
+*" update "*)
+    rm -f "$STATE/old-lists"
+    [ ! -e "$STATE/dead-source" ] || { echo "E: The repository has no Release file"; exit 100; }
+    ;;
 *" install "*)
+    while [ -e "$STATE/ticks" ] && [ "$(wc -l <"$STATE/ticks")" -lt 61 ]; do sleep 0.01; done
+    [ ! -e "$STATE/old-lists" ] || { echo "E: Unable to fetch some archives"; exit 100; }
     [ ! -e "$STATE/broken" ] || { echo "E: Unable to fetch some archives"; exit 100; }
     for word in "$@"; do echo "$word"; done >>"$STATE/installed"
     ;;
@@ -224,13 +229,47 @@ def test_missing_packages_are_installed_as_root(ready: Checkout, checkout: Check
     checkout.fake("id", "echo 1000\n")
     done = checkout.run("hello")
     assert done.returncode == 0, done.stderr
-    assert "installing 1 Debian packages: flex" in done.stderr
+    assert "1 Debian packages are missing: flex" in done.stderr
+    assert "installing 1 Debian packages\n" in done.stderr
     calls = checkout.calls()
     assert calls[0] == "sudo true"
     assert calls[-1].startswith("apt-get ")
-    assert calls[-1].endswith("install --no-install-recommends flex")
+    assert " install --no-install-recommends " in calls[-1]
+    assert calls[-1].endswith(" flex")
     assert any(call.startswith("sudo env DEBIAN_FRONTEND=noninteractive apt-get") for call in calls)
     assert json.loads(done.stdout)["argv"] == ["hello"]
+
+
+def test_lists_of_a_year_ago_are_updated_beside_a_source_that_is_dead(
+    ready: Checkout, checkout: Checkout
+) -> None:
+    checkout.home = ready.home
+    checkout.install([name for name in PACKAGES if name != "flex"])
+    (checkout.state / "old-lists").touch()
+    (checkout.state / "dead-source").touch()
+    done = checkout.run("hello")
+    assert done.returncode == 0, done.stderr
+    assert "updating the package lists" in done.stderr
+    assert "flex" in (checkout.state / "installed").read_text().splitlines()
+
+
+def test_a_pipe_is_told_each_minute_and_how_long_it_took(
+    ready: Checkout, checkout: Checkout
+) -> None:
+    checkout.home = ready.home
+    checkout.install([name for name in PACKAGES if name != "flex"])
+    # The seconds of this system are short; a clock that is asked twice shows 70 of them.
+    (checkout.state / "ticks").touch()
+    sleep = shutil.which("sleep")
+    checkout.fake(
+        "sleep",
+        f'[ "$1" != 1 ] || {{ echo >>"$STATE/ticks"; exec {sleep} 0.001; }}\nexec {sleep} "$@"\n',
+    )
+    checkout.fake("date", 'echo >>"$STATE/dates"\nexpr "$(wc -l <"$STATE/dates")" \\* 70\n')
+    done = checkout.run("hello")
+    assert done.returncode == 0, done.stderr
+    assert "kspawn: installing 1 Debian packages: 1 min 0 s so far: \n" in done.stderr
+    assert "kspawn: installing 1 Debian packages: took 1 min 10 s\n" in done.stderr
 
 
 def test_apt_that_fails_is_one_line_and_a_log(checkout: Checkout) -> None:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import io
+import queue
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,44 @@ def test_a_build_of_seconds_is_one_line(clock: Clock) -> None:
             lines.build("tree mine", 0, 0, f"mine normal: {name}")
             clock.now += 1
     assert said == ["building the tree mine kernel"]
+
+
+def test_a_download_that_tells_nothing_is_told_each_minute(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.base.progress._LOOK_SECONDS", 0.01)
+    said: queue.Queue[str] = queue.Queue()
+    with StepLines(said.put, clock=clock) as lines:
+        lines.build("guest", 0, 0, "fetching linux-source-7.3 7.3.4")
+        assert said.get(timeout=10) == "fetching linux-source-7.3 7.3.4"
+        clock.now = 59
+        time.sleep(0.1)
+        assert said.empty()
+        clock.now = 61
+        assert said.get(timeout=10) == "fetching linux-source-7.3 7.3.4: 1 min 1 s so far"
+        clock.now = 70
+    assert said.get(timeout=10) == "fetching linux-source-7.3 7.3.4: took 1 min 10 s"
+    assert said.empty()
+
+
+def test_a_pipe_that_nobody_reads_ends_no_thread_loudly(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.base.progress._LOOK_SECONDS", 0.01)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        if said:
+            raise BrokenPipeError
+        said.append(line)
+
+    lines = StepLines(say, clock=clock)
+    lines.build("guest", 0, 0, "fetching")
+    clock.now = 61
+    time.sleep(0.1)
+    with pytest.raises(BrokenPipeError):
+        lines.build("guest", 0, 0, "extracting")
+    assert capsys.readouterr().err == ""
 
 
 def test_phases_are_not_told_in_a_pipe() -> None:
