@@ -17,11 +17,13 @@ class BuildWithData(build_py):
 
     def run(self) -> None:
         """Build."""
-        super().run()
         if self.editable_mode:
+            super().run()
             return
+        # pip builds in the checkout, where a module that is gone would stay for ever.
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
         target = Path(self.build_lib) / "harness" / "data"
-        shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         ignore = shutil.ignore_patterns("__pycache__", "unit", "fresh")
         for name in FOLDERS:

@@ -24,6 +24,9 @@ from harness.machine.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 YEAR = 365 * 86400
+# What is mounted ends with the processes, and these with their parent, killed or not.
+APART = ("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child")
+MIRROR = "http://deb.debian.org/debian"
 
 pytestmark = [
     pytest.mark.vm,
@@ -62,17 +65,16 @@ class System:
 
     def run(self, command: str, *, seconds: int = 1800) -> subprocess.CompletedProcess[str]:
         """Run a command as its user, in the checkout; all mounts end with it."""
-        mounts = "".join(
-            f"mount --rbind {where} {self.root}{where}\n" for where in ("/proc", "/sys", "/dev")
-        )
         script = f"""set -e
-        mount --make-rprivate /
-        {mounts}{"".join(self._binds())}
+        mount -t proc proc {self.root}/proc
+        mount --rbind /sys {self.root}/sys
+        mount --rbind /dev {self.root}/dev
+        {"".join(self._binds())}
         exec chroot {self.root} su {self.kind.user} -c 'cd ~/kspawn && {command}'
         """
         keep = {"TERM": "dumb", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment()}
         done = subprocess.run(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
+            [*APART, "sh", "-c", script],
             capture_output=True,
             text=True,
             check=False,
@@ -116,11 +118,14 @@ def make(kind: Kind, folder: Path) -> System:
     """Make a system, as one that was installed a while ago."""
     made = System(kind, folder / "root", folder / "log")
     folder.mkdir(parents=True)
-    # The mirror of this machine, if it is one of Debian's.
-    mirror = "http://deb.debian.org/debian"
-    command = ["mmdebstrap", "--variant=apt", "--include=ca-certificates,sudo"]
-    command += ["--skip=cleanup/apt", kind.release, str(made.root), mirror]
-    subprocess.run(command, check=True, capture_output=True)
+    command = [*APART, "mmdebstrap", "--variant=apt", "--include=ca-certificates,sudo"]
+    command += ["--skip=cleanup/apt", kind.release, str(made.root), MIRROR]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # As the installer leaves it; the lists are of the first line alone.
+    with (made.root / "etc/apt/sources.list").open("a") as sources:
+        sources.write(f"deb {MIRROR} {kind.release}-updates main\n")
+        sources.write(f"deb {MIRROR}-security {kind.release}-security main\n")
     for name in ("resolv.conf", "hosts"):
         shutil.copy(Path("/etc") / name, made.root / "etc")
     lists = made.root / "var/lib/apt/lists"
@@ -171,10 +176,14 @@ def make_old(lists: Path) -> None:
 def system(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[System]:
     """One of the systems; what was said in it stays in the results."""
     folder = Path("/var/tmp") / f"kspawn-fresh-{os.getpid()}-{request.param}"
-    made = make(request.param, folder)
-    yield made
-    shutil.copy(made.log, run_folder / f"fresh-{request.param}.log")
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        made = make(request.param, folder)
+        yield made
+        shutil.copy(made.log, run_folder / f"fresh-{request.param}.log")
+    finally:
+        # What is mounted there is the machine's own, and would be removed with it.
+        assert str(folder) not in Path("/proc/self/mounts").read_text()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_doctor(system: System) -> None:
