@@ -101,6 +101,7 @@ class Lab(Closing):
                 self.kernels = bundle.load(options.built)
             else:
                 self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
+            progress("machine", 0, 0, "finding out how machines run here")
             self.accelerator = accel.choose(
                 options.accel, hypervisor=self.hypervisor, spawned=self.kernels.spawned
             )

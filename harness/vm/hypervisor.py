@@ -18,7 +18,7 @@ from harness.base import limits
 from harness.base.cache import home
 from harness.base.closing import Closing
 from harness.base.errors import PrerequisiteError, SpecError
-from harness.vm import guard
+from harness.vm import guard, orphans
 from harness.vm.choices import EMBEDDED
 from harness.vm.domain import Domain
 from harness.vm.spec import DomainSpec, environment
@@ -153,6 +153,7 @@ class Hypervisor(Closing):
             ) from exc
 
     def _embedded_uri(self) -> str:
+        orphans.see_to_them()
         root = self.runtime / "root"
         (root / "etc").mkdir(parents=True)
         (root / "etc" / "qemu.conf").write_text(_QEMU_CONF.format(uid=os.getuid(), gid=os.getgid()))

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Processes that nobody waits for, where PID 1 does not.
+
+libvirt makes a daemon of QEMU, which is then a child of PID 1. In a container that may
+be a program that waits for no children (`tail -f /dev/null`, or kspawn itself): a QEMU
+that has ended stays a zombie, and libvirt, which asks kill(2) whether it is there, tells
+of its end only after half a minute. There this process takes the orphans and waits for
+them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.base import processes
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+# An init that waits does so at once; a machine may be busy.
+_PATIENCE_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
+_lock = threading.Lock()
+_looked = False
+
+
+def see_to_them() -> None:
+    """Take the orphans, once, unless whoever gets them waits for them."""
+    global _looked  # noqa: PLW0603 (one process, one answer)
+    with _lock:
+        if _looked:
+            return
+        _looked = True
+        if _are_waited_for():
+            return
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        threading.Thread(target=_wait_for_them, name="orphans", daemon=True).start()
+
+
+def _are_waited_for() -> bool:
+    """Whether a process that its parent has left is gone when it has ended."""
+    daemon = "true & echo $!"
+    done = subprocess.run(
+        ["sh", "-c", daemon], stdout=subprocess.PIPE, check=True, start_new_session=True
+    )
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < end:
+        try:
+            Path(f"/proc/{int(done.stdout)}/stat").read_text()
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _wait_for_them() -> None:
+    while True:
+        for pid in _children():
+            # Somebody else may wait for it after all: what this process started itself.
+            with contextlib.suppress(OSError):
+                if _is_orphan(Path(f"/proc/{pid}/stat").read_text()):
+                    os.waitpid(pid, os.WNOHANG)
+        time.sleep(_LOOK_SECONDS)
+
+
+def _children() -> Iterator[int]:
+    """The children of all threads of this process."""
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            yield from map(int, (task / "children").read_text().split())
+
+
+def _is_orphan(stat: str) -> bool:
+    """Whether a child is a zombie that came to us: a daemon does not lead its session.
+
+    What this process started itself is in our session or leads one, and has somebody
+    who waits for it.
+
+    Args:
+        stat: Its `stat`.
+    """
+    fields = processes.stat_fields(stat)
+    session = int(fields[3])
+    pid = int(stat.partition(" ")[0])
+    return fields[0] == "Z" and session not in (pid, os.getsid(0))
