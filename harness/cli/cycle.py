@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from rich.markup import escape
 from rich.table import Table
 
+from harness.base import paths
 from harness.base.blame import as_error
 from harness.base.errors import HarnessError, KspawnError
 from harness.base.files import run_folder
@@ -26,6 +29,8 @@ from harness.record.result import AuditInfo, Result, Verdict
 from harness.ways import registry
 
 ROOT = specs.ROOT
+# A script is passed on as a word of a command line.
+_LARGEST = 100 << 10
 _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
 
 
@@ -53,6 +58,14 @@ _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
     help="Have the host read all of RAM before and after.",
 )
 @click.option(
+    "--run",
+    "script",
+    default="",
+    metavar="SCRIPT|@FILE",
+    help="A script that goes through the cycle, for sh: it arms what it is about, calls `cycle`, "
+    "and its exit code is a check.",
+)
+@click.option(
     "--warm/--cold",
     default=False,
     show_default=True,
@@ -70,40 +83,120 @@ def cycle_command(
     keep_memory: str,
     audit: bool,
     warm: bool,
+    script: str,
 ) -> int:
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise click.UsageError(f"--json: there is no folder {json_file.absolute().parent}")
-    specs.load_kernel(kernel)
-    specs.load_vm_config(vm_config)
-    keep.parse_size(keep_memory)
-    with run_folder(results.absolute(), f"cycle-{resume_path}") as folder:
+    more = [
+        *([] if audit else ["--no-audit"]),
+        *(["--warm"] if warm else []),
+        *([f"--run={_script(script)}"] if script else []),
+    ]
+    return run_cycle(
+        Call(
+            kernel=kernel,
+            vm_config=vm_config,
+            accel=accel,
+            libvirt_uri=libvirt_uri,
+            results=results,
+            json_file=json_file,
+            resume_path=resume_path,
+            own=own,
+            keep_memory=keep_memory,
+            more=more,
+        )
+    )
+
+
+def _script(given: str) -> str:
+    """The script, or what is in the file that is named."""
+    if not given.startswith("@"):
+        return given
+    data = paths.read(paths.given(given[1:], what="--run"), largest=_LARGEST, what="--run")
+    if len(data) > _LARGEST:
+        raise click.UsageError(f"--run: {given[1:]} is larger than {_LARGEST >> 10} KiB")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise click.UsageError(f"--run: {given[1:]} is no text") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What a cycle is run with; the names are those of the options.
+
+    Args:
+        more: More options of pytest.
+    """
+
+    kernel: str
+    vm_config: str
+    accel: str
+    libvirt_uri: str
+    results: Path
+    resume_path: str
+    own: Own
+    json_file: Path | None = None
+    keep_memory: str = "0"
+    more: Sequence[str] = ()
+
+    def check(self) -> None:
+        """Look at what was given, before anything is made.
+
+        Raises:
+            UsageError: There is no such kernel or machine, or no folder for a file.
+        """
+        if self.json_file is not None and not self.json_file.absolute().parent.is_dir():
+            folder = self.json_file.absolute().parent
+            raise click.UsageError(f"--json: there is no folder {folder}")
+        specs.load_kernel(self.kernel)
+        specs.load_vm_config(self.vm_config)
+        keep.parse_size(self.keep_memory)
+
+    def arguments(self, folder: Path) -> list[str]:
+        """The words that pytest is called with.
+
+        Args:
+            folder: That of the run.
+        """
+        return [
+            str(_SUITE),
+            f"--rootdir={ROOT}",
+            f"--confcutdir={ROOT}",
+            f"--config-file={ROOT / 'pyproject.toml'}",
+            *("-p", "no:terminal", "-p", "no:cacheprovider"),
+            # pytest would catch the progress line with the rest.
+            "--capture=no",
+            "--override-ini=addopts=--strict-markers",
+            f"--kernel={self.kernel}",
+            f"--vm-config={self.vm_config}",
+            f"--accel={self.accel}",
+            f"--libvirt-uri={self.libvirt_uri}",
+            f"--resume-path={self.resume_path}",
+            *self.own.arguments(),
+            f"--keep-memory={self.keep_memory}",
+            *self.more,
+            f"--run-folder={folder}",
+            f"--junitxml={folder / 'junit.xml'}",
+        ]
+
+
+def run_cycle(call: Call) -> int:
+    """Run one cycle by pytest, with a progress line, and print what it found.
+
+    Args:
+        call: What it is run with.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: Something of it is wrong.
+    """
+    call.check()
+    with run_folder(call.results.absolute(), f"cycle-{call.resume_path}") as folder:
         with ProgressLine(err) as line:
-            code = pytest.main(
-                [
-                    str(_SUITE),
-                    f"--rootdir={ROOT}",
-                    f"--confcutdir={ROOT}",
-                    f"--config-file={ROOT / 'pyproject.toml'}",
-                    *("-p", "no:terminal", "-p", "no:cacheprovider"),
-                    # pytest would catch the progress line with the rest.
-                    "--capture=no",
-                    "--override-ini=addopts=--strict-markers",
-                    f"--kernel={kernel}",
-                    f"--vm-config={vm_config}",
-                    f"--accel={accel}",
-                    f"--libvirt-uri={libvirt_uri}",
-                    f"--resume-path={resume_path}",
-                    *own.arguments(),
-                    f"--keep-memory={keep_memory}",
-                    *([] if audit else ["--no-audit"]),
-                    *(["--warm"] if warm else []),
-                    f"--run-folder={folder}",
-                    f"--junitxml={folder / 'junit.xml'}",
-                ],
-                plugins=[_Progress(line)],
-            )
-        return _conclude(folder, json_file, code)
+            code = pytest.main(call.arguments(folder), plugins=[_Progress(line)])
+        return _conclude(folder, call.json_file, code)
 
 
 class _Progress:

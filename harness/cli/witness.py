@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from pathlib import Path
 
 import click
 
+from harness.cli.listing import completes
+from harness.cli.options import own_options, vm_options
 from harness.guest.witnesses import witnesses
+from harness.kernel.own import Own
+from harness.ways import registry
 
 
 @click.group("witness")
@@ -29,3 +35,53 @@ def list_command(as_json: bool) -> int:
     for facts in witnesses():
         click.echo(f"{facts.name:20} {facts.kind:8} {facts.holds}")
     return 0
+
+
+@witness_command.command("run")
+@click.argument("name", shell_complete=completes("witnesses"))
+@vm_options
+@own_options
+@click.option(
+    "--resume-path",
+    type=click.Choice(registry.resume_paths()),
+    default=registry.DEFAULT,
+    show_default=True,
+)
+@click.option("--warm/--cold", default=True, show_default=True, help="As of `cycle`.")
+@click.option("--audit/--no-audit", default=False, show_default=True, help="As of `cycle`.")
+def run_command(
+    name: str,
+    kernel: str,
+    vm_config: str,
+    accel: str,
+    libvirt_uri: str,
+    results: Path,
+    own: Own,
+    resume_path: str,
+    warm: bool,
+    audit: bool,
+) -> int:
+    """Take one of them, alone, through one cycle."""
+    # Late: what runs machines is not imported for a list.
+    from harness.cli.cycle import Call, run_cycle  # noqa: PLC0415
+
+    known = [facts.name for facts in witnesses()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        also = f", is it {near[0]!r}?" if near else ""
+        raise click.UsageError(f"there is no witness {name!r}{also} (./kspawn witness list)")
+    more = [f"--witness={name}"]
+    more += [] if audit else ["--no-audit"]
+    more += ["--warm"] if warm else []
+    return run_cycle(
+        Call(
+            kernel=kernel,
+            vm_config=vm_config,
+            accel=accel,
+            libvirt_uri=libvirt_uri,
+            results=results,
+            resume_path=resume_path,
+            own=own,
+            more=more,
+        )
+    )

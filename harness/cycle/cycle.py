@@ -23,6 +23,7 @@ from harness.cycle.checks.audit import audit_checks
 from harness.cycle.checks.kernel import kernel_checks
 from harness.cycle.checks.log import log_checks
 from harness.cycle.record import complete
+from harness.cycle.script import Script
 from harness.cycle.seen import Before, Seen, inspect, observe
 from harness.cycle.witness import Witness
 from harness.image.image import PAGE
@@ -37,6 +38,8 @@ from harness.ways import registry
 from harness.ways.swsusp import image_info
 from harness.ways.way import Way
 
+# A kernel that loses everything is not to be asked for each thing.
+MOST_ALONE = 3
 # Called with the machine (hibernated or resumed) and the witness, to damage it.
 Mutation = Callable[["Cycle"], None]
 
@@ -60,6 +63,9 @@ class Cycle:
         resuming_append: More of that of the kernel which brings it back.
         timeouts: Other deadlines than those of the lab.
         expected: Patterns of splats and complaints that do not fail the run.
+        only: The one kind of state that the witness holds; empty for all.
+        script: What a user has run in the machine, for sh; it calls `cycle` where the
+            machine is to go through the cycle, and its exit code is a check.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
         audit: Whether the host reads all of RAM before and after.
         trace: Whether QEMU logs exceptions, which takes several times as long. A cycle in
@@ -80,6 +86,8 @@ class Cycle:
     resuming_append: str = ""
     timeouts: Timeouts | None = None
     expected: tuple[str, ...] = ()
+    only: str = ""
+    script: str = ""
     fill: int | None = None
     audit: bool = False
     trace: bool = False
@@ -91,6 +99,7 @@ class Cycle:
     page: tuple[int, int] = field(init=False, default=(0, 0))
     ranges: list[Range] = field(init=False, default_factory=list)
     moments: Moments | None = field(init=False, default=None)
+    guest_script: Script | None = field(init=False, default=None)
 
     def run(self) -> Result:
         """Run it, and leave result.json and report.html.
@@ -151,6 +160,8 @@ class Cycle:
         self.result.warm = self.machine.started_warm
         with self.timeline.phase("witness", boot=1, kernel="normal"):
             self._start_witness()
+            if self.script:
+                self.guest_script = Script.start(self.machine, self.script)
             self.result.not_here = {
                 f"witness.{name}": why for name, why in self.witness.not_here.items()
             }
@@ -163,6 +174,8 @@ class Cycle:
             self._judge_audit()
         with self.timeline.phase("check", boot=self.machine.boot_number, kernel="normal"):
             self.result.checks += verdict.userland_checks(self.machine, self.witness, before)
+            if self.guest_script is not None:
+                self.result.checks.append(self.guest_script.finish())
             self.result.checks += self._machine_checks(before)
 
     def _machine_checks(self, before: Before) -> list[Check]:
@@ -184,7 +197,7 @@ class Cycle:
         mebibytes = witness.MEBIBYTES
         if self.fill is not None:
             mebibytes = witness.fill_mebibytes(empty, self.fill)
-        self.witness = Witness.start(self.machine, mebibytes=mebibytes)
+        self.witness = Witness.start(self.machine, mebibytes=mebibytes, only=self.only)
         self.result.memory = witness.memory_use(self.machine).model_copy(
             update={"witness_bytes": mebibytes << 20, "fill": self.fill}
         )
@@ -222,6 +235,7 @@ class Cycle:
         if bad := [check.name for check in self.result.checks if not check.ok]:
             self.machine.keep(f"failed checks: {', '.join(bad[:5])}")
         self.machine.close()
+        self._ask_alone()
         self.result.checks += log_checks(self.machine)
         failed = [check for check in self.result.checks if not check.ok]
         if failed:
@@ -240,6 +254,31 @@ class Cycle:
             self.result.log_tail = exc.log_tail
         if isinstance(exc, RefusedError):
             self.result.refused = exc.status
+
+    def _ask_alone(self) -> None:
+        """Run each witness that failed once more, alone, in a cycle of its own."""
+        if self.only or not self._repeatable:
+            return
+        failed = [each for each in self.result.checks if not each.ok]
+        lone = [each for each in failed if each.name.startswith("witness.")][:MOST_ALONE]
+        for each in lone:
+            name = each.name.partition(".")[2]
+            with self.timeline.phase(f"alone: {name}"):
+                again = replace(
+                    self,
+                    folder=self.folder / f"alone-{name}",
+                    timeline=Timeline(),
+                    only=name,
+                    script="",
+                ).run()
+            held = all(check.ok for check in again.checks if check.name == each.name)
+            ended = again.reason if not held or again.reason else "it held"
+            each.detail += f"; alone in a cycle of its own: {ended}"
+
+    @property
+    def _repeatable(self) -> bool:
+        """Whether another cycle would go through the same: nothing was damaged on purpose."""
+        return self.hibernate and self.mutate_running is None and self.mutate_image is None
 
     def _ask_why(self, exc: KspawnError) -> None:
         """Run once more what ended in a silent reset, with QEMU's log of exceptions.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from harness.machine.machine import Machine
 from harness.record.result import Check, MemoryUse
 
 MEBIBYTES = 64
+# The kind of state whose pages can be located.
+_MEMORY = "anonymous-memory"
 # What it needs besides: its files in tmpfs, threads, children, sockets.
 _OTHER_MEBIBYTES = 20
 PROC_CHECKS = (
@@ -185,6 +188,7 @@ class Witness:
         checks: The names of what it asserts.
         mebibytes: How much patterned memory it holds.
         not_here: What this kernel or CPU cannot hold, by name, and why.
+        only: The one kind of state that it holds; empty for all.
     """
 
     machine: Machine
@@ -192,20 +196,23 @@ class Witness:
     checks: tuple[str, ...]
     mebibytes: int = MEBIBYTES
     not_here: Mapping[str, str] = field(default_factory=dict)
+    only: str = ""
 
     @classmethod
-    def start(cls, machine: Machine, *, mebibytes: int = MEBIBYTES) -> Witness:
+    def start(cls, machine: Machine, *, mebibytes: int = MEBIBYTES, only: str = "") -> Witness:
         """Start a witness and have it check itself once.
 
         Args:
             machine: A running machine.
             mebibytes: How much patterned memory it holds.
+            only: The one kind of state that it is to hold; empty for all.
 
         Raises:
             HarnessError: It did not start, or fails before anything was done.
         """
+        alone = f" --only {shlex.quote(only)}" if only else ""
         done = machine.run(
-            f"witness run --mebibytes {mebibytes}", deadline=_deadline(machine, mebibytes)
+            f"witness run --mebibytes {mebibytes}{alone}", deadline=_deadline(machine, mebibytes)
         )
         line = _json(done.check())
         witness = cls(
@@ -214,6 +221,7 @@ class Witness:
             checks=tuple(line["checks"]),
             mebibytes=mebibytes,
             not_here=dict(line["not_here"]),
+            only=only,
         )
         failed = [check for check in witness.check() if not check.ok]
         if failed:
@@ -245,8 +253,10 @@ class Witness:
             page: Index of the page.
 
         Returns:
-            Its physical address, and its first word.
+            Its physical address, and its first word; zeros where it holds no memory.
         """
+        if self.only not in ("", _MEMORY):
+            return 0, 0
         line = _json(self.machine.run(f"witness locate {page}").check())
         return int(line["pfn"]) * 4096, int(str(line["word0"]), 0)
 

@@ -57,6 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="start normal kernels from a state that was kept, where they would boot as usual",
     )
+    group.addoption(
+        "--witness", default="", metavar="NAME", help="hold only this kind of state in a cycle"
+    )
+    group.addoption(
+        "--run", default="", metavar="SCRIPT", help="a script that goes through the cycle, for sh"
+    )
     group.addoption("--accel", choices=choices.ACCELERATORS, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=choices.EMBEDDED, help="where the machines run")
     group.addoption(
@@ -362,6 +368,8 @@ def cycle_result(
         fill=suite.fill,
         resuming_append=suite.resuming_append,
         audit=lab.options.audit,
+        only=option("--witness"),
+        script=option("--run"),
     ).run()
     note_outcome(request.config, result)
     return result

@@ -15,6 +15,7 @@ from harness.base.errors import ExitCode, KspawnError
 from harness.cycle.checks.audit import AUDIT_CHECKS
 from harness.cycle.checks.log import COMPLAINTS_CHECK
 from harness.cycle.cycle import Cycle
+from harness.cycle.script import NAME as SCRIPT_CHECK
 from harness.cycle.verdict import cycle_checks
 from harness.cycle.witness import Witness
 from harness.machine.machine import Machine
@@ -52,11 +53,13 @@ class CycleSuite:
         """A test for each check; the witness is built to say which it has."""
         if metafunc.function.__name__ == "test_check":
             try:
-                names = cycle_checks()
+                names = cycle_checks(only=metafunc.config.getoption("--witness"))
             except KspawnError as exc:
                 pytest.exit(f"kspawn: {exc}", returncode=int(exc.exit_code))
             if not metafunc.config.getoption("--no-audit"):
                 names = (*names, *AUDIT_CHECKS)
+            if metafunc.config.getoption("--run"):
+                names = (*names, SCRIPT_CHECK)
             metafunc.parametrize("name", names)
 
     def test_check(

@@ -240,3 +240,22 @@ def test_a_setup_that_fails_says_why(witness: Witness) -> None:
     answer = witness.call("run", "--dir", str(witness.directory / "none"))
     assert answer.status == 3
     assert "No such file or directory" in answer.data["error"]
+
+
+def test_one_alone(witness: Witness) -> None:
+    """It arms that one, and no other; its damage is seen; no other can be damaged."""
+    answer = witness.run("--only", "tcp")
+    assert answer.data["checks"] == ["tcp"]
+    assert witness.call("check").status == 0
+    assert witness.call("damage", "eventfd").status != 0
+    assert witness.call("damage", "tcp").status == 0
+    assert list(witness.call("check").failed) == ["tcp"]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_each_stands_alone(witness: Witness, name: str) -> None:
+    """None counts on another one that was armed before it."""
+    answer = witness.run("--only", name)
+    assert answer.status == 0, answer.data
+    assert [*answer.data["checks"], *answer.data["not_here"]] == [name]
+    assert witness.call("check").status == 0

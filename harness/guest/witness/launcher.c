@@ -55,7 +55,7 @@ static void put_ready(FILE *out)
 	fputs(", ", out);
 	put_armed(out);
 	fputs(", \"phys\": ", out);
-	if (page_frame(page, &pfn))
+	if (anonymous_pages() && page_frame(page, &pfn))
 		fprintf(out, "{\"page\": %zu, \"pfn\": %llu}", page,
 			(unsigned long long)pfn);
 	else

@@ -29,6 +29,7 @@
 static int usage(void)
 {
 	fputs("usage: witness run [--mebibytes N] [--dir DIR] [--socket PATH] [--no-spin]\n"
+	      "                   [--only CHECK]\n"
 	      "       witness check [--socket PATH]\n"
 	      "       witness locate [--socket PATH] PAGE\n"
 	      "       witness damage [--socket PATH] CHECK\n"
@@ -76,6 +77,10 @@ static const char *parse(int argc, char **argv, bool running, bool *ok)
 			/* A page's first word has 24 bits for its number. */
 			*ok = !errno && !*end && options.mebibytes &&
 			      options.mebibytes <= 65536;
+			i++;
+		} else if (running && !strcmp(argv[i], "--only") && value) {
+			options.only = value;
+			*ok = witness_named(value);
 			i++;
 		} else if (running && !strcmp(argv[i], "--no-spin")) {
 			options.spin = false;

@@ -9,6 +9,8 @@ struct options {
 	size_t mebibytes;
 	const char *dir;
 	const char *socket;
+	/* The one witness that is armed, NULL for all. */
+	const char *only;
 	bool spin;
 };
 

@@ -63,13 +63,28 @@ const struct witness *witness_at(size_t i)
 	return i < witness_count() ? states[i].witness : NULL;
 }
 
+bool witness_named(const char *name)
+{
+	for (size_t i = 0; i < witness_count(); i++)
+		if (!strcmp(states[i].witness->name, name))
+			return true;
+	return false;
+}
+
+static bool wanted(const struct witness *witness)
+{
+	if (options.only)
+		return !strcmp(witness->name, options.only);
+	return !witness->spins || options.spin;
+}
+
 void arm_all(void)
 {
 	for (size_t i = 0; i < witness_count(); i++) {
 		struct state *state = &states[i];
 		const char *missing;
 
-		if (state->witness->spins && !options.spin)
+		if (!wanted(state->witness))
 			continue;
 		now_doing(state->witness->name);
 		arm_or_leave_out(state->witness->arm);

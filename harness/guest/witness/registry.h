@@ -8,6 +8,7 @@
 
 size_t witness_count(void);
 const struct witness *witness_at(size_t i);
+bool witness_named(const char *name);
 /* Arms those that are wanted. */
 void arm_all(void);
 /* Ends what would outlive the process. */
