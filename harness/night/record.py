@@ -21,6 +21,7 @@ from harness.night.model import Outcome, TestRun
 _MESSAGE = 400
 _DETAIL = 12_000
 _END = '{"end": true}'
+_INTERRUPTED = '{"interrupted": true}'
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,6 +92,15 @@ class Recorder:
                     detail=text[-_DETAIL:],
                 )
             )
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Mark the record of a run that a signal ended: pytest's exit code is that of a mistake.
+
+        It is called for `pytest.exit` as well, which is no interrupt.
+        """
+        if isinstance(excinfo.value, KeyboardInterrupt):
+            self._file.write(_INTERRUPTED + "\n")
+            self._file.flush()
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Mark the record as whole: pytest came to its end by itself."""
@@ -203,3 +213,12 @@ def ended(path: Path) -> bool:
         path: The file.
     """
     return path.exists() and path.read_bytes().endswith(f"{_END}\n".encode())
+
+
+def interrupted(path: Path) -> bool:
+    """Whether a signal ended the run that wrote a record.
+
+    Args:
+        path: The file.
+    """
+    return path.exists() and f"{_INTERRUPTED}\n".encode() in path.read_bytes()

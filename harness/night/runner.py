@@ -180,6 +180,8 @@ def _conclude(code: int, folder: Path) -> tuple[int, str]:
     if code < 0:
         name = signal.Signals(-code).name
         return int(ExitCode.HARNESS), f"pytest was ended by {name}"
+    if record.interrupted(folder / _RECORD):
+        return int(ExitCode.HARNESS), "pytest was interrupted"
     if record.ended(folder / _RECORD) and (code == 0 or any(run.outcome.bad for run in runs)):
         return code, ""
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:

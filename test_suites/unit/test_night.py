@@ -317,6 +317,30 @@ def test_a_case_of_ktap_is_a_test_of_its_own(tmp_path: Path) -> None:
     assert to_repeat([found]) == [node]
 
 
+INTERRUPTED = """\
+import os, signal
+
+def test_first():
+    pass
+
+def test_second():
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_job_whose_pytest_was_interrupted_is_no_mistake_in_a_file(tmp_path: Path) -> None:
+    """Of it nothing is known, so it is made again; a wrong option is so the next time, too."""
+    (tmp_path / "test_ends.py").write_text(INTERRUPTED)
+    order = Order(job=small_job(tmp_path / "test_ends.py"), key="k")
+    found = runner.run(order, tmp_path / "run", stop=Stop())
+    assert (found.exit_code, found.reason) == (5, "pytest was interrupted")
+    assert to_repeat([found]) == []
+    wrong = Order(job=small_job(tmp_path / "test_ends.py", args=("--vm-config=none",)), key="k")
+    found = runner.run(wrong, tmp_path / "wrong", stop=Stop())
+    assert found.exit_code == 2
+    assert to_repeat([found]) is None
+
+
 def test_a_case_is_run_again_with_the_class_of_its_test() -> None:
     found = attempt(0, 1)
     names = ("x.py::TestA::test_k::suite.bad", "x.py::TestA::test_k", "x.py::test_b")
