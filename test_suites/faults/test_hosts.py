@@ -22,28 +22,14 @@ from harness.base.errors import ExitCode
 from harness.kernel import kbuild
 from harness.machine.lab import Lab
 from harness.plugin.faults import Figures
-from test_suites.faults.victims import Done, Place, Victim, command, linked_home, place
+from test_suites.faults.campaigns import cycle_words
+from test_suites.faults.victims import Done, Place, Victim
 
 pytestmark = [pytest.mark.vm]
 _RUN_SECONDS = 600.0
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount or unshare")
 # What may be missing on a host, and what may break under a run.
 NAMED = {int(ExitCode.PASSED), int(ExitCode.PREREQUISITE), int(ExitCode.HARNESS)}
-
-
-@pytest.fixture
-def here(lab: Lab, tmp_path: Path) -> Iterator[Place]:
-    """A place with the cache of all; the lab before it has the kernels built."""
-    linked_home(tmp_path / "home")
-    with place(tmp_path / "home") as made:
-        yield made
-
-
-def cycle(lab: Lab, results: Path) -> list[str]:
-    options = lab.options
-    words = [f"--kernel={options.kernel}", f"--vm-config={options.vm_config}"]
-    words += [f"--accel={options.accel}", "--no-audit", "--results", str(results)]
-    return command("cycle", *words)
 
 
 def finish(here: Place, words: Sequence[str], log: Path, **env: str) -> Done:
@@ -83,10 +69,10 @@ def test_disks_of_the_host_that_are_full(
         with small_disk(full, chosen.randint(*sizes)):
             if full != here.home / "scratch":
                 fill(full, leave=chosen.randrange(0, 96) << 10)
-            done = finish(here, cycle(lab, results), folder / f"full-{number}.log")
+            done = finish(here, cycle_words(lab, results), folder / f"full-{number}.log")
         assert done.code in NAMED, f"{full}: {done.code}: {done.said[-2000:]}"
         codes[f"{full.name if full != here.base else 'runtime'}_{done.code}"] += 1
-    assert finish(here, cycle(lab, folder / "well"), folder / "well.log").code == 0
+    assert finish(here, cycle_words(lab, folder / "well"), folder / "well.log").code == 0
     figures("full disks of the host", runs=count, **codes)
 
 
@@ -118,11 +104,11 @@ def test_low_limits(here: Place, lab: Lab, folder: Path, figures: Figures) -> No
         name = list(LIMITS)[number % len(LIMITS)]
         low, high = LIMITS[name]
         value = int(low + (high - low) * chosen.random() ** 3)
-        words = ["prlimit", f"--{name}={value}:{value}", *cycle(lab, folder / "results")]
+        words = ["prlimit", f"--{name}={value}:{value}", *cycle_words(lab, folder / "results")]
         done = finish(here, words, folder / f"limit-{number}.log")
         assert done.code in NAMED, f"{name}={value}: {done.code}: {done.said[-2000:]}"
         codes[f"{name}_{done.code}"] += 1
-    assert finish(here, cycle(lab, folder / "well"), folder / "well.log").code == 0
+    assert finish(here, cycle_words(lab, folder / "well"), folder / "well.log").code == 0
     figures("low limits", runs=count, **codes)
 
 
@@ -130,9 +116,11 @@ def test_low_limits(here: Place, lab: Lab, folder: Path, figures: Figures) -> No
 def test_no_network(here: Place, lab: Lab, folder: Path, figures: Figures) -> None:
     """All is in the cache: a host with nothing but its loopback is enough."""
     words = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    done = finish(here, [*words, *cycle(lab, folder / "results")], folder / "lo.log")
+    done = finish(here, [*words, *cycle_words(lab, folder / "results")], folder / "lo.log")
     assert done.code == 0, done.said[-2000:]
-    bare = finish(here, ["unshare", "-n", *cycle(lab, folder / "results")], folder / "none.log")
+    bare = finish(
+        here, ["unshare", "-n", *cycle_words(lab, folder / "results")], folder / "none.log"
+    )
     assert bare.code == int(ExitCode.PREREQUISITE), bare.said[-2000:]
     assert "ip link set lo up" in bare.said
     figures("no network", with_loopback=done.code, without=bare.code)
@@ -161,7 +149,7 @@ def test_clock_of_the_host_that_is_set(
         setting.write_text("0\n")
         env = {"LD_PRELOAD": str(clock), "KSPAWN_CLOCK": str(setting)}
         results = folder / f"clock-{number}"
-        victim = Victim(here, cycle(lab, results), folder / f"clock-{number}.log", env)
+        victim = Victim(here, cycle_words(lab, results), folder / f"clock-{number}.log", env)
         end = time.monotonic() + _RUN_SECONDS
         while time.monotonic() < end and victim.process.poll() is None:
             logs = results.glob("*/*-status.log")
@@ -180,7 +168,7 @@ def test_four_at_once(here: Place, lab: Lab, folder: Path, figures: Figures) -> 
     """On as many cores as there are: slower, and each as good as alone."""
     began = time.monotonic()
     victims = [
-        Victim(here, cycle(lab, folder / str(number)), folder / f"four-{number}.log")
+        Victim(here, cycle_words(lab, folder / str(number)), folder / f"four-{number}.log")
         for number in range(4)
     ]
     done = [victim.end(_RUN_SECONDS) for victim in victims]

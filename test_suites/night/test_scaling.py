@@ -31,8 +31,9 @@ from test_suites.night.nets import ROOT, Net, need_namespaces, seed
 
 pytestmark = [pytest.mark.vm]
 JOBS = 8
-# Long beside what starting pytest takes, on two cores that all of them share.
-WAIT_SECONDS = 25
+# As a cycle that is emulated. Long beside what the start of pytest takes of the CPU: that
+# is of this host, which has all workers in this test, and does not get faster with them.
+WAIT_SECONDS = 60
 LEAST_SPEEDUP = 3.6
 _SECONDS = 120.0
 LIGHT = """\
@@ -93,6 +94,8 @@ class Growing:
     folder: Path
     kernel: str
     workers: int = 0
+    # What those that build are to build: names of kernels in the cache are left out.
+    to_build: frozenset[str] = frozenset()
 
     def grow(self, count: int) -> None:
         """Have so many workers in all; the first two may build."""
@@ -107,7 +110,7 @@ class Growing:
                 words.append("--build")
             if self.workers <= 2 and not home.exists():
                 seed(home, but=("kernels", "logs"))
-                keep_normal(home)
+                link_kernels(home, but=self.to_build)
             self.net.start(name, words, self.folder / f"{name}.log", KSPAWN_HOME=str(home))
         end = time.monotonic() + _SECONDS
         while len(self.members()) < count:
@@ -141,13 +144,18 @@ class Growing:
             return store.jobs(store.nights(name)[-1].id)
 
 
-def keep_normal(home: Path) -> None:
-    """The larger kernel is there; the other one has to be built."""
+def link_kernels(home: Path, *, but: frozenset[str]) -> None:
+    """The kernels of the cache, but for some."""
     (home / "kernels").mkdir()
     (home / "logs").mkdir()
     for path in cache.entries("kernels"):
-        if (path / "bzImage").is_file() and (path / "vmlinux").stat().st_size > 12 << 20:
+        if path.name not in but:
             (home / "kernels" / path.name).symlink_to(path)
+
+
+def built(growing: Growing, role: str) -> list[str]:
+    """The logs of builds of a kernel, by whichever worker."""
+    return [str(log) for log in growing.folder.glob(f"w*/logs/{role}-*")]
 
 
 def write_matrix(folder: Path, name: str, kernel: str, jobs: int, seconds: float) -> Path:
@@ -213,17 +221,22 @@ def outcome(jobs: list[StoredJob]) -> list[object]:
     ]
 
 
+def test_kernels_are_built_once(growing: Growing, lab: Lab) -> None:
+    """By one of two that may, while a third runs jobs of theirs as well."""
+    spawned = lab.kernels.spawned.bzimage.parent.name
+    growing.to_build = frozenset({spawned})
+    growing.grow(3)
+    jobs = growing.night("first", 6, 5)
+    assert {job.attempts[0].host for job in jobs} == {"w1", "w2", "w3"}
+    assert len(built(growing, "spawned")) == 1
+    assert built(growing, "normal") == []
+    homes = [growing.folder / f"w{number}" for number in (1, 2, 3)]
+    assert all((home / "kernels" / spawned / "bzImage").is_file() for home in homes)
+
+
 def test_four_workers_do_four_times_as_much(growing: Growing, figures: Figures) -> None:
     seconds: dict[int, float] = {}
     found: dict[int, list[object]] = {}
-    growing.grow(2)
-    # Both may build; who does is up to the scheduler, and it is one of them.
-    growing.night("first", 2, 0)
-    homes = [growing.folder / name for name in ("w1", "w2")]
-    built = [log.name for home in homes for log in (home / "logs").glob("spawned-*")]
-    assert len(built) == 1, built
-    growing.net.end("w2")
-    growing.workers = 1
     for workers in (1, 2, 4):
         growing.grow(workers)
         # Kernels are fetched now, and not while it is measured.
@@ -241,8 +254,8 @@ def test_four_workers_do_four_times_as_much(growing: Growing, figures: Figures) 
         waiting_each=WAIT_SECONDS,
         **{f"seconds_with_{n}": round(value, 1) for n, value in seconds.items()},
         **{f"times_with_{n}": value for n, value in speedup.items() if n > 1},
-        kernels_built=len(built),
     )
+    assert built(growing, "*") == []
     assert speedup[4] >= LEAST_SPEEDUP
 
 
