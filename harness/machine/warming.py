@@ -44,7 +44,9 @@ def possible(machine: Parts, *, append: str) -> bool:
         append: More of its command line.
     """
     usual = not append and machine.boot_number == 0 and machine.qemu.trace is None
-    alone = not machine.userland_disk and machine.data_disk is None
+    # QEMU flushes the disk as it keeps a state: one that fails would not let it.
+    plain = machine.qemu.disk_filter is None
+    alone = not machine.userland_disk and machine.data_disk is None and plain
     return usual and alone and not machine.qemu.hardware.resets
 
 
