@@ -165,6 +165,15 @@ def test_damage_fails_its_check_only(damaged: tuple[Witness, dict[str, str]], na
     known.update(answer.failed)
 
 
+def test_all_damages_at_once_are_named(witness: Witness) -> None:
+    """None hides another one, and none waits for a check that came before it."""
+    witness.run()
+    for name in witness.armed:
+        done = witness.call("damage", name)
+        assert done.status == 0, done.data
+    assert sorted(witness.call("check").failed) == sorted(witness.armed)
+
+
 def test_detail_says_what_differs(witness: Witness) -> None:
     witness.run()
     witness.call("damage", "anonymous-memory")
