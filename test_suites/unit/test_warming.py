@@ -27,6 +27,7 @@ def parts(tmp_path: Path, **other: Any) -> Any:
     )
     qemu = SimpleNamespace(
         trace=other.pop("trace", None),
+        disk_filter=other.pop("disk_filter", None),
         hardware=hardware,
         shared_memory=other.pop("shared_memory", False),
     )
@@ -52,6 +53,7 @@ def parts(tmp_path: Path, **other: Any) -> Any:
         {"data_disk": Path("data")},
         {"resets": True},
         {"trace": object()},
+        {"disk_filter": object()},
     ],
     ids=lambda other: next(iter(other)),
 )
