@@ -25,6 +25,8 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 # An init that waits does so at once; a machine may be busy.
 _PATIENCE_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
+# What runs of harness/guest/minder: QEMU by its link, and what watches it by /proc/self/exe.
+_DAEMONS = ("emulator", "exe")
 _lock = threading.Lock()
 _looked = False
 
@@ -44,10 +46,20 @@ def see_to_them() -> None:
 
 def _are_waited_for() -> bool:
     """Whether a process that its parent has left is gone when it has ended."""
-    daemon = "true & echo $!"
-    done = subprocess.run(
-        ["sh", "-c", daemon], stdout=subprocess.PIPE, check=True, start_new_session=True
-    )
+    # It ends after its parent, which would else wait for it.
+    daemon = "exec 3<&0; cat <&3 >/dev/null & echo $!"
+    reading, writing = os.pipe()
+    try:
+        done = subprocess.run(
+            ["sh", "-c", daemon],
+            stdin=reading,
+            stdout=subprocess.PIPE,
+            check=True,
+            start_new_session=True,
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)
     end = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < end:
         try:
@@ -76,15 +88,16 @@ def _children() -> Iterator[int]:
 
 
 def _is_orphan(stat: str) -> bool:
-    """Whether a child is a zombie that came to us: a daemon does not lead its session.
+    """Whether a child is a zombie that came to us.
 
-    What this process started itself is in our session or leads one, and has somebody
-    who waits for it.
+    What this process started itself is in our session or leads one, and has somebody who
+    waits for it. A daemon leads none, or is one of those that only libvirt starts.
 
     Args:
         stat: Its `stat`.
     """
     fields = processes.stat_fields(stat)
-    session = int(fields[3])
-    pid = int(stat.partition(" ")[0])
-    return fields[0] == "Z" and session not in (pid, os.getsid(0))
+    pid, session = int(stat.partition(" ")[0]), int(fields[3])
+    name = stat.partition("(")[2].rpartition(")")[0]
+    ours = session in (pid, os.getsid(0)) and name not in _DAEMONS
+    return fields[0] == "Z" and not ours

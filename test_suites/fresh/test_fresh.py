@@ -118,7 +118,7 @@ def make(kind: Kind, folder: Path) -> System:
     """Make a system, as one that was installed a while ago."""
     made = System(kind, folder / "root", folder / "log")
     folder.mkdir(parents=True)
-    command = [*APART, "mmdebstrap", "--variant=apt", "--include=ca-certificates,sudo"]
+    command = [*APART, "mmdebstrap", "--variant=apt", "--include=ca-certificates,passwd,sudo"]
     command += ["--skip=cleanup/apt", kind.release, str(made.root), MIRROR]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
