@@ -64,7 +64,9 @@ class Installed:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Built from the tracked files; its dependencies are those of this environment."""
-    folder = tmp_path_factory.mktemp("installed")
+    # A path with spaces, as people have it.
+    folder = tmp_path_factory.mktemp("installed") / "on a disk"
+    folder.mkdir()
     source = folder / "source"
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
     done = subprocess.run(listed, capture_output=True, check=False)
@@ -74,7 +76,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    # Isolated: an egg-info in a checkout on PYTHONPATH would count as installed.
+    pip = [sys.executable, "-I", "-m", "pip", "-q", "--disable-pip-version-check"]
     build: list[str | Path] = [
         *pip,
         "wheel",
@@ -92,9 +95,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     (packages,) = venv.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     install: list[str | Path] = [
-        *pip,
-        "--python",
         venv / "bin/python",
+        *pip[1:],
         "install",
         "--no-deps",
         "--no-index",
@@ -104,9 +106,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     assert done.returncode == 0, done.stdout + done.stderr
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
-    (venv / "bin/pytest").write_text(
-        f"#!{venv}/bin/python\nimport sys, pytest\nsys.exit(pytest.console_main())\n"
-    )
+    (venv / "bin/pytest").write_text(f"#!/bin/sh\nexec '{venv}/bin/python' -P -m pytest \"$@\"\n")
     (venv / "bin/pytest").chmod(0o755)
     return Installed(wheel, venv / "bin", elsewhere)
 
