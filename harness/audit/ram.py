@@ -16,6 +16,8 @@ from harness.machine.keep import ram_ranges
 from harness.vm.domain import Domain
 
 _CHUNK = 1 << 20
+# To compare with is several times as fast as to count.
+_ZERO = bytes(_CHUNK)
 _PRESENT, _LARGE = 0x1, 0x80
 _CR3 = re.compile(r"\bCR3=([0-9a-f]+)")
 
@@ -82,7 +84,7 @@ class Ram:
             os.ftruncate(file, end)
             for at, size in self._data(end):
                 data = os.pread(self._file, size, at)
-                if data.count(0) != len(data):
+                if data != _ZERO[:size]:
                     os.pwrite(file, data, at)
         finally:
             os.close(file)

@@ -28,6 +28,8 @@ def test_each_figure_stands_beside_one_of_the_same_run() -> None:
         restore=90.0 * _MIB,
         disk_write=100.0 * _MIB,
         disk_read=200.0 * _MIB,
+        audit_still=2.0,
+        audit_judged=0.25,
         phases=[
             phase("boot", "normal", 2.0),
             phase("boot", "resuming", 2.0),
@@ -45,4 +47,5 @@ def test_each_figure_stands_beside_one_of_the_same_run() -> None:
     found = {row[0].split(" ")[0]: [word.strip() for word in row if word.strip()] for row in rows}
     assert found["start"][1:] == ["1.00 s", "4.00 s", "0.25", "≤ 1 s"]
     assert found["cycle"][1:] == ["9.00 s", "5.50 s", "1.64", "≤ 1.8"]
+    assert found["an"][1:] == ["2.25 s", "9.00 s", "0.25", "≤ 3 s"]
     assert found["save,"][1:] == ["50 MiB/s", "100 MiB/s", "0.50"]
