@@ -34,12 +34,14 @@ class Rule:
         field: Matches the path of a field.
         why: The reason.
         bits: Of a field whose other bits have to be the same: those that may differ.
+        cleared: Whether these may only have been cleared, and not set.
     """
 
     device: str
     field: str
     why: str
     bits: int | None = None
+    cleared: bool = False
 
     def covers(self, device: str, field: str, was: bytes | None, now: bytes | None) -> bool:
         """Whether it explains that a field is not as it was."""
@@ -49,7 +51,8 @@ class Rule:
             return True
         if was is None or now is None:
             return False
-        return not (int.from_bytes(was, "big") ^ int.from_bytes(now, "big")) & ~self.bits
+        old, new = int.from_bytes(was, "big"), int.from_bytes(now, "big")
+        return not (old ^ new) & ~self.bits and not (self.cleared and new & ~old)
 
 
 _CPU, _ANY = r"cpu/\d+", ".*"
@@ -115,6 +118,22 @@ DEVICE_RULES = (
     # Destination and vector, as the table has them byte by byte; not the mask.
     Rule(
         r".*/virtio-.*", r"msix\.table\[\d+\]", _MOVED, bits=0x00F00F00_00000000_FF000000_00000000
+    ),
+    # The last byte but one of the device's configuration: the status, little endian.
+    Rule(
+        r".*/virtio-net/\d+",
+        r"config",
+        "VIRTIO_NET_S_ANNOUNCE: QEMU asks for it once it has loaded a state, until it is done",
+        bits=0x0200,
+        cleared=True,
+    ),
+    # 0x80: off. A kernel turns on those that it uses, and off those that it does not.
+    Rule(
+        r".*(PIIX3|ICH9LPC|ICH9-LPC).*",
+        r"pci\.config\[0x(60|68)\]",
+        "a spawned kernel turned on a link of PCI interrupts that the normal kernel does not use",
+        bits=0x80808080,
+        cleared=True,
     ),
     Rule(r"i8259/\d", r"irr|isr|last_irr|priority_add|read_reg_select", _PENDING),
     Rule(r"hpet/\d+", r"hpet_counter|timer\[\d\]\.(cmp|period|qemu_timer|wrap_flag|fsb).*", _TIME),

@@ -382,6 +382,37 @@ def test_an_interrupt_may_move_but_not_be_masked(before: int, after: int, fails:
     assert bool(changed(was, now, "ioapic/0")) is fails
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "fails"),
+    [
+        # Turned on by the spawned kernel; turned off: the normal kernel's is lost; moved.
+        ("8a8a8b8b", "8a0a8b0b", False),
+        ("8a0a8b0b", "8a8a8b8b", True),
+        ("8a8a8b8b", "8b8a8b8b", True),
+    ],
+)
+def test_a_link_of_interrupts_is_not_lost(before: str, after: str, fails: bool) -> None:
+    was, now = ({"config": bytes(0x60) + bytes.fromhex(v) + bytes(0x9C)} for v in (before, after))
+    named = ["pci.config[0x60]"] if fails else []
+    assert changed(was, now, "0000:00:01.0/PIIX3/0") == named
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fails"),
+    [
+        ("5254006b73700300", "5254006b73700100", False),
+        ("5254006b73700100", "5254006b73700300", True),
+        ("5254006b73700100", "5254006b73700000", True),
+        ("5254006b73700100", "5254006b73710100", True),
+    ],
+)
+def test_of_a_network_device_only_the_announcement_ends(
+    before: str, after: str, fails: bool
+) -> None:
+    was, now = ({"config": bytes.fromhex(v)} for v in (before, after))
+    assert changed(was, now, "0000:00:10.0/virtio-net/0") == (["config"] if fails else [])
+
+
 def test_the_alarm_is_no_clock() -> None:
     was, ticked, lost = bytearray(128), bytearray(128), bytearray(128)
     ticked[0], lost[5] = 1, 1
