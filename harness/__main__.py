@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The command line: `python -m harness`, which the launcher ./kspawn calls."""
 
+import signal
 import sys
 import traceback
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Nothing runs yet that has to end in order: until then, Ctrl-C ends this without a word.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from harness.base.errors import STOP, ExitCode
 

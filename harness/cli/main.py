@@ -102,6 +102,8 @@ def main() -> None:
 def _run(stop: int) -> int:
     """Run a command; returns its exit code, for errors with `stop` added."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return int(cli.main(prog_name="kspawn", standalone_mode=False) or 0)
     except click.exceptions.Exit as exc:
         return exc.exit_code

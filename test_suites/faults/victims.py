@@ -255,7 +255,8 @@ class Shot:
         return cls(
             number=chosen.choice(SIGNALS),
             role=chosen.choice(roles),
-            after=chosen.uniform(0, seconds),
+            # Not before Python itself is up: nobody heeds it there, but says a traceback.
+            after=chosen.uniform(0.3, seconds),
             stopped=chosen.uniform(0.2, 2.0),
             then_killed=chosen.random() < 0.5,
         )

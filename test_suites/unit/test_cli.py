@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +53,39 @@ def test_help_imports_no_command() -> None:
 def test_unknown_command_is_a_mistake() -> None:
     with pytest.raises(click.UsageError, match="No such command 'teleport'"):
         cli.main(["teleport"], standalone_mode=False)
+
+
+INTERRUPTED = """\
+import os, runpy, signal, sys
+
+class AtImport:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[0]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, AtImport())
+module, sys.argv = sys.argv[1], [sys.argv[1], "list", "ways"]
+runpy.run_module("harness", run_name="__main__", alter_sys=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "said"),
+    [
+        ("harness.cli.main", -signal.SIGINT, ""),
+        ("harness.cli.list", 128 + signal.SIGINT, "interrupted; all machines are stopped"),
+    ],
+)
+def test_ctrl_c_at_any_moment_is_no_traceback(module: str, code: int, said: str) -> None:
+    words = [sys.executable, "-c", INTERRUPTED, module]
+    done = subprocess.run(
+        ["env", "--default-signal=INT", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
