@@ -16,7 +16,7 @@
 #include "types.h"
 #include "waiting.h"
 
-#define MAX_HELPERS	64
+#define MAX_HELPERS	128
 
 static struct helper *helpers[MAX_HELPERS];
 static size_t count;
