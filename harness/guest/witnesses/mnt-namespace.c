@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A mnt namespace of its own, and what is in it. */
+/* A mount namespace of its own, and what is in it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
