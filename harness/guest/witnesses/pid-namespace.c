@@ -29,9 +29,9 @@ static _Noreturn void be_first(void)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
 		_exit(1);
 	for (uint32_t turn = 0;; turn++) {
+		post(&shared->told, turn + 1);
 		wait_change(&shared->asked, turn);
 		shared->pid = getpid();
-		post(&shared->told, turn + 1);
 	}
 }
 
@@ -51,6 +51,9 @@ static void pid_namespace_prepare(struct helper_page *page)
 		die_errno("fork");
 	if (!first)
 		be_first();
+	/* From then on it ends with its parent. */
+	if (!wait_until(&shared->told, 1))
+		die("process 1 does not start");
 }
 
 static bool pid_namespace_serve(struct helper_page *page, int what,
@@ -69,7 +72,7 @@ static bool pid_namespace_serve(struct helper_page *page, int what,
 		return fail(detail, "process 1 ended with status 0x%x", status);
 	shared->pid = 0;
 	post(&shared->asked, turn);
-	if (!wait_until(&shared->told, turn))
+	if (!wait_until(&shared->told, turn + 1))
 		return fail(detail, "process 1 does not answer");
 	if (shared->pid != 1)
 		return fail(detail, "process %d instead of 1", shared->pid);

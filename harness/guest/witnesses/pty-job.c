@@ -25,6 +25,7 @@ static pid_t job;
 
 static void pty_job_prepare(struct helper_page *page)
 {
+	pid_t parent = getpid();
 	char path[PATH_MAX];
 
 	(void)page;
@@ -43,7 +44,8 @@ static void pty_job_prepare(struct helper_page *page)
 	if (job < 0)
 		die_errno("fork");
 	if (!job) {
-		if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+		/* The parent may have ended before it was asked for. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 			_exit(1);
 		for (;;)
 			pause();
