@@ -11,7 +11,7 @@ import click
 
 from harness.cli.listing import completes
 from harness.cli.options import own_options, vm_options
-from harness.guest.witnesses import witnesses
+from harness.guest.witnesses import ALL, witnesses
 from harness.kernel.own import Own
 from harness.ways import registry
 
@@ -61,11 +61,11 @@ def run_command(
     warm: bool,
     audit: bool,
 ) -> int:
-    """Take one of them, alone, through one cycle."""
+    """Take one of them, alone, or `all` of them through one cycle."""
     # Late: what runs machines is not imported for a list.
     from harness.cli.cycle import Call, run_cycle  # noqa: PLC0415
 
-    known = [facts.name for facts in witnesses()]
+    known = [ALL, *(facts.name for facts in witnesses())]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         also = f", is it {near[0]!r}?" if near else ""

@@ -13,6 +13,7 @@ from typing import Any
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError
 from harness.base.processes import stat_fields
+from harness.guest.witnesses import ALL
 from harness.machine.machine import Machine
 from harness.record.result import Check, MemoryUse
 
@@ -211,6 +212,8 @@ class Witness:
             HarnessError: It did not start, or fails before anything was done.
         """
         alone = f" --only {shlex.quote(only)}" if only else ""
+        if only == ALL:
+            alone = " --all"
         done = machine.run(
             f"witness run --mebibytes {mebibytes}{alone}", deadline=_deadline(machine, mebibytes)
         )
@@ -255,7 +258,7 @@ class Witness:
         Returns:
             Its physical address, and its first word; zeros where it holds no memory.
         """
-        if self.only not in ("", _MEMORY):
+        if self.only not in ("", ALL, _MEMORY):
             return 0, 0
         line = _json(self.machine.run(f"witness locate {page}").check())
         return int(line["pfn"]) * 4096, int(str(line["word0"]), 0)

@@ -75,6 +75,8 @@ static bool wanted(const struct witness *witness)
 {
 	if (options.only)
 		return !strcmp(witness->name, options.only);
+	if (witness->by_name && !options.all)
+		return false;
 	return !witness->spins || options.spin;
 }
 
@@ -189,7 +191,7 @@ static void put_facts(FILE *out, const struct witness *witness)
 	put_string(out, witness->holds);
 	fputs(", \"damages\": ", out);
 	put_string(out, witness->damages);
-	fputc('}', out);
+	fprintf(out, ", \"by_name\": %s}", witness->by_name ? "true" : "false");
 }
 
 void put_list(FILE *out, bool json)

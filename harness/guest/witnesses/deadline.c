@@ -81,6 +81,7 @@ WITNESS = {
 	.holds = "a DEADLINE policy with its runtime and period",
 	.damages = "changes the runtime",
 	.order = ORDER_CHILDREN,
+	.by_name = true,
 	.arm = deadline_arm,
 	.check = deadline_check,
 	.damage = deadline_damage,

@@ -84,6 +84,7 @@ WITNESS = {
 	.holds = "packets in the queue of a raw socket",
 	.damages = "takes one",
 	.order = ORDER_MAIN,
+	.by_name = true,
 	.arm = raw_socket_arm,
 	.check = raw_socket_check,
 	.damage = raw_socket_damage,

@@ -119,6 +119,7 @@ WITNESS = {
 	.holds = "a traced child in the middle of a single step",
 	.damages = "steps it once more",
 	.order = ORDER_CHILDREN,
+	.by_name = true,
 	.arm = single_step_arm,
 	.check = single_step_check,
 	.damage = single_step_damage,

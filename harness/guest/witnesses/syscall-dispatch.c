@@ -82,6 +82,7 @@ WITNESS = {
 	.holds = "calls that end in a signal, by a switch of the task",
 	.damages = "turns it off",
 	.order = ORDER_CHILDREN,
+	.by_name = true,
 	.arm = syscall_dispatch_arm,
 	.check = syscall_dispatch_check,
 	.damage = syscall_dispatch_damage,

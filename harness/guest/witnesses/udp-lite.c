@@ -84,6 +84,7 @@ WITNESS = {
 	.holds = "datagrams in the queue of a UDP-Lite socket",
 	.damages = "takes one",
 	.order = ORDER_MAIN,
+	.by_name = true,
 	.arm = udp_lite_arm,
 	.check = udp_lite_check,
 	.damage = udp_lite_damage,

@@ -142,6 +142,7 @@ WITNESS = {
 	.holds = "x87, SSE, AVX and AVX-512 state of a traced child",
 	.damages = "flips a bit of one",
 	.order = ORDER_CHILDREN,
+	.by_name = true,
 	.arm = xstate_arm,
 	.check = xstate_check,
 	.damage = xstate_damage,
