@@ -3,8 +3,8 @@
 
 An archive is where packages are looked up. `SYSTEM` is what the system's apt
 knows, from the lists that it has. The others have lists of their own in the
-cache, which no root is needed for: those of the system's sources, as they are
-today, and those of a suite that the system does not have.
+cache, made without root: new lists of the system's sources, and those of a
+suite that the system does not have.
 """
 
 from __future__ import annotations

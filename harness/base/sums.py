@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is in a folder of the cache, by which it is told from one that came to harm.
+"""Checksums of the files in a folder of the cache, by which damage is found.
 
-Sizes and times are looked at first; what is in a file only where these differ, or where
-it is small enough to be read at each start: a power cut leaves files of the right size
-with zeros in them.
+Sizes and times are compared first. The content of a file is compared only if these
+differ, or if the file is small enough to be read at each start: a power cut leaves files
+of the right size with zeros in them.
 """
 
 from __future__ import annotations

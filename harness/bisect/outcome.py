@@ -67,11 +67,10 @@ class Report(BaseModel):
 def alike(marks: Collection[str], sought: Collection[str], usual: float | None = None) -> bool:
     """Whether a failure is the one that is sought.
 
-    What the kernel itself showed (a splat, a hang, a complaint) is enough where it is the same.
-    Of checks and tests it has to be more than half of what such a failure breaks: two
-    bugs may have one check in common, and a bug does not break the same ones each
-    time. To take another bug for the one that is sought blames the wrong commit; the
-    other mistake skips one.
+    The same splat, hang or complaint is enough. Of checks and tests, more than half of
+    what such a failure breaks have to be the same: two bugs may have one check in common,
+    and a bug does not break the same ones each time. If another bug is taken for the
+    one that is sought, the wrong commit is blamed. The other mistake only skips one.
 
     Args:
         marks: Of the failure.

@@ -3,10 +3,10 @@
 
 The model. Exactly one commit is the first bad one. A run of a revision that
 contains it fails, with the signature that is sought, at a rate p; any other
-run fails like that at a rate e. Neither is known. What is believed of p before
-the first run: with even odds that the failure comes every time (p = 1), else
-all rates alike. Of e: at nine to one that it never comes (e = 0), else
-something small, of the mean 1/31. Each commit of the range is as likely to be
+run fails like that at a rate e. Neither is known. The prior of p: with even
+odds the failure comes every time (p = 1), else all rates are equally likely.
+The prior of e: at nine to one it never comes (e = 0), else e is small, with
+the mean 1/31. Each commit of the range is as likely to be
 the first bad one as any other; with the chance `BEFORE` it is none of them, and
 the good end is bad as well.
 
@@ -93,16 +93,16 @@ class Tally:
 
 @dataclass
 class Posterior:
-    """What is believed after the runs.
+    """The probabilities after the runs.
 
     Args:
         candidates: The commits of the range, of which one is the first bad.
         contains: For each revision that was run, the candidates in its history,
             itself included.
         tallies: Its runs.
-        good_end: Revisions that are good even if the failure was fixed between
-            them and where they forked from the others; set where a good end is
-            no ancestor of the bad one.
+        good_end: Revisions that are known to be good although the failure may have
+            been fixed on their branch, after it forked from the others. Set if a
+            good end is no ancestor of the bad one.
     """
 
     candidates: Collection[str]

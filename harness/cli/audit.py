@@ -31,7 +31,7 @@ _OWNERS = 20
     help="Where the picture of RAM goes; by default audit.html beside what SECOND kept.",
 )
 def audit_command(first: Path, second: Path, json_file: Path | None, page_file: Path | None) -> int:
-    """Tell what of RAM changed between two runs that kept their memory."""
+    """Show which pages of RAM changed between two runs that kept their memory."""
     for file in (json_file, page_file):
         if file is not None and not file.absolute().parent.is_dir():
             raise click.UsageError(f"there is no folder {file.absolute().parent}")

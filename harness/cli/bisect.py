@@ -91,7 +91,7 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="The lowest rate of failures that is looked for.",
 )
-@click.option("--first-parent", is_flag=True, help="As of git bisect.")
+@click.option("--first-parent", is_flag=True, help="As for git bisect.")
 @click.option(
     "--parallel",
     type=click.IntRange(1, 64),

@@ -25,7 +25,7 @@ from harness.kernel.specs import ROOT
 @click.option(
     "--rate",
     type=click.FloatRange(0.0, 1.0, min_open=True),
-    help="At which a bad kernel fails, where that is known.",
+    help="The rate at which a bad kernel fails, from 0 to 1, if it is known.",
 )
 @click.option(
     "--results",
@@ -41,12 +41,12 @@ def bisect_step_command(
     results: Path,
     **given: Any,
 ) -> int:
-    """Say of the commit that is checked out whether it is bad, for `git bisect run`.
+    """Tell whether the checked-out commit is bad, for `git bisect run`.
 
     git bisect run ~/kspawn/kspawn bisect-step -- <arguments of pytest>
 
-    Exit codes: 0 good, 1 bad, 125 not to be tested, 200 and more: the
-    bisection is to stop (202 usage, 203 something is missing, 205 the
+    Exit codes: 0 good, 1 bad, 125 cannot be tested, 200 and more: the
+    bisection has to stop (202 usage, 203 something is missing, 205 the
     harness broke).
     """
     return step(arguments, signature, rate, results.absolute() / "bisect-step", given)

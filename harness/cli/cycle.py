@@ -62,14 +62,14 @@ _SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
     "script",
     default="",
     metavar="SCRIPT|@FILE",
-    help="A script that goes through the cycle, for sh: it arms what it is about, calls `cycle`, "
-    "and its exit code is a check.",
+    help="A script for sh: it prepares some state, calls `cycle`, and checks the state. "
+    "Its exit code is a check.",
 )
 @click.option(
     "--warm/--cold",
     default=False,
     show_default=True,
-    help="Start the normal kernel from a state that was kept.",
+    help="Start the normal kernel from a kept state, without a boot.",
 )
 def cycle_command(
     kernel: str,

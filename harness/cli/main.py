@@ -22,10 +22,10 @@ from harness.base.errors import STOP, ExitCode, HarnessError, KspawnError
 from harness.base.terminal import close_streams, err, open_streams
 
 COMMANDS = {
-    "audit": "Tell what of RAM changed between two runs that kept their memory.",
+    "audit": "Show which pages of RAM changed between two runs that kept their memory.",
     "bench": "Measure boot, save and restore beside bare QEMU and the raw disk.",
     "bisect": "Find the commit that a failure of the bench came with.",
-    "bisect-step": "Say of the commit that is checked out whether it is bad, for `git bisect run`.",
+    "bisect-step": "Tell whether the checked-out commit is bad, for `git bisect run`.",
     "build": "Build kernels, by default all that kernels/ describes.",
     "clean": "Remove all that was built and fetched: kernels, trees, sources, packages.",
     "cluster-keys": "Make a CA and a key in FOLDER, which all who take part in a cluster get.",

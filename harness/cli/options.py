@@ -59,7 +59,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command: The function of the command, which gets `keys` and `insecure`.
     """
     for option in (
-        click.option("--insecure", is_flag=True, help="A scheduler elsewhere without keys."),
+        click.option("--insecure", is_flag=True, help="Allow a remote scheduler without keys."),
         click.option(
             "--keys",
             type=click.Path(path_type=Path, file_okay=False),

@@ -47,8 +47,8 @@ def list_command(as_json: bool) -> int:
     default=registry.DEFAULT,
     show_default=True,
 )
-@click.option("--warm/--cold", default=True, show_default=True, help="As of `cycle`.")
-@click.option("--audit/--no-audit", default=False, show_default=True, help="As of `cycle`.")
+@click.option("--warm/--cold", default=True, show_default=True, help="As for `cycle`.")
+@click.option("--audit/--no-audit", default=False, show_default=True, help="As for `cycle`.")
 def run_command(
     name: str,
     kernel: str,

@@ -64,8 +64,8 @@ class Cycle:
         timeouts: Other deadlines than those of the lab.
         expected: Patterns of splats and complaints that do not fail the run.
         only: The one kind of state that the witness holds; empty for all.
-        script: What a user has run in the machine, for sh; it calls `cycle` where the
-            machine is to go through the cycle, and its exit code is a check.
+        script: A user's script for sh, run in the machine. It calls `cycle` to have the
+            machine go through the cycle. Its exit code is a check.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
         audit: Whether the host reads all of RAM before and after.
         trace: Whether QEMU logs exceptions, which takes several times as long. A cycle in

@@ -31,9 +31,8 @@ class Reading:
 
     Args:
         files: Open descriptors of all processes.
-        away: How long spawned kernels had run when they said that they are there,
-            by their own clock and all together: the normal kernel was away for
-            longer than that.
+        away: Seconds that all spawned kernels together had run, by their own clocks,
+            when they reported that they run. The normal kernel was away for longer.
         host: CLOCK_MONOTONIC of the host.
     """
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Turns what was kept of a machine into a core that debuggers open.
 
-Neither the dump of a machine's memory nor the hibernation image will do as it
-is. The dump lacks the note VMCOREINFO, without which nobody knows where the
-kernel lies; it is in the memory, and is found there. And while a spawned kernel
-runs, as in the image, the first 16 MiB of the normal kernel are elsewhere: the
-jump has exchanged them, page for page, with pages above (swap_pages of
-arch/x86/kernel/relocate_kernel_64.S). The list of these pages is in the memory
-too, and by it they are put back.
+Debuggers cannot use the dump of a machine's memory, or the hibernation image, as it
+is. The dump lacks the note VMCOREINFO, which tells where the kernel lies. The note
+is found in the memory. While a spawned kernel runs, and in the image, the first
+16 MiB of the normal kernel are elsewhere: the jump has exchanged them, page for
+page, with pages above (swap_pages of arch/x86/kernel/relocate_kernel_64.S). The
+list of these pages is in the memory too. With it they are put back.
 """
 
 from __future__ import annotations
@@ -189,11 +188,11 @@ def _number(text: bytes, key: str, default: int = 0) -> int:
 def running(core: Core, registers: str) -> Role | None:
     """Which kernel a machine stood in.
 
-    What the harness knows of it is too coarse: it takes a machine for hibernating
-    while the normal kernel suspends its devices, and for resuming until that has
-    resumed them. The page table tells. That of the normal kernel, whichever process
-    it is of, has the same entry for the kernel's image as init_top_pgt
-    (pgd_ctor() of arch/x86/mm/pgtable.c); what is in 0-16 MiB has its own there.
+    The state of the machine is too coarse: it is "hibernating" while the normal
+    kernel still suspends its devices, and "resuming" until it has resumed them.
+    The page table tells. All page tables of the normal kernel have the same entry
+    for the kernel's image as init_top_pgt (pgd_ctor() of arch/x86/mm/pgtable.c).
+    A kernel in 0-16 MiB has another entry there.
 
     Args:
         core: The memory, as it was found.

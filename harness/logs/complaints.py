@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Complaints: lines in which a kernel tells of trouble and goes on, and which are no splat.
+"""Complaints: lines in which a kernel reports an error and goes on, and which are no splat.
 
 A complaint fails a run like a splat, unless the test expects it or the table of
 what is tolerated (`TOLERATED`) has it.

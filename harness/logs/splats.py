@@ -42,10 +42,9 @@ _NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b")
 class SplatScanner:
     """Finds splats and complaints in a log that grows.
 
-    Whatever the pieces are in which the log comes, the same splats are found.
-    A report without an end mark (an RCU stall, or any that was torn) stays open
-    until other lines follow: wait for its end against a deadline, then call
-    `finish()`.
+    The result does not depend on the pieces in which the log comes. A report
+    without an end mark (an RCU stall, or a cut-off report) stays open until other
+    lines follow. Wait for its end against a deadline, then call `finish()`.
 
     Args:
         log_name: The name of the log, copied into the splats.

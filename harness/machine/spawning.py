@@ -151,7 +151,7 @@ def keeper(machine: StateMachine, command: str) -> None:
 
 
 def after_refusal(machine: StateMachine) -> State:
-    """See to a refusal: nothing is lost, the normal kernel never left, or it comes back.
+    """Handle a refusal. Nothing is lost: the normal kernel never left, or it comes back.
 
     Returns:
         Where the machine is then.

@@ -18,10 +18,10 @@ from harness.machine.watch import REFUSED
 
 
 class Observer(Protocol):
-    """Is told of the moments of a cycle, to look at the machine from outside of the guest.
+    """Is called at the moments of a cycle, to look at the machine from outside of the guest.
 
-    One that needs to act while the machine goes on (at a breakpoint, say) starts
-    what it needs and returns at once.
+    An observer that has to act while the machine goes on (at a breakpoint, for
+    example) starts what it needs for that, and returns at once.
     """
 
     def leaving(self, machine: StateMachine) -> None:
@@ -47,9 +47,9 @@ class StateMachine(Parts):
 
     @contextmanager
     def transition(self, *states: State, to: State) -> Iterator[None]:
-        """Go to a state; what fails on the way breaks the machine for good.
+        """Go to a state; any error on the way breaks the machine for good.
 
-        All but a refusal that `refusable` has seen to.
+        The exception is a refusal that `refusable` has handled.
 
         Args:
             states: Where it may be now.

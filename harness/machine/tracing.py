@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What QEMU itself logs of exceptions and resets, of which only the end is kept."""
+"""QEMU's own log of exceptions and resets. Only its end is kept."""
 
 from __future__ import annotations
 

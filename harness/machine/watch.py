@@ -125,14 +125,14 @@ class Watch:
     def drain(self) -> None:
         """Take what is still on its way, and close the port of a kernel that is gone."""
         if self._lives.status is not None:
-            # A line torn by the end is no news.
+            # The last line may be cut off.
             with contextlib.suppress(HarnessError):
                 while self.next_status(0):
                     pass
             self._lives.end_status()
 
     def refusal(self, line: Mapping[str, Any]) -> RefusedError:
-        """The error that a status line is which says that a program does not go on."""
+        """Make the error for a status line that reports a refusal."""
         return RefusedError(
             f"{line.get('role')}: {line.get('status')}: {line.get('detail')}",
             status=str(line.get("status")),

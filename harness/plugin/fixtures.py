@@ -55,13 +55,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--warm",
         action="store_true",
-        help="start normal kernels from a state that was kept, where they would boot as usual",
+        help="start normal kernels from a kept state, without a boot, where that is possible",
     )
     group.addoption(
         "--witness", default="", metavar="NAME", help="hold only this kind of state in a cycle"
     )
     group.addoption(
-        "--run", default="", metavar="SCRIPT", help="a script that goes through the cycle, for sh"
+        "--run", default="", metavar="SCRIPT", help="a script for sh that calls `cycle`"
     )
     group.addoption("--accel", choices=choices.ACCELERATORS, default="auto", help="accelerator")
     group.addoption("--libvirt-uri", default=choices.EMBEDDED, help="where the machines run")

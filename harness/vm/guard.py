@@ -118,8 +118,9 @@ def _remove(path: Path, *, same: int) -> None:
 def clear_scratch(scratch: Path, *, runtime: Path) -> bool:
     """Remove the temporary disks of a harness.
 
-    Only where scratches lie, which is below a folder of that name with the name of
-    the runtime folder, and where it says itself that it belongs to that.
+    Nothing is removed unless the folder is at a place for scratches (below a folder
+    of that name, and named like the runtime folder) and has a note that it belongs to
+    that runtime folder.
 
     Args:
         scratch: The folder with the temporary disks.

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Processes that nobody waits for, where PID 1 does not.
 
-libvirt makes a daemon of QEMU, which is then a child of PID 1. In a container that may
-be a program that waits for no children (`tail -f /dev/null`, or kspawn itself): a QEMU
-that has ended stays a zombie, and libvirt, which asks kill(2) whether it is there, tells
-of its end only after half a minute. There this process takes the orphans and waits for
-them.
+libvirt makes a daemon of QEMU, which is then a child of PID 1. In a container, PID 1 may
+be a program that waits for no children (`tail -f /dev/null`, or kspawn itself). A QEMU
+that has ended then stays a zombie. libvirt asks kill(2) whether it is there, and reports
+its end only after half a minute. In such a container this process takes the orphans and
+waits for them.
 """
 
 from __future__ import annotations
