@@ -82,7 +82,7 @@ def processes(machine: Machine, *, like: Mapping[int, Process] | None = None) ->
 
     A process that works shows it: init blocks signals while it starts a child, and
     after one has ended. So /proc is read until two readings agree and init is at rest,
-    or one agrees with `like`; what was really lost or changed stays so.
+    or one agrees with `like`; a real loss or change is in every reading.
 
     Args:
         machine: A running machine.

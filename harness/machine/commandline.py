@@ -49,7 +49,7 @@ NORMAL_CMDLINE = normal_cmdline()
 
 
 def fill_free_memory(octal: str = "245") -> str:
-    """A command for the guest: each free byte has this value, and is free again.
+    """A command for the guest that fills each free byte with a value, and frees it again.
 
     All but 24 MiB, which the command itself may need.
 

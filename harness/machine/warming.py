@@ -36,8 +36,8 @@ _SETTLE_SECONDS = 0.2
 def possible(machine: Parts, *, append: str) -> bool:
     """Whether a machine may start from a kept state.
 
-    Only where it would boot as all others do: with the usual command line, for the first
-    time, with no disk but its own, and by no firmware that fetches its kernel.
+    It may if it would boot like all others: with the usual command line, for the first
+    time, without a second disk, and without firmware that fetches its kernel.
 
     Args:
         machine: The machine, switched off.

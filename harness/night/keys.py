@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The identity of a job: what it is, the kernels it boots, and our own code.
 
-Two jobs with one key would do the same; so what was done under a key need not
-be done again.
+Two jobs with one key do the same work. So a job whose key is done is not run again.
 """
 
 from __future__ import annotations

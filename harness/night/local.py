@@ -41,7 +41,7 @@ class Capacity:
     def fits(self, order: Order, running: list[Order]) -> bool:
         """Whether an order may start beside those that run.
 
-        One that needs more than there is runs alone: it can but try.
+        One that needs more than there is runs alone, and may fail.
         """
         if not running:
             return True

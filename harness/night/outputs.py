@@ -101,8 +101,8 @@ def _markdown(text: str) -> str:
 def junit(history: History, night: Night) -> str:
     """All jobs of a night in one JUnit XML: a job is a test suite.
 
-    A flaky test is a failure there of the type "flaky": the format knows no
-    third colour, and green it is not.
+    A flaky test is a failure there of the type "flaky":
+    the format has no verdict for it, and it did not pass.
 
     Args:
         history: The nights of the matrix.

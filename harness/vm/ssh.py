@@ -168,8 +168,8 @@ class Shell:
     def start(self, command: str, deadline: Deadline) -> None:
         """Start a program that may freeze sshd: no answer is waited for once it runs.
 
-        A shell in the guest has answered, and waits for a word from here. sshd
-        hands it on, so the connection is to stay until the kernel is gone.
+        A shell in the guest has answered, and waits for a line from here. sshd
+        passes it on, so the connection is to stay until the kernel is gone.
 
         Args:
             command: The program with its arguments; its output is dropped.
