@@ -11,16 +11,12 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "netdevice.h"
 #include "report.h"
 #include "types.h"
 #include "witness.h"
 
 static struct helper helper;
-
-/* linux/if_tun.h, which does not go with musl's net/if.h. */
-#define TUNSETIFF	0x400454ca
-#define IFF_TAP		0x0002
-#define IFF_NO_PI	0x1000
 
 /* linux/sockios.h and linux/if_bridge.h */
 #define BRIDGE_ADD	0x89a0
@@ -28,45 +24,6 @@ static struct helper helper;
 #define BRIDGE_DEL_PORT	0x89a3
 #define BRIDGE_GET	0x89f0
 #define GET_PORT_LIST	7
-
-static int inet = -1, tap = -1;
-
-static struct ifreq named(const char *name)
-{
-	struct ifreq request = { 0 };
-
-	snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
-	return request;
-}
-
-static bool bring_up(const char *name)
-{
-	struct ifreq request = named(name);
-
-	if (ioctl(inet, SIOCGIFFLAGS, &request))
-		return false;
-	request.ifr_flags |= IFF_UP;
-	return !ioctl(inet, SIOCSIFFLAGS, &request);
-}
-
-/* False: it is not here. */
-static bool make_tap(void)
-{
-	struct ifreq request = named("kspawn-tap");
-
-	if (unshare(CLONE_NEWNET)) {
-		not_here("unshare(CLONE_NEWNET): %s", strerror(errno));
-		return false;
-	}
-	inet = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	request.ifr_flags = IFF_TAP | IFF_NO_PI;
-	if (inet < 0 || tap < 0 || ioctl(tap, TUNSETIFF, &request)) {
-		not_here("no CONFIG_TUN: %s", strerror(errno));
-		return false;
-	}
-	return true;
-}
 
 static void bridge_prepare(struct helper_page *page)
 {

@@ -13,56 +13,13 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "netdevice.h"
 #include "pattern.h"
 #include "report.h"
 #include "types.h"
 #include "witness.h"
 
 static struct helper helper;
-
-/* linux/if_tun.h, which does not go with musl's net/if.h. */
-#define TUNSETIFF	0x400454ca
-#define IFF_TAP		0x0002
-#define IFF_NO_PI	0x1000
-
-static int inet = -1, tap = -1;
-
-static struct ifreq named(const char *name)
-{
-	struct ifreq request = { 0 };
-
-	snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
-	return request;
-}
-
-static bool bring_up(const char *name)
-{
-	struct ifreq request = named(name);
-
-	if (ioctl(inet, SIOCGIFFLAGS, &request))
-		return false;
-	request.ifr_flags |= IFF_UP;
-	return !ioctl(inet, SIOCSIFFLAGS, &request);
-}
-
-/* False: it is not here. */
-static bool make_tap(void)
-{
-	struct ifreq request = named("kspawn-tap");
-
-	if (unshare(CLONE_NEWNET)) {
-		not_here("unshare(CLONE_NEWNET): %s", strerror(errno));
-		return false;
-	}
-	inet = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	request.ifr_flags = IFF_TAP | IFF_NO_PI;
-	if (inet < 0 || tap < 0 || ioctl(tap, TUNSETIFF, &request)) {
-		not_here("no CONFIG_TUN: %s", strerror(errno));
-		return false;
-	}
-	return true;
-}
 
 #define PROTOCOL	0x88b5
 #define BYTES		180
