@@ -96,9 +96,13 @@ class Recorder:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Mark the record of a run that a signal ended: pytest's exit code is that of a mistake.
 
-        It is called for `pytest.exit` as well, which is no interrupt.
+        It is called for `pytest.exit` as well, and for a collection that failed
+        (`Interrupted`, which is a KeyboardInterrupt): these are no interrupts.
         """
-        if isinstance(excinfo.value, KeyboardInterrupt):
+        error = excinfo.value
+        if isinstance(error, KeyboardInterrupt) and not isinstance(
+            error, pytest.Session.Interrupted
+        ):
             self._file.write(_INTERRUPTED + "\n")
             self._file.flush()
 
