@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import xxhash
+
 from harness.base.errors import CheckFailedError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# As 3, but the sums of chunks are CRC-32s.
+FORMAT_CRC32 = 2
 PAGE = 4096
 BLOCK = 4096
 DATA_OFFSET = 2 << 20
@@ -235,7 +240,7 @@ def _read_info(data: bytes, note: Note) -> Info:
     desc = data[note.offset : note.offset + note.size]
     if len(desc) >= 4 and len(desc) != INFO_BYTES:
         (version,) = struct.unpack_from("<I", desc)
-        if version != FORMAT_VERSION:
+        if version not in (FORMAT_VERSION, FORMAT_CRC32):
             raise version_error(version)
     if len(desc) != INFO_BYTES:
         raise ImageError("the note is too short")
@@ -255,6 +260,18 @@ def _read_info(data: bytes, note: Note) -> Info:
         texts_end=0 in release and 0 in boot_id,
         counts_fit=max(counts) <= MAX_RANGES,
     )
+
+
+def chunk_sum(version: int, chunk: bytes) -> int:
+    """The checksum of a chunk.
+
+    Args:
+        version: Of the image's format.
+        chunk: What is stored.
+    """
+    if version == FORMAT_CRC32:
+        return zlib.crc32(chunk)
+    return xxhash.xxh64_intdigest(chunk) & 0xFFFFFFFF
 
 
 def version_error(version: int) -> ImageError:

@@ -32,6 +32,7 @@ from harness.image.header import (
     Info,
     Note,
     Segment,
+    chunk_sum,
     file_bytes,
     read_exactly,
     read_header,
@@ -121,7 +122,7 @@ class Image:
         with self.path.open("rb") as file:
             rules.check(self.header, file_bytes(file), machine)
         sums = self.sums()
-        got = [zlib.crc32(chunk) for chunk in self.chunks()]
+        got = [chunk_sum(self.info.version, chunk) for chunk in self.chunks()]
         bad = [i for i, (a, b) in enumerate(zip(sums, got, strict=False)) if a != b]
         if bad or len(sums) != len(got):
             raise ImageError(f"checksums wrong: chunks {bad[:5]}, {len(got)} of {len(sums)} there")
@@ -201,9 +202,9 @@ class Image:
         note = self._note(NT_SUMS)
         with self.path.open("r+b") as file:
             file.seek(DATA_OFFSET + index * CHUNK)
-            crc = zlib.crc32(file.read(min(CHUNK, self.info.stored_bytes - index * CHUNK)))
+            chunk = file.read(min(CHUNK, self.info.stored_bytes - index * CHUNK))
             file.seek(note.offset + 4 * index)
-            file.write(struct.pack("<I", crc))
+            file.write(struct.pack("<I", chunk_sum(self.info.version, chunk)))
         self.reseal()
 
     def reseal(self) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harness.image.header import CHUNK, DATA_OFFSET, NT_SUMS
+from harness.image.header import CHUNK, DATA_OFFSET, NT_SUMS, chunk_sum
 from harness.image.image import Image
 
 SECTOR = 512
@@ -101,7 +101,7 @@ def other_image(source: Path, target: Path) -> None:
         new.seek(DATA_OFFSET)
         while left:
             data = old.read(min(left, CHUNK)).translate(bytes(255 - byte for byte in range(256)))
-            sums.append(zlib.crc32(data))
+            sums.append(chunk_sum(image.info.version, data))
             new.write(data)
             left -= len(data)
         at = image.header.notes[NT_SUMS].offset

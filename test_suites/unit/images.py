@@ -13,12 +13,14 @@ from harness.image import rules
 from harness.image.header import (
     CHUNK,
     DATA_OFFSET,
+    FORMAT_VERSION,
     INFO_HEAD,
     NT_INFO,
     NT_SEAL,
     NT_SUMS,
     PAGE,
     Segment,
+    chunk_sum,
 )
 from harness.image.image import Image
 
@@ -44,18 +46,18 @@ def ranges(*pairs: tuple[int, int]) -> bytes:
     return struct.pack("<II", len(pairs), 0) + body.ljust(32 * 16, b"\0")
 
 
-def make(path: Path) -> Image:
-    """An image as harness/guest/kspawn/image_save.c writes it."""
+def make(path: Path, *, version: int = FORMAT_VERSION) -> Image:
+    """An image as harness/guest/kspawn/image_save.c writes it, of a format of now or before."""
     stored = sum(pages for _, pages, _ in SEGMENTS)
     zero = sum(pages for _, _, pages in SEGMENTS)
     data = b"".join(bytes([1 + i % 250]) * PAGE for i in range(stored))
-    sums = [zlib.crc32(data[at : at + CHUNK]) for at in range(0, len(data), CHUNK)]
+    sums = [chunk_sum(version, data[at : at + CHUNK]) for at in range(0, len(data), CHUNK)]
     free = (RAM[1] - RAM[0]) // PAGE - stored - zero
     where = [
         Segment(phys, pages * PAGE, (pages + zeros) * PAGE, 0) for phys, pages, zeros in SEGMENTS
     ]
     info = INFO_HEAD.pack(
-        2,
+        version,
         PAGE,
         ENTRY,
         DATA_OFFSET,

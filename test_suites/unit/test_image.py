@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.image.header import CHUNK, DATA_OFFSET, PAGE
+from harness.image.header import CHUNK, DATA_OFFSET, FORMAT_CRC32, FORMAT_VERSION, PAGE
 from harness.image.image import Image, ImageError
 from test_suites.unit.images import RAM, make
 
@@ -26,6 +26,17 @@ def test_whole_image_holds(image: Image) -> None:
     assert image.info.ram == [RAM]
     assert image.summary().stored_bytes == 73 * PAGE
     assert image.summary().free_bytes == (1024 - 88) * PAGE
+
+
+def test_image_of_the_format_before_is_read(tmp_path: Path) -> None:
+    """The sums of its chunks are CRC-32s."""
+    old = make(tmp_path / "old.raw", version=FORMAT_CRC32)
+    old.verify()
+    old.flip_bit(16 << 20, mend=True)
+    old.verify()
+    old.patch_info(version=FORMAT_VERSION)
+    with pytest.raises(ImageError, match="chunks"):
+        Image(old.path).verify()
 
 
 def test_memory_is_found_by_its_address(image: Image) -> None:

@@ -19,6 +19,7 @@ from harness.guest import guestbuild
 from harness.image.header import (
     CHUNK,
     DATA_OFFSET,
+    FORMAT_CRC32,
     NT_INFO,
     NT_SEAL,
     NT_SUMS,
@@ -147,6 +148,7 @@ NOTES: dict[str, tuple[Callable[[File], None], str]] = {
     "an endless name": (lambda f: f.put(f.notes[NT_SUMS] - 20, "I", 0xFFFFFFFC), "damaged"),
     "a short info": (lambda f: f.put(f.notes[NT_INFO] - 16, "I", 1740), "damaged"),
     "version": (lambda f: f.info(0, "I", 1), "foreign"),
+    "a version with other sums": (lambda f: f.info(0, "I", FORMAT_CRC32), "damaged"),
     "page size": (lambda f: f.info(4, "I", 8192), "foreign"),
     "chunk size": (lambda f: f.info(48, "I", 0xFFFFFFFF), "foreign"),
     "chunks": (lambda f: f.info(52, "I", 3), "foreign"),
@@ -254,6 +256,13 @@ def test_both_readers_see_a_flipped_bit(file: File, checker: Path, machine: Path
     file.data[DATA_OFFSET + CHUNK + 5] ^= 1
     file.write()
     assert both(checker, file.path, machine) == "damaged"
+
+
+def test_both_readers_read_the_format_before(checker: Path, machine: Path, tmp_path: Path) -> None:
+    old = make(tmp_path / "old.raw", version=FORMAT_CRC32)
+    assert both(checker, old.path, machine) == "whole"
+    old.flip_bit(RAM[0], mend=False)
+    assert both(checker, old.path, machine) == "damaged"
 
 
 def test_a_header_that_is_not_sealed_again_is_damaged(

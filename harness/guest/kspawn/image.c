@@ -8,8 +8,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "chunk_sum.h"
 #include "crc32.h"
 #include "disk.h"
+#include "disk_thread.h"
 #include "failure.h"
 #include "image.h"
 #include "image_format.h"
@@ -33,8 +35,9 @@ struct image {
 	u32 sums_len;
 	const char *vmcoreinfo;	/* text, not terminated */
 	size_t vmcoreinfo_len;
-	u8 *chunk;
-	u32 chunk_at;		/* index of the chunk in memory, + 1 */
+	struct disk_thread *thread;
+	const u8 *chunk;	/* the chunk in memory */
+	u32 chunk_at;		/* its index + 1 */
 	u32 segments;
 };
 
@@ -183,18 +186,33 @@ static int check_image(const struct image *image, const struct ranges *machine)
 	return check_claim(&claim);
 }
 
+static u64 chunk_bytes(const struct image *image, u32 index)
+{
+	return MIN(image->info.stored_bytes - index * CHUNK, CHUNK);
+}
+
+static int read_ahead(struct image *image, u32 index)
+{
+	size_t len = (chunk_bytes(image, index) + BLOCK - 1) & ~(BLOCK - 1);
+
+	return disk_thread_read(image->thread, len, DATA_OFFSET + index * CHUNK);
+}
+
+/* Chunks are asked for in their order: the next is read while this one is used. */
 static int load_chunk(struct image *image, u32 index)
 {
-	u64 left = image->info.stored_bytes - index * CHUNK;
-	size_t len = MIN(left, CHUNK);
-
 	if (image->chunk_at == index + 1)
 		return 0;
 	image->chunk_at = 0;
-	if (disk_read(image->fd, image->chunk, (len + BLOCK - 1) & ~(BLOCK - 1),
-		     DATA_OFFSET + index * CHUNK))
+	if (!index && read_ahead(image, index))
 		return -1;
-	if (crc32_update(0, image->chunk, len) != image->sums[index])
+	image->chunk = disk_thread_take(image->thread);
+	if (!image->chunk)
+		return -1;
+	if (index + 1 < image->nr_sums && read_ahead(image, index + 1))
+		return -1;
+	if (chunk_sum(image->info.version, image->chunk,
+		      chunk_bytes(image, index)) != image->sums[index])
 		return fail("damaged", "the checksum of chunk %u is wrong", index);
 	image->chunk_at = index + 1;
 	return 0;
@@ -227,8 +245,8 @@ int image_close(struct image *image)
 	size_t head = (image->head_len + BLOCK - 1) & ~(BLOCK - 1);
 	int err = 0;
 
-	if (image->chunk && munmap(image->chunk, CHUNK))
-		err = fail_errno("no-memory", "munmap");
+	if (image->thread && disk_thread_end(image->thread))
+		err = -1;
 	if (image->head && munmap(image->head, head))
 		err = fail_errno("no-memory", "munmap");
 	if (close(image->fd))
@@ -275,10 +293,11 @@ int image_stored(struct image *image, image_sink *sink, void *context)
 	struct image_segment seg;
 	u64 at = 0;
 
-	if (!image->chunk)
-		image->chunk = disk_memory(CHUNK);
-	if (!image->chunk)
+	if (!image->thread)
+		image->thread = disk_thread_start(image->fd);
+	if (!image->thread)
 		return -1;
+	image->chunk_at = 0;
 	for (u32 i = 0; i < image->segments; i++) {
 		image_segment(image, i, &seg);
 		while (seg.stored) {

@@ -12,7 +12,8 @@
 #define CHUNK		(256UL << 10)	/* unit of I/O and of the checksums */
 #define MAX_SEGMENTS	32768
 
-#define FORMAT_VERSION	2
+#define FORMAT_VERSION	3
+#define FORMAT_CRC32	2	/* as 3, but the sums of chunks are CRC-32s */
 #define NOTE_NAME	"KSPAWN"
 /* Not 1 to 3: readelf takes those for NT_PRSTATUS and its like, whoever's. */
 #define NT_KSPAWN_INFO	0x4b530001

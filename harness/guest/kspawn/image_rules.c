@@ -29,7 +29,7 @@ int check_version(const void *desc, u32 size)
 	if (size < sizeof(version))
 		return fail("damaged", "the note is too short");
 	memcpy(&version, desc, sizeof(version));
-	if (version != FORMAT_VERSION)
+	if (version != FORMAT_VERSION && version != FORMAT_CRC32)
 		return fail("foreign", "format version %u, not %u", version,
 			    FORMAT_VERSION);
 	return size == sizeof(struct info) ? 0 :

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "backup.h"
+#include "chunk_sum.h"
 #include "crc32.h"
 #include "disk.h"
+#include "disk_thread.h"
 #include "failure.h"
 #include "handoff.h"
 #include "image_format.h"
@@ -34,7 +36,8 @@ struct saver {
 	const struct save_job *job;
 	int fd;
 	u64 disk_bytes;
-	u8 *chunk;
+	struct disk_thread *thread;
+	u8 *chunk;		/* the thread's buffer that is being filled */
 	size_t fill;
 	u32 *sums;
 	u32 nr_sums;
@@ -59,9 +62,10 @@ static int flush_chunk(struct saver *s)
 			    (unsigned long long)s->disk_bytes, s->job->disk);
 	if (s->nr_sums == s->max_sums)
 		return fail("no-memory", "too many chunks");
-	s->sums[s->nr_sums] = crc32_update(0, s->chunk, s->fill);
-	if (disk_write(s->fd, s->chunk, len, offset))
+	s->sums[s->nr_sums] = chunk_sum(FORMAT_VERSION, s->chunk, s->fill);
+	if (disk_thread_write(s->thread, len, offset))
 		return -1;
+	s->chunk = disk_thread_buffer(s->thread);
 	s->nr_sums++;
 	s->fill = 0;
 	return 0;
@@ -407,13 +411,16 @@ static int save_all(struct saver *s)
 	ranges_above(&s->job->handoff->ram, SPAWNED_END, &ram);
 	s->max_sums = ranges_bytes(&ram) / CHUNK + 1;
 	s->sums = calloc(s->max_sums, sizeof(*s->sums));
-	s->chunk = disk_memory(CHUNK);
-	if (!s->sums || !s->chunk)
+	if (!s->sums)
 		return fail("no-memory", "no memory to save with");
+	s->thread = disk_thread_start(s->fd);
+	if (!s->thread)
+		return -1;
+	s->chunk = disk_thread_buffer(s->thread);
 	for (u32 i = 0; i < ram.nr; i++)
 		if (save_range(s, &ram.r[i]))
 			return -1;
-	if (flush_chunk(s))
+	if (flush_chunk(s) || !disk_thread_take(s->thread))
 		return -1;
 	return write_header(s);
 }
@@ -433,8 +440,8 @@ int image_save(const struct save_job *job, struct image_stats *stats)
 		.file_bytes = DATA_OFFSET + s.stored_pages * PAGE,
 		.segments = s.nr_segs,
 	};
-	if (s.chunk && munmap(s.chunk, CHUNK))
-		err = fail_errno("no-memory", "munmap");
+	if (s.thread && disk_thread_end(s.thread))
+		err = -1;
 	free(s.sums);
 	free(s.segs);
 	if (close(s.fd) && !err)

@@ -7,7 +7,7 @@
 
 #include "failure.h"
 
-struct failure failure;
+_Thread_local struct failure failure;
 
 int fail(const char *status_word, const char *fmt, ...)
 {

@@ -8,7 +8,7 @@ struct failure {
 	char detail[256];
 };
 
-extern struct failure failure;
+extern _Thread_local struct failure failure;
 
 int fail(const char *status, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
