@@ -12,7 +12,9 @@ from harness.base.files import run_folder
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
 from harness.bench import edit as treebench
+from harness.bench import history
 from harness.bench import machine as bench
+from harness.bench import sizes as benchsizes
 from harness.cli.options import own_options, vm_options
 from harness.kernel.own import Own
 from harness.machine import lab
@@ -21,10 +23,23 @@ from harness.machine import lab
 @click.command("bench")
 @vm_options
 @own_options
+@click.option(
+    "--sizes",
+    metavar="SIZE,...|all",
+    help="Save and restore over amounts of RAM as well, such as 256MiB,2GiB.",
+)
 def bench_command(
-    kernel: str, vm_config: str, accel: str, libvirt_uri: str, results: Path, own: Own
+    kernel: str,
+    vm_config: str,
+    accel: str,
+    libvirt_uri: str,
+    results: Path,
+    own: Own,
+    sizes: str | None,
 ) -> int:
     """Measure boot, save and restore beside bare QEMU and the raw disk.
+
+    bench.html in the folder of the results draws all runs.
 
     With --kernel-tree: what an edit of one file costs, beside make alone; ends
     with 1 if that is above its goal.
@@ -41,7 +56,21 @@ def bench_command(
                 err.print(f"kspawn: {edits.ratio:.2f} is above the goal of {treebench.GOAL:.2f}")
                 return int(ExitCode.CHECK_FAILED)
         else:
-            with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
-                figures = bench.run(made, folder, listener=line.phase)
-            bench.show(figures, out)
+            _measure(chosen, folder, results.absolute(), sizes)
     return int(ExitCode.PASSED)
+
+
+def _measure(chosen: lab.Options, folder: Path, results: Path, sizes: str | None) -> None:
+    points = []
+    with ProgressLine(err) as line:
+        with lab.Lab(chosen, progress=line.build) as made:
+            figures = bench.run(made, folder, listener=line.phase)
+            new = history.entry(made, figures)
+        if sizes:
+            names = list(benchsizes.SIZES) if sizes == "all" else sizes.split(",")
+            points = benchsizes.run(chosen, folder, sizes=names, listener=line.phase)
+    bench.show(figures, out)
+    if points:
+        new.sizes = points
+        benchsizes.show(points, out)
+    out.print(f"history: {history.add(results, new)}", soft_wrap=True)

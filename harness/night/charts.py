@@ -16,6 +16,7 @@ from harness.night.store import Night
 CELL = 10
 WIDTH, HEIGHT = 320, 120
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 20
+SIZE = (WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM)
 
 
 # --- Strips: a test over the nights -------------------------------------------
@@ -61,7 +62,7 @@ def strip(nights: Sequence[Night], entries: dict[int, Verdict]) -> Strip:
     return Strip(tuple(runs), len(nights) * CELL, ", ".join(counts))
 
 
-# --- Charts: a figure over the nights -------------------------------------------
+# --- Charts: a figure over the runs -------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """A line over the nights; gaps are nights without a value."""
+    """A line over the runs; gaps are runs without a value."""
 
     title: str
     latest: str
@@ -86,29 +87,29 @@ class Chart:
 
 
 def chart(
-    title: str, nights: Sequence[Night], values: Sequence[float | None], unit: str
+    title: str, dates: Sequence[datetime], values: Sequence[float | None], unit: str
 ) -> Chart | None:
     """A chart of a figure, or None where there is no value.
 
     Args:
         title: What it shows.
-        nights: All nights, in order.
-        values: One a night.
+        dates: When each run began, in order.
+        values: One a run.
         unit: Of the values.
     """
     known = [value for value in values if value is not None]
     if not known:
         return None
     top = _ceiling(max(known))
-    step = (WIDTH - LEFT - RIGHT) / max(1, len(nights) - 1)
+    step = (WIDTH - LEFT - RIGHT) / max(1, len(dates) - 1)
 
     def place(index: int, value: float) -> tuple[float, float]:
-        x = LEFT + index * step if len(nights) > 1 else (LEFT + WIDTH - RIGHT) / 2
+        x = LEFT + index * step if len(dates) > 1 else (LEFT + WIDTH - RIGHT) / 2
         return round(x, 1), round(HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM), 1)
 
     points = [
-        (*place(index, value), f"{day(night.started)}: {number(value)} {unit}")
-        for index, (night, value) in enumerate(zip(nights, values, strict=True))
+        (*place(index, value), f"{day(date)}: {number(value)} {unit}")
+        for index, (date, value) in enumerate(zip(dates, values, strict=True))
         if value is not None
     ]
     return Chart(
@@ -120,8 +121,8 @@ def chart(
             Mark(place(0, value)[1], number(value)) for value in (0.0, top / 2, float(top))
         ),
         days=tuple(
-            Mark(place(index, 0)[0], nights[index].started.strftime("%d %b"))
-            for index in sorted({0, len(nights) - 1})
+            Mark(place(index, 0)[0], dates[index].strftime("%d %b"))
+            for index in sorted({0, len(dates) - 1})
         ),
         change=_change(known),
     )

@@ -17,13 +17,8 @@ from typing import Any
 
 from harness.base import cache, files
 from harness.night.charts import (
-    BOTTOM,
     CELL,
-    HEIGHT,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
+    SIZE,
     Chart,
     Strip,
     chart,
@@ -120,7 +115,7 @@ class _Site:
             "others": [(other, f"{_plain(other)}.html") for other in names],
             "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "cell": CELL,
-            "chart_size": (WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM),
+            "chart_size": SIZE,
         }
 
     def write(self) -> None:
@@ -285,7 +280,7 @@ class _Site:
             f"{short(test.name)}",
             row=self._row(test.job, test.name, None),
             entries=entries,
-            chart=chart("seconds", nights, seconds, "s"),
+            chart=chart("seconds", [night.started for night in nights], seconds, "s"),
             whole=test.name == WHOLE_JOB,
         )
 
@@ -303,9 +298,13 @@ class _Site:
         return self._render(
             "trends.html.j2",
             f"{self.name}: trends",
-            whole=chart("the whole night", self.history.nights, whole, "min"),
+            whole=chart("the whole night", self._dates, whole, "min"),
             cards=cards,
         )
+
+    @property
+    def _dates(self) -> list[datetime]:
+        return [night.started for night in self.history.nights]
 
     def _charts(self, title: str) -> list[Chart | None]:
         nights, figure = self.history.nights, self.history.figure
@@ -315,16 +314,16 @@ class _Site:
             own = [
                 job.job.attempts[0].seconds if job and job.job.attempts else None for job in jobs
             ]
-            return [chart("the job", nights, own, "s")]
+            return [chart("the job", self._dates, own, "s")]
         stored = [
             value / page.MIB if value is not None else None
             for value in figure(title, "image.stored")
         ]
         return [
-            chart("one cycle", nights, cycle, "s"),
-            chart("save", nights, figure(title, "seconds.save"), "s"),
-            chart("restore", nights, figure(title, "seconds.restore"), "s"),
-            chart("image, stored", nights, stored, "MiB"),
+            chart("one cycle", self._dates, cycle, "s"),
+            chart("save", self._dates, figure(title, "seconds.save"), "s"),
+            chart("restore", self._dates, figure(title, "seconds.restore"), "s"),
+            chart("image, stored", self._dates, stored, "MiB"),
         ]
 
 

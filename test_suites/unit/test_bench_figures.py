@@ -48,4 +48,4 @@ def test_each_figure_stands_beside_one_of_the_same_run() -> None:
     assert found["start"][1:] == ["1.00 s", "4.00 s", "0.25", "≤ 1 s"]
     assert found["cycle"][1:] == ["9.00 s", "5.50 s", "1.64", "≤ 1.8"]
     assert found["an"][1:] == ["2.25 s", "9.00 s", "0.25", "≤ 3 s"]
-    assert found["save,"][1:] == ["50 MiB/s", "100 MiB/s", "0.50"]
+    assert found["save,"][1:] == ["50 MiB/s", "100 MiB/s", "0.50", "≥ 0.9"]

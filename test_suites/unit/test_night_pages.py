@@ -351,14 +351,14 @@ def test_trends(pages: dict[str, str]) -> None:
 
 
 def test_a_chart_leaves_gaps_and_takes_one_night(history: History) -> None:
-    nights = history.nights[:5]
-    made = charts.chart("x", nights, [1.0, 2.0, None, 3.0, 4.0], "s")
+    dates = [night.started for night in history.nights[:5]]
+    made = charts.chart("x", dates, [1.0, 2.0, None, 3.0, 4.0], "s")
     assert made is not None
     assert [len(line.split()) for line in made.lines] == [2, 2]
-    single = charts.chart("x", nights[:1], [3.0], "s")
+    single = charts.chart("x", dates[:1], [3.0], "s")
     assert single is not None
     assert (single.lines, len(single.dots)) == ((), 1)
-    assert charts.chart("x", nights, [None] * 5, "s") is None
+    assert charts.chart("x", dates, [None] * 5, "s") is None
 
 
 @pytest.mark.parametrize(("nights", "checks"), [(1, 5), (2, 4)])
