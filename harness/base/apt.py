@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.base import cache
+from harness.base import answers, cache
 from harness.base.cache import Notify, quiet
 
 TOOLS = ("apt-get", "apt-cache", "dpkg-deb", "dpkg")
@@ -240,9 +240,14 @@ def _policy(archive: Archive, packages: Sequence[str]) -> dict[str, str]:
     """The versions that apt would install, without the suites' own caution."""
     if archive.own and not list((archive._folder / "lists").glob("*_Packages*")):
         return {}
-    answer = run(["apt-cache", *archive._options, "policy", *packages]).stdout
-    found = re.findall(r"^(\S+):\n +Installed: .*\n +Candidate: (\S+)$", answer, re.MULTILINE)
-    return {package: version for package, version in found if version != "(none)"}
+
+    def ask() -> dict[str, str]:
+        answer = run(["apt-cache", *archive._options, "policy", *packages]).stdout
+        found = re.findall(r"^(\S+):\n +Installed: .*\n +Candidate: (\S+)$", answer, re.MULTILINE)
+        return {package: version for package, version in found if version != "(none)"}
+
+    own = archive._folder if archive.own else None
+    return answers.remembered(packages, own=own, ask=ask)
 
 
 def _configure(folder: Path, suite: str, mirror: str) -> None:

@@ -32,20 +32,26 @@ _looked = False
 
 
 def see_to_them() -> None:
-    """Take the orphans, once, unless whoever gets them waits for them."""
+    """Take the orphans, once, unless whoever gets them waits for them.
+
+    That takes a second to find out where nobody does: they are taken until it is known.
+    """
     global _looked  # noqa: PLW0603 (one process, one answer)
     with _lock:
         if _looked:
             return
         _looked = True
-        if _are_waited_for():
-            return
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        threading.Thread(target=_wait_for_them, name="orphans", daemon=True).start()
+        orphan = _leave_one()
+        _take(True)
+        threading.Thread(target=_serve, args=(orphan,), name="orphans", daemon=True).start()
 
 
-def _are_waited_for() -> bool:
-    """Whether a process that its parent has left is gone when it has ended."""
+def _take(wanted: bool) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
+
+
+def _leave_one() -> int:
+    """The PID of a process that has left its parent, and has ended."""
     # It ends after its parent, which would else wait for it.
     daemon = "exec 3<&0; cat <&3 >/dev/null & echo $!"
     reading, writing = os.pipe()
@@ -60,24 +66,43 @@ def _are_waited_for() -> bool:
     finally:
         os.close(reading)
         os.close(writing)
+    return int(done.stdout)
+
+
+def _is_waited_for(pid: int) -> bool:
+    """Whether a process that has ended is gone, by somebody who waits for it."""
     end = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < end:
-        try:
-            Path(f"/proc/{int(done.stdout)}/stat").read_text()
-        except OSError:
+        if not Path(f"/proc/{pid}").exists():
             return True
         time.sleep(0.01)
     return False
 
 
-def _wait_for_them() -> None:
-    while True:
-        for pid in _children():
-            # Somebody else may wait for it after all: what this process started itself.
-            with contextlib.suppress(OSError):
-                if _is_orphan(Path(f"/proc/{pid}/stat").read_text()):
-                    os.waitpid(pid, os.WNOHANG)
+def _serve(orphan: int) -> None:
+    taking = True
+    if _is_waited_for(orphan):
+        _take(False)
+        taking = False
+    # Those that came meanwhile stay ours.
+    while _wait_for_them() or taking:
         time.sleep(_LOOK_SECONDS)
+
+
+def _wait_for_them() -> bool:
+    """Wait for the orphans that have ended; whether any are left that have not."""
+    left = False
+    for pid in _children():
+        # Somebody else may wait for it after all: what this process started itself.
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            if not _came(stat):
+                continue
+            if processes.stat_fields(stat)[0] == "Z":
+                os.waitpid(pid, os.WNOHANG)
+            else:
+                left = True
+    return left
 
 
 def _children() -> Iterator[int]:
@@ -87,8 +112,8 @@ def _children() -> Iterator[int]:
             yield from map(int, (task / "children").read_text().split())
 
 
-def _is_orphan(stat: str) -> bool:
-    """Whether a child is a zombie that came to us.
+def _came(stat: str) -> bool:
+    """Whether a child came to us, and was not started here.
 
     What this process started itself is in our session or leads one, and has somebody who
     waits for it. A daemon leads none, or is one of those that only libvirt starts.
@@ -96,8 +121,7 @@ def _is_orphan(stat: str) -> bool:
     Args:
         stat: Its `stat`.
     """
-    fields = processes.stat_fields(stat)
-    pid, session = int(stat.partition(" ")[0]), int(fields[3])
+    session = int(processes.stat_fields(stat)[3])
+    pid = int(stat.partition(" ")[0])
     name = stat.partition("(")[2].rpartition(")")[0]
-    ours = session in (pid, os.getsid(0)) and name not in _DAEMONS
-    return fields[0] == "Z" and not ours
+    return session not in (pid, os.getsid(0)) or name in _DAEMONS

@@ -44,6 +44,10 @@ end = time.monotonic() + 3
 while any(stat.exists() for stat in stats) and time.monotonic() < end:
     time.sleep(0.02)
 print(["zombie" if stat.exists() else "gone" for stat in stats], [one.wait() for one in own])
+# It takes a second to tell that nobody waits; somebody who does is told at once.
+end = time.monotonic() + 1.5
+while len(threading.enumerate()) > 1 and time.monotonic() < end:
+    time.sleep(0.02)
 print([thread.name for thread in threading.enumerate()][1:])
 """
 
