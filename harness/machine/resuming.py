@@ -44,9 +44,10 @@ def resume(
         boot(machine, f"{words} {SHELL}" if visit else words)
         if visit:
             visited(machine, "resuming", visit)
+        # Also after it was restored: an image that can't be marked as used is not resumed.
         with machine.refusable(settle):
             restored(machine)
-        return resumed(machine)
+            return resumed(machine)
 
 
 def boot(machine: StateMachine, words: str) -> None:

@@ -42,7 +42,7 @@ def resume(machine: Machine, *, append: str = "", scribble: bool = True) -> dict
         loader.kexec(machine, f"{RESTRICTED} {role} {append}")
         with machine.refusable(resuming.switched_off(machine, State.HIBERNATED)):
             resuming.restored(machine)
-        return resuming.resumed(machine)
+            return resuming.resumed(machine)
 
 
 WAY = Way(

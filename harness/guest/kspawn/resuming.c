@@ -86,6 +86,11 @@ void run_resuming(const struct boot_options *o)
 		return;
 	}
 	/* An image is given up when nothing but the jump itself can fail. */
-	if (image_invalidate(o->disk) || jump_back_go())
+	if (image_invalidate(o->disk)) {
+		status_failure(o->role, "refused");
+		power_off(o);
+	} else if (jump_back_go()) {
 		status_failure(o->role, "error");
+		power_off(o);
+	}
 }
