@@ -7,7 +7,7 @@ from collections import Counter
 
 import drgn
 
-from harness.audit.classes import REASONS, PageClass, first_difference
+from harness.audit.classes import LOOKED_INTO, REASONS, PageClass, first_difference
 from harness.audit.gdb import CALLEE_SAVED
 from harness.audit.moments import Moments
 from harness.audit.owner import Owners
@@ -117,7 +117,7 @@ def _unexplained(left: Left, back: Back) -> tuple[int, list[AuditPage]]:
     named: list[AuditPage] = []
     for page in back.different:
         kind = left.classes.of(page)
-        if kind not in (PageClass.KEPT, PageClass.STACK, PageClass.HANDOFF):
+        if kind not in LOOKED_INTO:
             continue
         after = back.pages.get(page)
         if after is None:
@@ -125,8 +125,8 @@ def _unexplained(left: Left, back: Back) -> tuple[int, list[AuditPage]]:
             continue
         before = left.ram.read(page, PAGE)
 
-        def may(at: int, page: int = page) -> bool:
-            return left.classes.explained(page, at)
+        def may(at: int, change: int, page: int = page) -> bool:
+            return left.classes.explained(page, at, change)
 
         at, length = first_difference(before, after, may=may)
         if not length:

@@ -29,6 +29,17 @@ class PageClass(StrEnum):
     FIRMWARE = "firmware"
 
 
+LOOKED_INTO = (
+    PageClass.KEPT,
+    PageClass.LIST,
+    PageClass.TABLES,
+    PageClass.STACK,
+    PageClass.HANDOFF,
+)
+"""The classes of which not all bytes may differ."""
+
+# Accessed and dirty, in the lowest byte of an entry of a page table (Intel SDM 3A, 4.8).
+_ENTRY, _MARKS = 8, 0x60
 HANDOFF_MAGIC = b"KSPAWNHO"
 # outcome, status and detail of struct handoff (harness/guest/kspawn/handoff.h).
 HANDOFF_BYTES = range(1260, 1260 + 4 + 32 + 256)
@@ -37,10 +48,10 @@ REASONS = {
     PageClass.KEPT: "in use: the same, byte for byte",
     PageClass.FREE: "in a free list of a zone as the kernel left",
     PageClass.BACKUP: "named by the list of the loaded image: holds what is not the kernel's",
-    PageClass.LIST: "the list of the loaded image itself",
+    PageClass.LIST: "the list of the loaded image itself: only read, the same",
     PageClass.CONTROL: "the code of the jump runs there, and keeps its registers there",
     PageClass.SWAP: "pages are exchanged through it",
-    PageClass.TABLES: "the jump runs on them: the CPU marks them",
+    PageClass.TABLES: "the jump runs on them: the CPU marks entries as used",
     PageClass.STACK: "below the stack pointer: nothing that is kept",
     PageClass.HANDOFF: "the spawned kernel says in it how it went, and nothing else changes",
     PageClass.FIRMWARE: "not RAM by the kernel's own map",
@@ -121,19 +132,22 @@ class Classes:
             counts[at] -= 1
         return counts
 
-    def explained(self, page: int, at: int) -> bool:
-        """Whether a byte may differ.
+    def explained(self, page: int, at: int, change: int) -> bool:
+        """Whether bits of a byte may differ.
 
         Args:
             page: The physical address of its page.
             at: Where in the page it is.
+            change: The bits that differ.
         """
         kind = self.of(page)
         if kind is PageClass.STACK:
             return any(phys <= page + at < phys + size for phys, size in self.stack)
         if kind is PageClass.HANDOFF:
             return at in HANDOFF_BYTES
-        return kind is not PageClass.KEPT
+        if kind is PageClass.TABLES:
+            return at % _ENTRY == 0 and not change & ~_MARKS
+        return kind not in (PageClass.KEPT, PageClass.LIST)
 
     def bounds(self, *, counted: int, tolerance: int) -> list[str]:
         """What does not hold of the sizes of the classes, a line each.
@@ -165,19 +179,21 @@ class Classes:
 
 
 def first_difference(
-    before: bytes, after: bytes, *, may: Callable[[int], bool] = lambda at: False
+    before: bytes, after: bytes, *, may: Callable[[int, int], bool] = lambda at, change: False
 ) -> tuple[int, int]:
     """Where two pages differ first, and in how many bytes.
 
     Args:
         before: A page.
         after: The page later.
-        may: Whether a byte may differ.
+        may: Whether a byte may differ, in these bits.
 
     Returns:
         The offset and the number; -1 and 0 where none does that may not.
     """
     found = [
-        at for at, (a, b) in enumerate(zip(before, after, strict=True)) if a != b and not may(at)
+        at
+        for at, (a, b) in enumerate(zip(before, after, strict=True))
+        if a != b and not may(at, a ^ b)
     ]
     return (found[0], len(found)) if found else (-1, 0)

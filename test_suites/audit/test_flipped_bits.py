@@ -37,3 +37,10 @@ def assert_named(result: Result, flipped: list[int]) -> None:
 def test_flipped_bits_are_named(new_cycle: NewCycle) -> None:
     flipped, flip = damage.flip_used_pages(4, seed=7)
     assert_named(new_cycle(mutate_image=flip, audit=True).run(), flipped)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_hundred_flipped_bits_are_named(new_cycle: NewCycle, seed: int) -> None:
+    """Fifty in each of four cycles; the kernel seldom lives long enough to see them itself."""
+    flipped, flip = damage.flip_used_pages(50, seed=100 + seed)
+    assert_named(new_cycle(mutate_image=flip, audit=True).run(), flipped)

@@ -77,11 +77,16 @@ def test_each_page_has_one_class() -> None:
 
 def test_only_some_bytes_of_a_page_may_differ() -> None:
     made = classes()
-    assert made.explained(24 * MIB, 0x7FF)
-    assert not made.explained(24 * MIB, 0x800)
-    assert made.explained(25 * MIB, HANDOFF_BYTES[0])
-    assert not made.explained(25 * MIB, HANDOFF_BYTES[0] - 1)
-    assert not made.explained(PAGE, 0)
+    assert made.explained(24 * MIB, 0x7FF, 0xFF)
+    assert not made.explained(24 * MIB, 0x800, 1)
+    assert made.explained(25 * MIB, HANDOFF_BYTES[0], 0xFF)
+    assert not made.explained(25 * MIB, HANDOFF_BYTES[0] - 1, 1)
+    assert not made.explained(PAGE, 0, 1)
+    # The list is only read; of page tables, the CPU marks what it used.
+    assert not made.explained(21 * MIB, 0, 1)
+    assert made.explained(23 * MIB, 8, 0x60)
+    assert not made.explained(23 * MIB, 8, 0x61)
+    assert not made.explained(23 * MIB, 9, 0x20)
 
 
 def test_a_class_that_grows_is_told() -> None:
@@ -104,7 +109,7 @@ def test_a_page_that_was_given_back_is_no_handoff() -> None:
 def test_first_difference() -> None:
     assert first_difference(b"abcd", b"abcd") == (-1, 0)
     assert first_difference(b"abcd", b"aBcD") == (1, 2)
-    assert first_difference(b"abcd", b"aBcD", may=lambda at: at < 2) == (3, 1)
+    assert first_difference(b"abcd", b"aBcD", may=lambda at, change: at < 2) == (3, 1)
 
 
 def test_copy_and_comparison(tmp_path: Path) -> None:
