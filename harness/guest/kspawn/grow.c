@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "failure.h"
@@ -20,6 +21,9 @@
 #include "types.h"
 
 #define MEMORY	"/sys/devices/system/memory/"
+#define THREADS	"/proc/sys/kernel/threads-max"
+/* What set_max_threads() of kernel/fork.c counts for one: 8 stacks of 16 KiB. */
+#define THREAD_KB	128
 
 static int write_text(const char *path, const char *text)
 {
@@ -34,6 +38,29 @@ static int write_text(const char *path, const char *text)
 	if (close(fd))
 		return fail_errno("no-hotplug", path);
 	return n == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+/*
+ * The kernel worked out how many processes there may be when it had 0-16 MiB:
+ * some fifty, too few for a userland. It never does so again by itself.
+ */
+static int limits_grow(void)
+{
+	u64 threads = meminfo_kb("MemTotal:") / THREAD_KB;
+	const struct rlimit each = { threads / 2, threads / 2 };
+	char text[32];
+
+	/* Without CONFIG_SYSCTL it stays as it is. */
+	if (access(THREADS, F_OK))
+		return 0;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)threads);
+	if (write_text(THREADS, text))
+		return -1;
+	/* What it gave its first process; the others have it from there. */
+	if (setrlimit(RLIMIT_NPROC, &each) ||
+	    setrlimit(RLIMIT_SIGPENDING, &each))
+		return fail_errno("no-hotplug", "setrlimit");
+	return 0;
 }
 
 int memory_grow(struct grown *grown)
@@ -73,5 +100,5 @@ int memory_grow(struct grown *grown)
 	}
 	if (!grown->added)
 		return fail("no-hotplug", "no block of memory could be added");
-	return 0;
+	return limits_grow();
 }
