@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A child that waits in a system call. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "blocked.h"
+#include "child.h"
 #include "report.h"
 #include "types.h"
 #include "waiting.h"
@@ -145,10 +145,5 @@ bool blocked_damage(char *detail, struct blocked *blocked)
 
 void blocked_end(struct blocked *blocked)
 {
-	if (blocked->pid <= 0)
-		return;
-	kill(blocked->pid, SIGKILL);
-	while (waitpid(blocked->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	blocked->pid = 0;
+	end_child(&blocked->pid);
 }

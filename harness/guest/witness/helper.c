@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A child process that holds state of its own. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "helper.h"
 #include "report.h"
 #include "types.h"
@@ -99,12 +99,7 @@ bool helper_ask(char *detail, struct helper *helper, int what)
 
 void helper_end(struct helper *helper)
 {
-	if (helper->pid <= 0)
-		return;
-	kill(helper->pid, SIGKILL);
-	while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	helper->pid = 0;
+	end_child(&helper->pid);
 }
 
 void end_helpers(void)

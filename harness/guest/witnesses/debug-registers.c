@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "child.h"
 #include "helper.h"
 #include "report.h"
 #include "types.h"
@@ -70,12 +71,7 @@ static bool debug_damage(char *detail)
 
 static void debug_end(void)
 {
-	if (child <= 0)
-		return;
-	kill(child, SIGKILL);
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-	child = 0;
+	end_child(&child);
 }
 
 WITNESS = {

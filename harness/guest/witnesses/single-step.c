@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A traced child that is single-stepped: the next step is one instruction, not more. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "helper.h"
 #include "report.h"
 #include "types.h"
@@ -105,12 +105,7 @@ static bool single_step_damage(char *detail)
 
 static void single_step_end(void)
 {
-	if (child <= 0)
-		return;
-	kill(child, SIGKILL);
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-	child = 0;
+	end_child(&child);
 }
 
 WITNESS = {
@@ -119,7 +114,6 @@ WITNESS = {
 	.holds = "a traced child in the middle of a single step",
 	.damages = "steps it once more",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = single_step_arm,
 	.check = single_step_check,
 	.damage = single_step_damage,

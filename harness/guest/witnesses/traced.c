@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "helper.h"
 #include "pattern.h"
 #include "report.h"
@@ -75,12 +76,7 @@ static bool traced_damage(char *detail)
 
 static void traced_end(void)
 {
-	if (child <= 0)
-		return;
-	kill(child, SIGKILL);
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-	child = 0;
+	end_child(&child);
 }
 
 WITNESS = {

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <elf.h>
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -11,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "helper.h"
 #include "pattern.h"
 #include "report.h"
@@ -128,12 +128,7 @@ static bool xstate_damage(char *detail)
 
 static void xstate_end(void)
 {
-	if (child <= 0)
-		return;
-	kill(child, SIGKILL);
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-	child = 0;
+	end_child(&child);
 }
 
 WITNESS = {
@@ -142,7 +137,6 @@ WITNESS = {
 	.holds = "x87, SSE, AVX and AVX-512 state of a traced child",
 	.damages = "flips a bit of one",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = xstate_arm,
 	.check = xstate_check,
 	.damage = xstate_damage,
