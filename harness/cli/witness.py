@@ -11,9 +11,12 @@ import click
 
 from harness.cli.listing import completes
 from harness.cli.options import own_options, vm_options
-from harness.guest.witnesses import ALL, witnesses
+from harness.guest.witnesses import witnesses
 from harness.kernel.own import Own
 from harness.ways import registry
+
+# In place of the name of one.
+_ALL = "all"
 
 
 @click.group("witness")
@@ -65,12 +68,12 @@ def run_command(
     # Late: what runs machines is not imported for a list.
     from harness.cli.cycle import Call, run_cycle  # noqa: PLC0415
 
-    known = [ALL, *(facts.name for facts in witnesses())]
+    known = [_ALL, *(facts.name for facts in witnesses())]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         also = f", is it {near[0]!r}?" if near else ""
         raise click.UsageError(f"there is no witness {name!r}{also} (./kspawn witness list)")
-    more = [f"--witness={name}"]
+    more = [] if name == _ALL else [f"--witness={name}"]
     more += [] if audit else ["--no-audit"]
     more += ["--warm"] if warm else []
     return run_cycle(

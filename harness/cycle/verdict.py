@@ -21,7 +21,7 @@ from harness.cycle.checks.power import power_check, qemu_was
 from harness.cycle.checks.spawned import spawned_checks
 from harness.cycle.seen import Before, Seen, inspect, observe
 from harness.cycle.witness import Witness
-from harness.guest.witnesses import ALL, Facts, witnesses
+from harness.guest.witnesses import witnesses
 from harness.machine.machine import Machine
 from harness.record.result import Check
 from harness.ways.way import Way
@@ -65,21 +65,17 @@ def cycle_checks(*, only: str = "") -> tuple[str, ...]:
     """Every check of a full cycle, known before it runs: each is a test of its own.
 
     Args:
-        only: The one kind of state that its witness holds, or "all"; empty for the usual.
+        only: The one kind of state that its witness holds; empty for all.
 
     Raises:
         PrerequisiteError: The witness, which is asked for its own, cannot be built.
     """
     return (
-        *(f"witness.{facts.name}" for facts in witnesses() if _held(facts, only)),
+        *(f"witness.{facts.name}" for facts in witnesses() if only in ("", facts.name)),
         *(f"proc.{name}" for name in witness.PROC_CHECKS),
         *MACHINE_CHECKS,
         *LOG_CHECKS,
     )
-
-
-def _held(facts: Facts, only: str) -> bool:
-    return only in (facts.name, ALL) or (not only and not facts.by_name)
 
 
 def userland_checks(machine: Machine, holder: Witness, before: Before) -> list[Check]:

@@ -13,7 +13,6 @@ from typing import Any
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError
 from harness.base.processes import stat_fields
-from harness.guest.witnesses import ALL
 from harness.machine.machine import Machine
 from harness.record.result import Check, MemoryUse
 
@@ -109,21 +108,40 @@ def _at_rest(found: Mapping[int, Process]) -> bool:
 
 
 def _read_processes(machine: Machine) -> dict[int, Process]:
-    files: dict[int, dict[str, str]] = {}
-    current: list[str] = []
-    for line in machine.run("witness processes").check().splitlines():
-        found = re.fullmatch(r"@@ (\d+) (\w+)", line)
-        if found:
-            current = []
-            files.setdefault(int(found[1]), {})[found[2]] = ""
-            key = (int(found[1]), found[2])
-        elif files:
-            current.append(line)
-            files[key[0]][key[1]] = "\n".join(current)
+    files = read_files(machine.run("witness processes").check())
     parsed = [_process(pid, content) for pid, content in files.items()]
     everything = {process.pid: process for process in parsed if process}
     return {
         pid: process for pid, process in everything.items() if not _of_session(process, everything)
+    }
+
+
+def read_files(text: str) -> dict[int, dict[str, str]]:
+    """What `witness processes` said: of each process, the content of its files in /proc.
+
+    Args:
+        text: A line "@@ PID FILE" before the lines of each file; "=N" is a line that was
+            said before, as the one of that number.
+
+    Raises:
+        HarnessError: It names a line that it has not said.
+    """
+    files: dict[int, dict[str, list[str]]] = {}
+    known: list[str] = []
+    current: list[str] = []
+    for line in text.rstrip("\n").split("\n"):
+        if found := re.fullmatch(r"@@ (\d+) (\w+)", line):
+            current = files.setdefault(int(found[1]), {}).setdefault(found[2], [])
+        elif found := re.fullmatch(r"=(\d+)", line):
+            if int(found[1]) >= len(known):
+                raise HarnessError(f"the witness names line {found[1]} of {len(known)}")
+            current.append(known[int(found[1])])
+        else:
+            known.append(line)
+            current.append(line)
+    return {
+        pid: {name: "\n".join(lines) for name, lines in parts.items()}
+        for pid, parts in files.items()
     }
 
 
@@ -212,8 +230,6 @@ class Witness:
             HarnessError: It did not start, or fails before anything was done.
         """
         alone = f" --only {shlex.quote(only)}" if only else ""
-        if only == ALL:
-            alone = " --all"
         done = machine.run(
             f"witness run --mebibytes {mebibytes}{alone}", deadline=_deadline(machine, mebibytes)
         )
@@ -258,18 +274,21 @@ class Witness:
         Returns:
             Its physical address, and its first word; zeros where it holds no memory.
         """
-        if self.only not in ("", ALL, _MEMORY):
+        if self.only not in ("", _MEMORY):
             return 0, 0
         line = _json(self.machine.run(f"witness locate {page}").check())
         return int(line["pfn"]) * 4096, int(str(line["word0"]), 0)
 
-    def damage(self, what: str) -> None:
-        """Damage one thing of its state, to see the check fail.
+    def damage(self, *names: str) -> None:
+        """Damage some of its state, to see the checks fail.
 
         Args:
-            what: The name of the check.
+            names: The names of the checks; those that are not here are left out.
         """
-        self.machine.run(f"witness damage {what}").check()
+        held = [name for name in names if name not in self.not_here]
+        each = "; ".join(f"witness damage {shlex.quote(name)} >/dev/null || exit" for name in held)
+        if each:
+            self.machine.run(each, deadline=_deadline(self.machine, self.mebibytes)).check()
 
 
 def _deadline(machine: Machine, mebibytes: int) -> Deadline:

@@ -18,10 +18,6 @@ from harness.guest import guestbuild
 _SECONDS = 30
 
 
-ALL = "all"
-"""In place of the name of one: all, those as well that are held by name."""
-
-
 class Facts(BaseModel):
     """One witness, as harness/guest/witnesses/<name>.c describes it."""
 
@@ -31,8 +27,6 @@ class Facts(BaseModel):
     kind: str
     holds: str
     damages: str
-    by_name: bool = False
-    """Whether a cycle holds it only where it is named: `witness run NAME`, or `all`."""
 
 
 class _Listing(BaseModel):
@@ -61,11 +55,7 @@ def witnesses() -> tuple[Facts, ...]:
 
 def table() -> str:
     """The table of docs/witnesses.md: what each holds, and the damage that it must see."""
-    rows = [
-        f"| `{one.name}` | {one.kind}{', by name' if one.by_name else ''} | {one.holds} "
-        f"| {one.damages} |"
-        for one in witnesses()
-    ]
+    rows = [f"| `{one.name}` | {one.kind} | {one.holds} | {one.damages} |" for one in witnesses()]
     head = ["| name | kind | what it holds | the damage that it was seen to fail by |"]
     return "\n".join([*head, "|---|---|---|---|", *rows]) + "\n"
 

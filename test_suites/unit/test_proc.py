@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
-from harness.cycle.witness import PROC_CHECKS, Process, compare
+from harness.base.errors import HarnessError
+from harness.cycle.witness import PROC_CHECKS, Process, compare, read_files
+from harness.guest import guestbuild
 
 ASPECTS = {aspect: f"{aspect} line 1\n{aspect} line 2" for aspect in PROC_CHECKS[1:]}
 BEFORE = {
@@ -44,3 +50,29 @@ def test_each_change_fails_its_check_alone(aspect: str) -> None:
 
 def test_nothing_seen_never_passes() -> None:
     assert not any(check.ok for check in compare({}, {}))
+
+
+@pytest.mark.skipif(not shutil.which("musl-gcc"), reason="musl-gcc is not installed")
+def test_what_the_program_says_is_what_proc_says() -> None:
+    """Two alike processes: most lines of the second are said as those of the first."""
+    binary = guestbuild.build_guest(["witness"])["witness"]
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    try:
+        time.sleep(0.2)
+        said = subprocess.run([binary, "processes"], capture_output=True, text=True, check=True)
+        files = read_files(said.stdout)
+        assert "\n=" in said.stdout
+        for sleeper in sleepers:
+            folder = Path(f"/proc/{sleeper.pid}")
+            for name in ("stat", "limits", "maps"):
+                assert files[sleeper.pid][name] == (folder / name).read_text().rstrip("\n")
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+
+
+def test_a_line_that_was_not_said_is_an_error() -> None:
+    assert read_files("@@ 1 maps\nx\n@@ 2 maps\n=0\n")[2] == {"maps": "x"}
+    with pytest.raises(HarnessError, match="names line 1"):
+        read_files("@@ 1 maps\nx\n=1\n")

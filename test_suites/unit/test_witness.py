@@ -64,7 +64,7 @@ class Witness:
 
     def run(self, *arguments: str) -> Answer:
         """Starts the witness."""
-        size = ("--mebibytes", str(MEBIBYTES), *(() if "--only" in arguments else ("--all",)))
+        size = ("--mebibytes", str(MEBIBYTES))
         answer = self.call("run", "--dir", str(self.directory), *size, *arguments)
         if answer.status == 0:
             self.pids.append(answer.data["pid"])
@@ -268,12 +268,3 @@ def test_each_stands_alone(witness: Witness, name: str) -> None:
     assert answer.status == 0, answer.data
     assert [*answer.data["checks"], *answer.data["not_here"]] == [name]
     assert witness.call("check").status == 0
-
-
-def test_what_is_held_by_name_is_not_armed_by_itself(witness: Witness) -> None:
-    named = {facts.name for facts in witnesses() if facts.by_name}
-    usual = witness.call("run", "--dir", str(witness.directory), "--mebibytes", str(MEBIBYTES))
-    witness.pids.append(usual.data["pid"])
-    held = {*usual.data["checks"], *usual.data["not_here"]}
-    assert named
-    assert held == set(CHECKS) - named

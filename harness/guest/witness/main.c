@@ -29,7 +29,7 @@
 static int usage(void)
 {
 	fputs("usage: witness run [--mebibytes N] [--dir DIR] [--socket PATH] [--no-spin]\n"
-	      "                   [--only CHECK | --all]\n"
+	      "                   [--only CHECK]\n"
 	      "       witness check [--socket PATH]\n"
 	      "       witness locate [--socket PATH] PAGE\n"
 	      "       witness damage [--socket PATH] CHECK\n"
@@ -82,8 +82,6 @@ static const char *parse(int argc, char **argv, bool running, bool *ok)
 			options.only = value;
 			*ok = witness_named(value);
 			i++;
-		} else if (running && !strcmp(argv[i], "--all")) {
-			options.all = true;
 		} else if (running && !strcmp(argv[i], "--no-spin")) {
 			options.spin = false;
 		} else if (!argument && argv[i][0] != '-') {

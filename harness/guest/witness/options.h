@@ -11,8 +11,6 @@ struct options {
 	const char *socket;
 	/* The one witness that is armed, NULL for all. */
 	const char *only;
-	/* Those as well that are armed by name. */
-	bool all;
 	bool spin;
 };
 

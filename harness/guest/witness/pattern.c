@@ -30,34 +30,54 @@ uint64_t value_of(unsigned int kind)
 /* Offsets are those in the whole that the buffer is a piece of. */
 void fill(void *buffer, size_t bytes, unsigned int kind, size_t offset)
 {
-	for (size_t i = 0; i < bytes; i += 8) {
-		uint64_t word = pattern(kind, (offset + i) / 8);
-		size_t length = bytes - i < 8 ? bytes - i : 8;
+	size_t i = 0;
 
-		memcpy((char *)buffer + i, &word, length);
+	for (; i + 8 <= bytes; i += 8) {
+		uint64_t word = pattern(kind, (offset + i) / 8);
+
+		/* Of known length: the compiler makes one store of it. */
+		memcpy((char *)buffer + i, &word, 8);
+	}
+	if (i < bytes) {
+		uint64_t word = pattern(kind, (offset + i) / 8);
+
+		memcpy((char *)buffer + i, &word, bytes - i);
+	}
+}
+
+static void compare_word(struct difference *diff, uint64_t is,
+			 uint64_t expected, size_t offset)
+{
+	diff->words++;
+	if (is == expected)
+		return;
+	if (!diff->differ++) {
+		diff->offset = offset;
+		diff->is = is;
+		diff->expected = expected;
 	}
 }
 
 void compare(struct difference *diff, const void *buffer, size_t bytes,
 	     unsigned int kind, size_t offset)
 {
-	for (size_t i = 0; i < bytes; i += 8) {
-		uint64_t expected = pattern(kind, (offset + i) / 8);
-		size_t length = bytes - i < 8 ? bytes - i : 8;
-		uint64_t is = 0;
+	size_t i = 0;
+
+	for (; i + 8 <= bytes; i += 8) {
+		uint64_t is;
+
+		memcpy(&is, (const char *)buffer + i, 8);
+		compare_word(diff, is, pattern(kind, (offset + i) / 8),
+			     offset + i);
+	}
+	if (i < bytes) {
+		uint64_t is = 0, mask = (1ULL << (8 * (bytes - i))) - 1;
 
 		/* Little-endian: this cuts off the bytes after the end. */
-		if (length < 8)
-			expected &= (1ULL << (8 * length)) - 1;
-		memcpy(&is, (const char *)buffer + i, length);
-		diff->words++;
-		if (is == expected)
-			continue;
-		if (!diff->differ++) {
-			diff->offset = offset + i;
-			diff->is = is;
-			diff->expected = expected;
-		}
+		memcpy(&is, (const char *)buffer + i, bytes - i);
+		compare_word(diff, is,
+			     pattern(kind, (offset + i) / 8) & mask,
+			     offset + i);
 	}
 }
 

@@ -3,45 +3,93 @@
  * What /proc says of each process of user space, for harness/cycle/witness.py:
  * a line "@@ PID FILE" before each file. A shell needs ten processes for each
  * process, which shows where there is an emulator.
+ *
+ * Most lines are those of another process, such as the limits, or what a child has
+ * mapped as its parent. Such a line is said once; after that it is "=N", the
+ * number of the line that it was.
  */
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "exit_codes.h"
+#include "pattern.h"
 #include "processes.h"
 #include "types.h"
 
 static const char *const files[] = { "stat", "status", "limits", "maps" };
 
+/* As many lines as are remembered; what is above is said again each time. */
+#define MAX_KNOWN	16384
+
+static struct known {
+	char *line;
+	unsigned int number;
+} known[2 * MAX_KNOWN];
+
+static unsigned int lines;
+
+static void put_line(const char *line)
+{
+	uint64_t hash = 0;
+	size_t at;
+
+	for (const char *c = line; *c; c++)
+		hash = hash * 33 + (unsigned char)*c;
+	hash = mix(hash, 0);
+	for (at = hash % ARRAY_SIZE(known); known[at].line;
+	     at = (at + 1) % ARRAY_SIZE(known)) {
+		if (strcmp(known[at].line, line))
+			continue;
+		printf("=%u\n", known[at].number);
+		return;
+	}
+	if (lines < MAX_KNOWN) {
+		known[at].line = strdup(line);
+		known[at].number = lines;
+	}
+	lines++;
+	puts(line);
+}
+
 /* One that ends meanwhile is no error: it has nothing to say. */
 static void put_file(const char *path)
 {
-	char block[4096];
+	static char text[1 << 18];
+	char *line = text, *end;
+	size_t length = 0;
 	ssize_t n;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return;
-	while ((n = read(fd, block, sizeof(block))) > 0)
-		if (fwrite(block, 1, n, stdout) != (size_t)n)
-			break;
+	while ((n = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
+		length += n;
 	if (close(fd))
 		perror(path);
+	text[length] = 0;
+	while ((end = strchr(line, '\n'))) {
+		*end = 0;
+		put_line(line);
+		line = end + 1;
+	}
 }
 
 static void put_descriptor(const char *folder, const char *name)
 {
-	char path[600], target[PATH_MAX];
+	char path[600], target[PATH_MAX], line[PATH_MAX + 300];
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	n = readlink(path, target, sizeof(target) - 1);
 	target[n < 0 ? 0 : n] = 0;
-	printf("%s %s\n", name, target);
+	snprintf(line, sizeof(line), "%s %s", name, target);
+	put_line(line);
 }
 
 static void put_task(const char *folder, const char *name)
@@ -87,6 +135,10 @@ static void put_process(const char *proc, const char *pid)
 
 int processes(void)
 {
+	static char buffer[1 << 16];
+
+	if (setvbuf(stdout, buffer, _IOFBF, sizeof(buffer)))
+		return UNREACHABLE;
 	each("/proc", put_process);
 	return fflush(stdout) || ferror(stdout) ? UNREACHABLE : GOOD;
 }

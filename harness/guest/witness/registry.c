@@ -75,8 +75,6 @@ static bool wanted(const struct witness *witness)
 {
 	if (options.only)
 		return !strcmp(witness->name, options.only);
-	if (witness->by_name && !options.all)
-		return false;
 	return !witness->spins || options.spin;
 }
 
@@ -191,7 +189,7 @@ static void put_facts(FILE *out, const struct witness *witness)
 	put_string(out, witness->holds);
 	fputs(", \"damages\": ", out);
 	put_string(out, witness->damages);
-	fprintf(out, ", \"by_name\": %s}", witness->by_name ? "true" : "false");
+	fputc('}', out);
 }
 
 void put_list(FILE *out, bool json)

@@ -32,7 +32,6 @@ struct witness {
 	const char *damages;	/* what damage() does, in a few words */
 	enum order order;
 	bool spins;		/* takes a CPU: left out with --no-spin */
-	bool by_name;		/* armed with --all, or alone */
 	void (*arm)(void);
 	bool (*check)(char *detail);
 	bool (*damage)(char *detail);

@@ -82,7 +82,6 @@ WITNESS = {
 	.holds = "a timer that would wake the machine, an hour ahead",
 	.damages = "sets it to half an hour",
 	.order = ORDER_SIGNALS,
-	.by_name = true,
 	.arm = alarm_timer_arm,
 	.check = alarm_timer_check,
 	.damage = alarm_timer_damage,

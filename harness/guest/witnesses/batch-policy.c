@@ -77,7 +77,6 @@ WITNESS = {
 	.holds = "the batch policy, with a reset on fork",
 	.damages = "makes it the idle policy",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = batch_policy_arm,
 	.check = batch_policy_check,
 	.damage = batch_policy_damage,

@@ -99,7 +99,6 @@ WITNESS = {
 	.holds = "a binary format of its own",
 	.damages = "turns it off",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = binfmt_arm,
 	.check = binfmt_check,
 	.damage = binfmt_damage,

@@ -81,7 +81,6 @@ WITNESS = {
 	.holds = "a child that waits in accept(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_accept_arm,
 	.check = blocked_accept_check,
 	.damage = blocked_accept_damage,

@@ -83,7 +83,6 @@ WITNESS = {
 	.holds = "a child that waits for its own child",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_child_arm,
 	.check = blocked_child_check,
 	.damage = blocked_child_damage,

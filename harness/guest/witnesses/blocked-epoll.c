@@ -73,7 +73,6 @@ WITNESS = {
 	.holds = "a child that waits in epoll_wait(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_epoll_arm,
 	.check = blocked_epoll_check,
 	.damage = blocked_epoll_damage,

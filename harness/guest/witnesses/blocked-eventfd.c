@@ -66,7 +66,6 @@ WITNESS = {
 	.holds = "a child that waits for an eventfd",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_eventfd_arm,
 	.check = blocked_eventfd_check,
 	.damage = blocked_eventfd_damage,

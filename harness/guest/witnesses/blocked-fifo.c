@@ -84,7 +84,6 @@ WITNESS = {
 	.holds = "a child that waits in open(2) of a FIFO",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_fifo_arm,
 	.check = blocked_fifo_check,
 	.damage = blocked_fifo_damage,

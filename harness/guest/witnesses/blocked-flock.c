@@ -90,7 +90,6 @@ WITNESS = {
 	.holds = "a child that waits for a lock by flock(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_flock_arm,
 	.check = blocked_flock_check,
 	.damage = blocked_flock_damage,

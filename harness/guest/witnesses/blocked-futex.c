@@ -74,7 +74,6 @@ WITNESS = {
 	.holds = "a child that waits in futex(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_futex_arm,
 	.check = blocked_futex_check,
 	.damage = blocked_futex_damage,

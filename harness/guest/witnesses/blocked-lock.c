@@ -92,7 +92,6 @@ WITNESS = {
 	.holds = "a child that waits for a lock by fcntl(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_lock_arm,
 	.check = blocked_lock_check,
 	.damage = blocked_lock_damage,

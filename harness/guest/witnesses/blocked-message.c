@@ -73,7 +73,6 @@ WITNESS = {
 	.holds = "a child that waits in msgrcv(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_message_arm,
 	.check = blocked_message_check,
 	.damage = blocked_message_damage,

@@ -65,7 +65,6 @@ WITNESS = {
 	.holds = "a child that waits in poll(2), for a day",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_poll_arm,
 	.check = blocked_poll_check,
 	.damage = blocked_poll_damage,

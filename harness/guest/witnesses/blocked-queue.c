@@ -73,7 +73,6 @@ WITNESS = {
 	.holds = "a child that waits in mq_receive(3)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_queue_arm,
 	.check = blocked_queue_check,
 	.damage = blocked_queue_damage,

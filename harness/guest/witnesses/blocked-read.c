@@ -62,7 +62,6 @@ WITNESS = {
 	.holds = "a child that waits in read(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_read_arm,
 	.check = blocked_read_check,
 	.damage = blocked_read_damage,

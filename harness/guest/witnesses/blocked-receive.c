@@ -62,7 +62,6 @@ WITNESS = {
 	.holds = "a child that waits in recvfrom(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_receive_arm,
 	.check = blocked_receive_check,
 	.damage = blocked_receive_damage,

@@ -71,7 +71,6 @@ WITNESS = {
 	.holds = "a child that waits in pselect(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_select_arm,
 	.check = blocked_select_check,
 	.damage = blocked_select_damage,

@@ -74,7 +74,6 @@ WITNESS = {
 	.holds = "a child that waits in semop(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_semaphore_arm,
 	.check = blocked_semaphore_check,
 	.damage = blocked_semaphore_damage,

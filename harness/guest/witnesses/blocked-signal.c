@@ -77,7 +77,6 @@ WITNESS = {
 	.holds = "a child that waits in sigtimedwait(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_signal_arm,
 	.check = blocked_signal_check,
 	.damage = blocked_signal_damage,

@@ -88,7 +88,6 @@ WITNESS = {
 	.holds = "a child that waits in vfork(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_vfork_arm,
 	.check = blocked_vfork_check,
 	.damage = blocked_vfork_damage,

@@ -70,7 +70,6 @@ WITNESS = {
 	.holds = "a child that waits in write(2)",
 	.damages = "lets it come back once",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = blocked_write_arm,
 	.check = blocked_write_check,
 	.damage = blocked_write_damage,

@@ -100,7 +100,6 @@ WITNESS = {
 	.holds = "a bridge with a port, in a network namespace",
 	.damages = "takes the port out",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = bridge_arm,
 	.check = bridge_check,
 	.damage = bridge_damage,

@@ -110,7 +110,6 @@ WITNESS = {
 	.holds = "a frozen cgroup with a process in it",
 	.damages = "thaws it",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = cgroup_frozen_arm,
 	.check = cgroup_frozen_check,
 	.damage = cgroup_frozen_damage,

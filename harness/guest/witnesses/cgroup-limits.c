@@ -70,7 +70,6 @@ WITNESS = {
 	.holds = "a cgroup with limits",
 	.damages = "changes a limit",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = cgroup_limits_arm,
 	.check = cgroup_limits_check,
 	.damage = cgroup_limits_damage,

@@ -67,7 +67,6 @@ WITNESS = {
 	.holds = "a cgroup namespace",
 	.damages = "leaves it for another",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = cgroup_namespace_arm,
 	.check = cgroup_namespace_check,
 	.damage = cgroup_namespace_damage,

@@ -67,7 +67,6 @@ WITNESS = {
 	.holds = "a timer of the CPU time of the process",
 	.damages = "disarms it",
 	.order = ORDER_SIGNALS,
-	.by_name = true,
 	.arm = cpu_clock_timer_arm,
 	.check = cpu_clock_timer_check,
 	.damage = cpu_clock_timer_damage,

@@ -110,7 +110,6 @@ WITNESS = {
 	.holds = "a thread that is bound to each CPU",
 	.damages = "lets one run everywhere",
 	.order = ORDER_THREADS,
-	.by_name = true,
 	.arm = cpu_threads_arm,
 	.check = cpu_threads_check,
 	.damage = cpu_threads_damage,

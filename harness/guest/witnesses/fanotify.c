@@ -81,7 +81,6 @@ WITNESS = {
 	.holds = "a mark on a file, and an event that was not read",
 	.damages = "takes the event",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = fanotify_arm,
 	.check = fanotify_check,
 	.damage = fanotify_damage,

@@ -79,7 +79,6 @@ WITNESS = {
 	.holds = "a page of hugetlb",
 	.damages = "flips a bit of it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = huge_page_arm,
 	.check = huge_page_check,
 	.damage = huge_page_damage,

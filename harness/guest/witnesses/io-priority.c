@@ -61,7 +61,6 @@ WITNESS = {
 	.holds = "a class and a level of I/O priority",
 	.damages = "changes the level",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = io_priority_arm,
 	.check = io_priority_check,
 	.damage = io_priority_damage,

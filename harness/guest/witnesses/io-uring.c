@@ -123,7 +123,6 @@ WITNESS = {
 	.holds = "a request of io_uring that waits for a pipe",
 	.damages = "ends it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = io_uring_arm,
 	.check = io_uring_check,
 	.damage = io_uring_damage,

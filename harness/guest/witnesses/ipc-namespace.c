@@ -77,7 +77,6 @@ WITNESS = {
 	.holds = "an IPC namespace with a queue under a key",
 	.damages = "removes the queue",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = ipc_namespace_arm,
 	.check = ipc_namespace_check,
 	.damage = ipc_namespace_damage,

@@ -82,7 +82,6 @@ WITNESS = {
 	.holds = "a session keyring with a key in it",
 	.damages = "changes the key",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = keyring_arm,
 	.check = keyring_check,
 	.damage = keyring_damage,

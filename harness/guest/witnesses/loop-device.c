@@ -100,7 +100,6 @@ WITNESS = {
 	.holds = "a loop device on a file without a name",
 	.damages = "flips a bit of it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = loop_device_arm,
 	.check = loop_device_check,
 	.damage = loop_device_damage,

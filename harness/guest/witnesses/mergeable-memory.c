@@ -50,7 +50,6 @@ WITNESS = {
 	.holds = "memory that KSM may merge",
 	.damages = "flips a bit of it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = mergeable_memory_arm,
 	.check = mergeable_memory_check,
 	.damage = mergeable_memory_damage,

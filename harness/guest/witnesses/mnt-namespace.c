@@ -84,7 +84,6 @@ WITNESS = {
 	.holds = "a mount namespace with a tmpfs and a file in it",
 	.damages = "unmounts it",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = mnt_namespace_arm,
 	.check = mnt_namespace_check,
 	.damage = mnt_namespace_damage,

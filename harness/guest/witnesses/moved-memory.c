@@ -50,7 +50,6 @@ WITNESS = {
 	.holds = "memory that was moved and grown",
 	.damages = "flips a bit of it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = moved_memory_arm,
 	.check = moved_memory_check,
 	.damage = moved_memory_damage,

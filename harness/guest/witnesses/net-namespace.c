@@ -116,7 +116,6 @@ WITNESS = {
 	.holds = "a network namespace with its loopback up, and a port",
 	.damages = "takes the loopback down",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = net_namespace_arm,
 	.check = net_namespace_check,
 	.damage = net_namespace_damage,

@@ -110,7 +110,6 @@ WITNESS = {
 	.holds = "an overlay: a file from below, one that was changed",
 	.damages = "changes the file from below",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = overlayfs_arm,
 	.check = overlayfs_check,
 	.damage = overlayfs_damage,

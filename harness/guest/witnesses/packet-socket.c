@@ -84,7 +84,6 @@ WITNESS = {
 	.holds = "frames in the queue of a packet socket",
 	.damages = "takes one",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = packet_socket_arm,
 	.check = packet_socket_check,
 	.damage = packet_socket_damage,

@@ -100,7 +100,6 @@ WITNESS = {
 	.holds = "a pid namespace with its own process 1",
 	.damages = "ends that process",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = pid_namespace_arm,
 	.check = pid_namespace_check,
 	.damage = pid_namespace_damage,

@@ -97,7 +97,6 @@ WITNESS = {
 	.holds = "a page under a protection key that forbids it",
 	.damages = "allows it",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = pkeys_arm,
 	.check = pkeys_check,
 	.damage = pkeys_damage,

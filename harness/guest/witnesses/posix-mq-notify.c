@@ -80,7 +80,6 @@ WITNESS = {
 	.holds = "a POSIX queue that is to tell of a message",
 	.damages = "has it tell nobody",
 	.order = ORDER_SIGNALS,
-	.by_name = true,
 	.arm = posix_mq_notify_arm,
 	.check = posix_mq_notify_check,
 	.damage = posix_mq_notify_damage,

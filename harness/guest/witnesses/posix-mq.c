@@ -77,7 +77,6 @@ WITNESS = {
 	.holds = "messages in a POSIX queue, by priority",
 	.damages = "takes the first",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = posix_mq_arm,
 	.check = posix_mq_check,
 	.damage = posix_mq_damage,

@@ -97,7 +97,6 @@ WITNESS = {
 	.holds = "a foreground job of a terminal",
 	.damages = "makes another group the foreground",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = pty_job_arm,
 	.check = pty_job_check,
 	.damage = pty_job_damage,

@@ -127,7 +127,6 @@ WITNESS = {
 	.holds = "an address, a route and a neighbour, in a network namespace",
 	.damages = "removes the neighbour",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = routes_arm,
 	.check = routes_check,
 	.damage = routes_damage,

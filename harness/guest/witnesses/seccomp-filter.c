@@ -81,7 +81,6 @@ WITNESS = {
 	.holds = "a seccomp filter that refuses a call",
 	.damages = "adds one that answers otherwise",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = seccomp_filter_arm,
 	.check = seccomp_filter_check,
 	.damage = seccomp_filter_damage,

@@ -152,7 +152,6 @@ WITNESS = {
 	.holds = "a call that waits for an answer by seccomp",
 	.damages = "answers it",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = seccomp_notify_arm,
 	.check = seccomp_notify_check,
 	.damage = seccomp_notify_damage,

@@ -46,7 +46,6 @@ WITNESS = {
 	.holds = "shared anonymous memory",
 	.damages = "flips a bit of it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = shared_anonymous_arm,
 	.check = shared_anonymous_check,
 	.damage = shared_anonymous_damage,

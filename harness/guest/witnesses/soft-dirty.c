@@ -91,7 +91,6 @@ WITNESS = {
 	.holds = "which pages were written since it was asked",
 	.damages = "writes another page",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = soft_dirty_arm,
 	.check = soft_dirty_check,
 	.damage = soft_dirty_damage,

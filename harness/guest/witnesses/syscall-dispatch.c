@@ -40,7 +40,8 @@ static void syscall_dispatch_prepare(struct helper_page *page)
 	if (sigaction(SIGSYS, &action, NULL))
 		die_errno("sigaction");
 	if (!dispatch(1))
-		not_here("PR_SET_SYSCALL_USER_DISPATCH: %s", strerror(errno));
+		not_here("no CONFIG_SYSCALL_USER_DISPATCH: %s",
+			 strerror(errno));
 }
 
 static bool syscall_dispatch_serve(struct helper_page *page, int what,
@@ -82,7 +83,6 @@ WITNESS = {
 	.holds = "calls that end in a signal, by a switch of the task",
 	.damages = "turns it off",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = syscall_dispatch_arm,
 	.check = syscall_dispatch_check,
 	.damage = syscall_dispatch_damage,

@@ -110,7 +110,6 @@ WITNESS = {
 	.holds = "a frame in the queue of a tap device",
 	.damages = "takes the frame",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = tap_arm,
 	.check = tap_check,
 	.damage = tap_damage,

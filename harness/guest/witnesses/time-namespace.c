@@ -78,7 +78,6 @@ WITNESS = {
 	.holds = "a time namespace, a day ahead",
 	.damages = "goes back to that of its parent",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = time_namespace_arm,
 	.check = time_namespace_check,
 	.damage = time_namespace_damage,

@@ -55,7 +55,6 @@ WITNESS = {
 	.holds = "a transparent huge page",
 	.damages = "flips a bit of it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = transparent_huge_page_arm,
 	.check = transparent_huge_page_check,
 	.damage = transparent_huge_page_damage,

@@ -75,7 +75,6 @@ WITNESS = {
 	.holds = "a task that may not read the TSC",
 	.damages = "lets it",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = tsc_trap_arm,
 	.check = tsc_trap_check,
 	.damage = tsc_trap_damage,

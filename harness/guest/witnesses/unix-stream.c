@@ -51,7 +51,6 @@ WITNESS = {
 	.holds = "bytes in flight both ways in a unix stream",
 	.damages = "flips a bit of them",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = unix_stream_arm,
 	.check = unix_stream_check,
 	.damage = unix_stream_damage,

@@ -121,7 +121,6 @@ WITNESS = {
 	.holds = "a user namespace with its map of ids",
 	.damages = "leaves it for another",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = user_namespace_arm,
 	.check = user_namespace_check,
 	.damage = user_namespace_damage,

@@ -102,7 +102,6 @@ WITNESS = {
 	.holds = "pages that userfaultfd protects from writes",
 	.damages = "lifts it from one",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = userfaultfd_protect_arm,
 	.check = userfaultfd_protect_check,
 	.damage = userfaultfd_protect_damage,

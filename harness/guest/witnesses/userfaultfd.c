@@ -95,7 +95,6 @@ WITNESS = {
 	.holds = "a userfaultfd region, half of it filled",
 	.damages = "unregisters it",
 	.order = ORDER_MAIN,
-	.by_name = true,
 	.arm = userfaultfd_arm,
 	.check = userfaultfd_check,
 	.damage = userfaultfd_damage,

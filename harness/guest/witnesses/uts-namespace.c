@@ -80,7 +80,6 @@ WITNESS = {
 	.holds = "a UTS namespace with names of its own",
 	.damages = "changes the host name",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = uts_namespace_arm,
 	.check = uts_namespace_check,
 	.damage = uts_namespace_damage,

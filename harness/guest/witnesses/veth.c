@@ -234,7 +234,6 @@ WITNESS = {
 	.holds = "a veth pair through a bridge, and a frame in it",
 	.damages = "takes the frame",
 	.order = ORDER_CHILDREN,
-	.by_name = true,
 	.arm = veth_arm,
 	.check = veth_check,
 	.damage = veth_damage,
