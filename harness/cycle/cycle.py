@@ -64,6 +64,8 @@ class Cycle:
         timeouts: Other deadlines than those of the lab.
         expected: Patterns of splats and complaints that do not fail the run.
         only: The one kind of state that the witness holds; empty for all.
+        damages: Kinds of state that are damaged once they are held, to see that the checks
+            of just these fail.
         script: A user's script for sh, run in the machine. It calls `cycle` to have the
             machine go through the cycle. Its exit code is a check.
         fill: Per cent of MemTotal that are to be in use, filled by the witness.
@@ -87,6 +89,7 @@ class Cycle:
     timeouts: Timeouts | None = None
     expected: tuple[str, ...] = ()
     only: str = ""
+    damages: tuple[str, ...] = ()
     script: str = ""
     fill: int | None = None
     audit: bool = False
@@ -198,6 +201,8 @@ class Cycle:
         if self.fill is not None:
             mebibytes = witness.fill_mebibytes(empty, self.fill)
         self.witness = Witness.start(self.machine, mebibytes=mebibytes, only=self.only)
+        # Before /proc is looked at: there is no change in it that is not of the way.
+        self.witness.damage(*self.damages)
         self.result.memory = witness.memory_use(self.machine).model_copy(
             update={"witness_bytes": mebibytes << 20, "fill": self.fill}
         )
@@ -278,7 +283,8 @@ class Cycle:
     @property
     def _repeatable(self) -> bool:
         """Whether another cycle would go through the same: nothing was damaged on purpose."""
-        return self.hibernate and self.mutate_running is None and self.mutate_image is None
+        damaged = self.damages or self.mutate_running or self.mutate_image
+        return self.hibernate and not damaged
 
     def _ask_why(self, exc: KspawnError) -> None:
         """Run once more what ended in a silent reset, with QEMU's log of exceptions.
