@@ -27,6 +27,8 @@ class Facts(BaseModel):
     kind: str
     holds: str
     damages: str
+    systemwide: bool = False
+    """Whether it is more than a process has: not to be armed on a host."""
 
 
 class _Listing(BaseModel):

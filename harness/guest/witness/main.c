@@ -29,7 +29,7 @@
 static int usage(void)
 {
 	fputs("usage: witness run [--mebibytes N] [--dir DIR] [--socket PATH] [--no-spin]\n"
-	      "                   [--only CHECK]\n"
+	      "                   [--no-systemwide] [--only CHECK]\n"
 	      "       witness check [--socket PATH]\n"
 	      "       witness locate [--socket PATH] PAGE\n"
 	      "       witness damage [--socket PATH] CHECK\n"
@@ -84,6 +84,8 @@ static const char *parse(int argc, char **argv, bool running, bool *ok)
 			i++;
 		} else if (running && !strcmp(argv[i], "--no-spin")) {
 			options.spin = false;
+		} else if (running && !strcmp(argv[i], "--no-systemwide")) {
+			options.systemwide = false;
 		} else if (!argument && argv[i][0] != '-') {
 			argument = argv[i];
 		} else {

@@ -7,4 +7,5 @@ struct options options = {
 	.dir = "/tmp",
 	.socket = "/run/witness.sock",
 	.spin = true,
+	.systemwide = true,
 };

@@ -12,6 +12,7 @@ struct options {
 	/* The one witness that is armed, NULL for all. */
 	const char *only;
 	bool spin;
+	bool systemwide;
 };
 
 extern struct options options;

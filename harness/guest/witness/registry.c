@@ -73,9 +73,10 @@ bool witness_named(const char *name)
 
 static bool wanted(const struct witness *witness)
 {
-	if (options.only)
-		return !strcmp(witness->name, options.only);
-	return !witness->spins || options.spin;
+	if (options.only && strcmp(witness->name, options.only))
+		return false;
+	return (!witness->spins || options.spin) &&
+	       (!witness->systemwide || options.systemwide);
 }
 
 void arm_all(void)
@@ -189,7 +190,8 @@ static void put_facts(FILE *out, const struct witness *witness)
 	put_string(out, witness->holds);
 	fputs(", \"damages\": ", out);
 	put_string(out, witness->damages);
-	fputc('}', out);
+	fprintf(out, ", \"systemwide\": %s}",
+		witness->systemwide ? "true" : "false");
 }
 
 void put_list(FILE *out, bool json)

@@ -32,6 +32,7 @@ struct witness {
 	const char *damages;	/* what damage() does, in a few words */
 	enum order order;
 	bool spins;		/* takes a CPU: left out with --no-spin */
+	bool systemwide;	/* such as a block device: left out with --no-systemwide */
 	void (*arm)(void);
 	bool (*check)(char *detail);
 	bool (*damage)(char *detail);
