@@ -45,6 +45,7 @@ class Part(BaseModel):
     Args:
         release: The kernel's.
         way: The name of the way, or `NO_WAY`.
+        asked: Which of the machines of a way it was.
         when: The day.
         seconds: How long it took.
         held: The witnesses that were not damaged, and passed.
@@ -56,6 +57,7 @@ class Part(BaseModel):
 
     release: str
     way: str
+    asked: str
     when: datetime.date
     seconds: float
     held: tuple[str, ...]
@@ -63,9 +65,9 @@ class Part(BaseModel):
     not_here: dict[str, str]
 
     @property
-    def key(self) -> tuple[str, str, tuple[str, ...]]:
+    def key(self) -> tuple[str, str, str]:
         """Of two with the same, the later one counts."""
-        return self.release, self.way, tuple(sorted(self.failed))
+        return self.release, self.way, self.asked
 
     def save(self, folder: Path) -> None:
         """Leave it in the folder of a test.
@@ -77,7 +79,7 @@ class Part(BaseModel):
 
 
 class Seen(BaseModel):
-    """All that was seen so far: of each kernel, way and choice of damages the last."""
+    """All that was seen so far: of each kernel and machine of a way the last."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -94,6 +96,15 @@ class Seen(BaseModel):
             if part.key not in known or known[part.key].when <= part.when:
                 known[part.key] = part
         self.parts = sorted(known.values(), key=lambda part: part.key)
+        self._shorten()
+
+    def _shorten(self) -> None:
+        """Keep what a check said once, that of the last."""
+        for name in {name for part in self.parts for name in part.failed}:
+            last = self.last(name, away=True) or self.last(name, away=False)
+            for part in self.parts:
+                if part is not last and name in part.failed:
+                    part.failed[name] = ""
 
     def last(self, name: str, *, away: bool) -> Part | None:
         """The last part in which a witness was seen to fail by its damage.

@@ -42,7 +42,7 @@ SAMPLE = (registry.DEFAULT, "first")
 SMALL = 4
 
 
-def leave(result: Result, *, damaged: tuple[str, ...] = (), folder: Path) -> None:
+def leave(result: Result, *, asked: str, damaged: tuple[str, ...] = (), folder: Path) -> None:
     """Leave what was seen; not called where a test has failed."""
     checks = {
         check.name.removeprefix("witness."): check
@@ -52,6 +52,7 @@ def leave(result: Result, *, damaged: tuple[str, ...] = (), folder: Path) -> Non
     Part(
         release=result.kernels[0].release,
         way=result.resume_path,
+        asked=asked,
         when=datetime.datetime.now(datetime.UTC).date(),
         seconds=result.seconds,
         held=tuple(name for name in checks if name not in damaged),
@@ -64,7 +65,7 @@ def leave(result: Result, *, damaged: tuple[str, ...] = (), folder: Path) -> Non
 def test_all_are_held(new_cycle: NewCycle, folder: Path, way: str) -> None:
     result = new_cycle(resume_path=way).run()
     assert result.verdict is Verdict.PASSED, result.reason
-    leave(result, folder=folder)
+    leave(result, asked="held", folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_every_second_is_damaged(new_cycle: NewCycle, folder: Path, way: str, ha
     here = [name for name in HALVES[half] if f"witness.{name}" not in result.not_here]
     assert here
     assert_only_failed(result, *(f"witness.{name}" for name in here))
-    leave(result, damaged=HALVES[half], folder=folder)
+    leave(result, asked=half, damaged=HALVES[half], folder=folder)
 
 
 def test_each_is_damaged_in_turn(lab: Lab, machine: Machine, folder: Path) -> None:
@@ -110,6 +111,7 @@ def test_each_is_damaged_in_turn(lab: Lab, machine: Machine, folder: Path) -> No
     Part(
         release=lab.kernels.normal.release,
         way=NO_WAY,
+        asked="in turn",
         when=datetime.datetime.now(datetime.UTC).date(),
         seconds=time.monotonic() - began,
         held=(),

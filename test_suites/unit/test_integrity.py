@@ -25,6 +25,7 @@ def part(
     return Part(
         release=release,
         way=way,
+        asked="first",
         when=datetime.date(2026, 11, day),
         seconds=30,
         held=(),
@@ -57,7 +58,7 @@ def test_the_last_one_counts() -> None:
     seen = Seen()
     seen.take([part(way="restricted", day=2, said="new")])
     seen.take([part(way="restricted", day=1, said="old"), part(way="swsusp", day=1, said="other")])
-    assert len(seen.parts) == 2
+    assert [part.failed["pipe"] for part in seen.parts] == ["new", ""]
     assert rows(seen)["pipe"][4] == "2026-11-02, 7.3, restricted"
     assert rows(seen)["pipe"][5] == "new |"
 
