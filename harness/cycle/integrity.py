@@ -186,7 +186,8 @@ def _table(seen: Seen, known: Sequence[Facts]) -> list[str]:
             for part in (stayed, went)
         ]
         last = went or stayed
-        said = last.failed[facts.name].replace("|", r"\|") if last else ""
+        # A row of the table is a line.
+        said = " ".join(last.failed[facts.name].split()).replace("|", r"\|") if last else ""
         lines.append(
             f"| {facts.kind} | `{facts.name}` | {facts.damages} | {where[0]} | {where[1]} "
             f"| {said} |"

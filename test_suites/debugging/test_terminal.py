@@ -76,6 +76,8 @@ def test_the_normal_kernel(lab: Lab, folder: Path) -> None:
     """Keys, the size of the window, and Ctrl-C go to the guest."""
     with shell(lab, folder, "normal") as child:
         assert machines_of(child)
+        # What is typed before its prompt is lost: the shell flushes the terminal.
+        child.expect("kspawn# ")
         type_line(child, "stty size", "33 101\r\n")
         type_line(child, "echo $((6 * 7))", "\r\n42\r\n")
         child.setwinsize(50, 120)
