@@ -36,6 +36,12 @@ def test_this_house_keeps_them() -> None:
     assert [line for line in rules(ROOT) if not line.startswith(left)] == []
 
 
+def test_names_of_files_with_tests_are_unique() -> None:
+    """By its name alone pytest imports a file: of two, the second is an error."""
+    names = [path.name for path in (ROOT / "test_suites").rglob("test_*.py")]
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_good_house(house: Path) -> None:
     assert rules(house) == []
 
