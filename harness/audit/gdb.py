@@ -8,6 +8,7 @@ libraries that there are drive a gdb, and a gdb is nothing that a run needs.
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import struct
@@ -27,6 +28,7 @@ _ANSWER_SECONDS = 30.0
 _MOST_BYTES = 1024
 # qSupported is answered by this: a stop reply of QEMU's own never begins so.
 _HELLO = "PacketSize"
+_STOPPED = re.compile(r"[TS][0-9a-f]{2}")
 
 
 class GdbError(HarnessError):
@@ -110,6 +112,9 @@ class Gdb:
         """
         self._send(text)
         answer = self._receive(_ANSWER_SECONDS)
+        # On a busy host, QEMU tells late that the connection has stopped the machine.
+        while _STOPPED.match(answer):
+            answer = self._receive(_ANSWER_SECONDS)
         if answer.startswith("E"):
             raise GdbError(f"QEMU's gdb stub refuses {text!r}: {answer}")
         return answer
