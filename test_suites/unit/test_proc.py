@@ -72,6 +72,26 @@ def test_what_the_program_says_is_what_proc_says() -> None:
             sleeper.wait()
 
 
+@pytest.mark.skipif(not shutil.which("musl-gcc"), reason="musl-gcc is not installed")
+def test_a_name_of_two_lines_is_one_line(tmp_path: Path) -> None:
+    """Else the numbers of the lines after it would be wrong."""
+    binary = guestbuild.build_guest(["witness"])["witness"]
+    with (tmp_path / "two\n=0").open("w") as file:
+        sleepers = [subprocess.Popen(["sleep", "60"], stdout=file) for _ in range(2)]
+    try:
+        time.sleep(0.2)
+        said = subprocess.run([binary, "processes"], capture_output=True, text=True, check=True)
+        files = read_files(said.stdout)
+        for sleeper in sleepers:
+            assert f"1 {tmp_path}/two?=0" in files[sleeper.pid]["fd"].splitlines()
+            maps = Path(f"/proc/{sleeper.pid}/maps").read_text().rstrip("\n")
+            assert files[sleeper.pid]["maps"] == maps
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+
+
 def test_a_line_that_was_not_said_is_an_error() -> None:
     assert read_files("@@ 1 maps\nx\n@@ 2 maps\n=0\n")[2] == {"maps": "x"}
     with pytest.raises(HarnessError, match="names line 1"):

@@ -10,20 +10,10 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "files.h"
 #include "options.h"
 #include "report.h"
 #include "types.h"
-
-bool write_cgroup(const char *file, const char *text)
-{
-	int fd = open(file, O_WRONLY | O_CLOEXEC);
-	ssize_t bytes = strlen(text);
-	bool good = fd >= 0 && write(fd, text, bytes) == bytes;
-
-	if (fd >= 0)
-		close(fd);
-	return good;
-}
 
 bool cgroup_says(const char *file, const char *line)
 {
@@ -60,7 +50,7 @@ static void leave_nothing(int root, const char *name)
 		close(ends[1]);
 		while (read(ends[0], &byte, 1) < 0 && errno == EINTR)
 			;
-		write_cgroup("cgroup.kill", "1");
+		write_text("cgroup.kill", "1");
 		if (chdir("/"))
 			_exit(1);
 		for (int i = 0; i < 1000 && unlinkat(root, name, AT_REMOVEDIR) &&

@@ -7,7 +7,6 @@
 
 /* In the helper, which then is in it as its directory. False: not here. */
 bool make_cgroup(const char *name);
-bool write_cgroup(const char *file, const char *text);
 /* Is there such a line in the file? */
 bool cgroup_says(const char *file, const char *line);
 

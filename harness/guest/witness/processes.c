@@ -60,24 +60,20 @@ static void put_line(const char *line)
 /* One that ends meanwhile is no error: it has nothing to say. */
 static void put_file(const char *path)
 {
-	static char text[1 << 18];
-	char *line = text, *end;
-	size_t length = 0;
-	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	static char buffer[1 << 16], *line;
+	static size_t size;
+	FILE *file = fopen(path, "re");
 
-	if (fd < 0)
+	if (!file)
 		return;
-	while ((n = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
-		length += n;
-	if (close(fd))
-		perror(path);
-	text[length] = 0;
-	while ((end = strchr(line, '\n'))) {
-		*end = 0;
+	/* Else musl reads 1 KiB a time. */
+	setvbuf(file, buffer, _IOFBF, sizeof(buffer));
+	while (getline(&line, &size, file) > 0) {
+		line[strcspn(line, "\n")] = 0;
 		put_line(line);
-		line = end + 1;
 	}
+	if (fclose(file))
+		perror(path);
 }
 
 static void put_descriptor(const char *folder, const char *name)
@@ -88,6 +84,9 @@ static void put_descriptor(const char *folder, const char *name)
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	n = readlink(path, target, sizeof(target) - 1);
 	target[n < 0 ? 0 : n] = 0;
+	/* A name may have one in it, and lines are counted. */
+	for (char *c = target; (c = strchr(c, '\n'));)
+		*c = '?';
 	snprintf(line, sizeof(line), "%s %s", name, target);
 	put_line(line);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "report.h"
 #include "types.h"
 #include "zramdevice.h"
@@ -17,13 +18,9 @@
 static bool write_number(const char *path, size_t number)
 {
 	char text[32];
-	int length = snprintf(text, sizeof(text), "%zu", number);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool good = fd >= 0 && write(fd, text, length) == length;
 
-	if (fd >= 0)
-		close(fd);
-	return good;
+	snprintf(text, sizeof(text), "%zu", number);
+	return write_text(path, text);
 }
 
 void zram_remove(const struct zram *zram)

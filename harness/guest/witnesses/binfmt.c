@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "helper.h"
 #include "options.h"
 #include "report.h"
@@ -18,17 +19,6 @@ static struct helper helper;
 
 #define FORMAT	":kspawn:M::kspawn\\x01::/bin/true:"
 
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t bytes = strlen(text);
-	bool good = fd >= 0 && write(fd, text, bytes) == bytes;
-
-	if (fd >= 0)
-		close(fd);
-	return good;
-}
-
 /* Before Linux 6.7 there was one for all: fs/binfmt_misc.c, commit 21ca59b365c0. */
 static void binfmt_prepare(struct helper_page *page)
 {
@@ -38,9 +28,9 @@ static void binfmt_prepare(struct helper_page *page)
 	snprintf(users, sizeof(users), "0 %d 1", (int)getuid());
 	snprintf(groups, sizeof(groups), "0 %d 1", (int)getgid());
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) ||
-	    !write_file("/proc/self/uid_map", users) ||
-	    !write_file("/proc/self/setgroups", "deny") ||
-	    !write_file("/proc/self/gid_map", groups)) {
+	    !write_text("/proc/self/uid_map", users) ||
+	    !write_text("/proc/self/setgroups", "deny") ||
+	    !write_text("/proc/self/gid_map", groups)) {
 		not_here("no user namespace: %s", strerror(errno));
 		return;
 	}
@@ -50,7 +40,7 @@ static void binfmt_prepare(struct helper_page *page)
 			 strerror(errno));
 		return;
 	}
-	if (chdir(options.dir) || !write_file("register", FORMAT))
+	if (chdir(options.dir) || !write_text("register", FORMAT))
 		not_here("register: %s", strerror(errno));
 }
 
@@ -62,7 +52,7 @@ static bool binfmt_serve(struct helper_page *page, int what, char *detail)
 
 	(void)page;
 	if (what == HELPER_DAMAGE) {
-		if (!write_file("kspawn", "0"))
+		if (!write_text("kspawn", "0"))
 			return fail_errno(detail, "write");
 		return true;
 	}

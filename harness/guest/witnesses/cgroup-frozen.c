@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "files.h"
 #include "helper.h"
 #include "report.h"
 #include "types.h"
@@ -57,8 +58,8 @@ static void cgroup_frozen_prepare(struct helper_page *page)
 	for (long i = 0; !atomic_load(count) && i < PATIENCE * (NSEC / TURN_NS); i++)
 		nanosleep(&turn, NULL);
 	snprintf(text, sizeof(text), "%d", (int)pid);
-	if (!write_cgroup("cgroup.procs", text) ||
-	    !write_cgroup("cgroup.freeze", "1"))
+	if (!write_text("cgroup.procs", text) ||
+	    !write_text("cgroup.freeze", "1"))
 		die_errno("cgroup.freeze");
 	for (long i = 0; !frozen() && i < PATIENCE * (NSEC / TURN_NS); i++)
 		nanosleep(&turn, NULL);
@@ -73,7 +74,7 @@ static bool cgroup_frozen_serve(struct helper_page *page, int what,
 	const struct timespec turn = { .tv_nsec = TURN_NS };
 
 	if (what == HELPER_DAMAGE) {
-		if (!write_cgroup("cgroup.freeze", "0"))
+		if (!write_text("cgroup.freeze", "0"))
 			return fail_errno(detail, "write");
 		for (long i = 0; atomic_load(count) == page->value[0] &&
 		     i < PATIENCE * (NSEC / TURN_NS); i++)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "files.h"
 #include "helper.h"
 #include "report.h"
 #include "types.h"
@@ -19,9 +20,9 @@ static void cgroup_limits_prepare(struct helper_page *page)
 	(void)page;
 	if (!make_cgroup("limits"))
 		return;
-	if (!write_cgroup("cgroup.max.descendants", "0") ||
-	    !write_cgroup("cgroup.max.depth", "7") ||
-	    !write_cgroup("cgroup.procs", "0"))
+	if (!write_text("cgroup.max.descendants", "0") ||
+	    !write_text("cgroup.max.depth", "7") ||
+	    !write_text("cgroup.procs", "0"))
 		die_errno("the limits");
 }
 
@@ -30,7 +31,7 @@ static bool cgroup_limits_serve(struct helper_page *page, int what,
 {
 	(void)page;
 	if (what == HELPER_DAMAGE) {
-		if (!write_cgroup("cgroup.max.depth", "8"))
+		if (!write_text("cgroup.max.depth", "8"))
 			return fail_errno(detail, "write");
 		return true;
 	}

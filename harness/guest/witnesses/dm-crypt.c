@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "janitor.h"
 #include "pattern.h"
 #include "report.h"
@@ -92,11 +93,6 @@ static bool make(void)
 	return device >= 0;
 }
 
-static bool forget(int fd)
-{
-	return !fsync(fd) && !ioctl(fd, BLKFLSBUF, 0);
-}
-
 static void dm_crypt_arm(void)
 {
 	if (!zram_add(&below, BYTES))
@@ -108,7 +104,7 @@ static void dm_crypt_arm(void)
 		return;
 	}
 	fill(bytes, BYTES, salt("dm-crypt", 0), 0);
-	if (pwrite(device, bytes, BYTES, 0) != BYTES || !forget(device))
+	if (pwrite(device, bytes, BYTES, 0) != BYTES || !forget_cached(device))
 		die_errno("pwrite");
 }
 
@@ -133,7 +129,7 @@ static bool dm_crypt_check(char *detail)
 {
 	struct difference diff = { 0 };
 
-	if (!forget(device))
+	if (!forget_cached(device))
 		return fail_errno(detail, "BLKFLSBUF");
 	if (pread(device, bytes, BYTES, 0) != BYTES)
 		return fail_errno(detail, "pread");
@@ -146,14 +142,9 @@ static bool dm_crypt_check(char *detail)
 
 static bool dm_crypt_damage(char *detail)
 {
-	char byte;
-
-	if (pread(device, &byte, 1, 70001) != 1)
-		return fail_errno(detail, "pread");
-	byte ^= 2;
-	if (pwrite(device, &byte, 1, 70001) != 1 || !forget(device))
-		return fail_errno(detail, "pwrite");
-	return true;
+	if (!flip_byte(detail, device, 70001))
+		return false;
+	return forget_cached(device) || fail_errno(detail, "BLKFLSBUF");
 }
 
 WITNESS = {

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "pattern.h"
 #include "report.h"
 #include "types.h"
@@ -84,14 +85,7 @@ static bool loop_device_check(char *detail)
 
 static bool loop_device_damage(char *detail)
 {
-	char byte;
-
-	if (pread(device, &byte, 1, 70001) != 1)
-		return fail_errno(detail, "pread");
-	byte ^= 2;
-	if (pwrite(device, &byte, 1, 70001) != 1)
-		return fail_errno(detail, "pwrite");
-	return true;
+	return flip_byte(detail, device, 70001);
 }
 
 WITNESS = {

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "helper.h"
 #include "report.h"
 #include "types.h"
@@ -17,17 +18,6 @@ static struct helper helper;
 
 #define INSIDE	5
 
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t bytes = strlen(text);
-	bool good = fd >= 0 && write(fd, text, bytes) == bytes;
-
-	if (fd >= 0)
-		close(fd);
-	return good;
-}
-
 /* One user and one group: for that, no right outside is needed. */
 static bool write_maps(uid_t user, gid_t group)
 {
@@ -35,9 +25,9 @@ static bool write_maps(uid_t user, gid_t group)
 
 	snprintf(users, sizeof(users), "%d %d 1", INSIDE, (int)user);
 	snprintf(groups, sizeof(groups), "%d %d 1", INSIDE, (int)group);
-	return write_file("/proc/self/uid_map", users) &&
-	       write_file("/proc/self/setgroups", "deny") &&
-	       write_file("/proc/self/gid_map", groups);
+	return write_text("/proc/self/uid_map", users) &&
+	       write_text("/proc/self/setgroups", "deny") &&
+	       write_text("/proc/self/gid_map", groups);
 }
 
 static bool read_map(unsigned int *map)

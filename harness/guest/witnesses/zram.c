@@ -2,10 +2,9 @@
 /* A zram device: its pages are compressed, and belong to no process. */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "janitor.h"
 #include "pattern.h"
 #include "report.h"
@@ -26,12 +25,6 @@ static void clean(void)
 	zram_remove(&zram);
 }
 
-/* What is in the page cache is not what zram has. */
-static bool forget(void)
-{
-	return !fsync(device) && !ioctl(device, BLKFLSBUF, 0);
-}
-
 static void zram_arm(void)
 {
 	if (!zram_add(&zram, BYTES))
@@ -45,7 +38,7 @@ static void zram_arm(void)
 		for (size_t j = 0; j < PAGE && i / PAGE % 2; j++)
 			bytes[i + j] = SAME;
 	}
-	if (pwrite(device, bytes, BYTES, 0) != BYTES || !forget())
+	if (pwrite(device, bytes, BYTES, 0) != BYTES || !forget_cached(device))
 		die_errno(zram.path);
 }
 
@@ -53,7 +46,7 @@ static bool zram_check(char *detail)
 {
 	struct difference diff = { 0 };
 
-	if (!forget())
+	if (!forget_cached(device))
 		return fail_errno(detail, "BLKFLSBUF");
 	if (pread(device, bytes, BYTES, 0) != BYTES)
 		return fail_errno(detail, "pread");
@@ -75,14 +68,9 @@ static bool zram_check(char *detail)
 
 static bool zram_damage(char *detail)
 {
-	char byte;
-
-	if (pread(device, &byte, 1, 70001) != 1)
-		return fail_errno(detail, "pread");
-	byte ^= 2;
-	if (pwrite(device, &byte, 1, 70001) != 1 || !forget())
-		return fail_errno(detail, "pwrite");
-	return true;
+	if (!flip_byte(detail, device, 70001))
+		return false;
+	return forget_cached(device) || fail_errno(detail, "BLKFLSBUF");
 }
 
 WITNESS = {
