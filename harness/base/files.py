@@ -53,7 +53,7 @@ _Stored = TypeVar("_Stored", bound=Stored)
 
 
 def write(path: Path, text: str, *, durable: bool = False) -> Path:
-    """Write a file, whole or not at all.
+    """Write a file, whole or not at all, also where another process writes it as well.
 
     Args:
         path: The file.
@@ -63,7 +63,7 @@ def write(path: Path, text: str, *, durable: bool = False) -> Path:
     Returns:
         The file.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.part-{os.getpid()}")
     try:
         with part.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -72,6 +72,8 @@ def write(path: Path, text: str, *, durable: bool = False) -> Path:
                 os.fsync(file.fileno())
         part.replace(path)
     except OSError as exc:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         # What a write says has no name in it.
         raise OSError(exc.errno, exc.strerror, str(path)) from exc
     return path

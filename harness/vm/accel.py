@@ -13,6 +13,7 @@ import json
 import os
 from pathlib import Path
 
+from harness.base import files
 from harness.base.cache import file_digest, home
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError, UsageError
@@ -83,9 +84,7 @@ def _remembered(hypervisor: Hypervisor, spawned: BuiltKernel) -> str:
         if isinstance(known, dict) and known.get("key") == key and "problem" in known:
             return str(known["problem"])
     problem = try_guest(hypervisor, spawned)
-    part = store.with_name(f"{store.name}.part-{os.getpid()}")
-    part.write_text(json.dumps({"key": key, "problem": problem}))
-    part.replace(store)
+    files.write(store, json.dumps({"key": key, "problem": problem}))
     return problem
 
 
