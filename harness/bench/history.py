@@ -20,7 +20,7 @@ from harness.night import charts
 from harness.report import page
 
 NAME = "bench"
-# More of them are no help to the eye, and the file does not end.
+# In a drawing of more, no run can be told from the next. The file keeps all.
 _SHOWN = 60
 
 

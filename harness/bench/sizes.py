@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.base import files
 from harness.bench.machine import table
 from harness.cycle.cycle import Cycle
+from harness.kernel.specs import load_vm_config
 from harness.machine.lab import Builds, Lab, Options, no_builds
 from harness.record.timeline import Timeline
 
@@ -32,27 +33,46 @@ class Point(BaseModel):
     memory: str
     fill: int
     reason: str = ""
-    ram_bytes: int = 0
     used_bytes: int = 0
     stored_bytes: int = 0
     save: float = 0.0
     restore: float = 0.0
 
 
+def with_memory(options: Options, folder: Path, sizes: Sequence[str]) -> dict[str, Options]:
+    """The same options with other amounts of memory, by machines' files in a folder.
+
+    Args:
+        options: What is measured.
+        folder: Where the files go.
+        sizes: Amounts of RAM, as a machine's file has them.
+
+    Raises:
+        SpecError: One of them is no amount of memory.
+    """
+    file = load_vm_config(options.vm_config).file
+    text = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
+    made = {}
+    for memory in sizes:
+        text |= {"name": f"ram-{memory}", "memory": memory}
+        path = files.write(folder / f"ram-{memory}.yaml", yaml.safe_dump(text))
+        load_vm_config(path)
+        made[memory] = replace(options, vm_config=str(path))
+    return made
+
+
 def run(
-    options: Options,
+    machines: Mapping[str, Options],
     folder: Path,
     *,
-    sizes: Sequence[str],
     listener: Callable[[str, float | None], None],
     builds: Builds = no_builds,
 ) -> list[Point]:
     """One cycle for each size and fill.
 
     Args:
-        options: What is measured; the machine's memory is changed.
+        machines: What `with_memory` made.
         folder: Where the runs go.
-        sizes: Amounts of RAM, as a machine's file has them.
         listener: Told of each phase.
         builds: Told of what is built.
 
@@ -60,20 +80,10 @@ def run(
         What was found; a cycle that failed has its reason.
     """
     points = []
-    for memory in sizes:
-        with Lab(_with_memory(options, memory, folder), progress=builds) as lab:
+    for memory, options in machines.items():
+        with Lab(options, progress=builds) as lab:
             points += [_measure(lab, folder, memory, fill, listener) for fill in FILLS]
     return points
-
-
-def _with_memory(options: Options, memory: str, folder: Path) -> Options:
-    """The same with another amount of memory, by a machine's file in the folder of the run."""
-    with Lab(options) as lab:
-        file = lab.config.file
-    text = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
-    text |= {"name": f"ram-{memory}", "memory": memory}
-    path = files.write(folder / f"ram-{memory}.yaml", yaml.safe_dump(text))
-    return replace(options, vm_config=str(path))
 
 
 def _measure(
@@ -86,7 +96,7 @@ def _measure(
     result = Cycle(
         lab=lab, folder=folder / f"{memory}-{fill}", timeline=Timeline(listener), fill=fill
     ).run()
-    point = Point(memory=memory, fill=fill, ram_bytes=lab.config.memory_bytes)
+    point = Point(memory=memory, fill=fill)
     if result.exit_code:
         point.reason = result.reason or "a check failed"
         return point

@@ -61,16 +61,15 @@ def bench_command(
 
 
 def _measure(chosen: lab.Options, folder: Path, results: Path, sizes: str | None) -> None:
-    points = []
+    names = benchsizes.SIZES if sizes == "all" else sizes.split(",") if sizes else ()
+    # First, and not after minutes: one of them may be a typing error.
+    machines = benchsizes.with_memory(chosen, folder, names)
     with ProgressLine(err) as line:
         with lab.Lab(chosen, progress=line.build) as made:
             figures = bench.run(made, folder, listener=line.phase)
             new = history.entry(made, figures)
-        if sizes:
-            names = list(benchsizes.SIZES) if sizes == "all" else sizes.split(",")
-            points = benchsizes.run(chosen, folder, sizes=names, listener=line.phase)
+        new.sizes = benchsizes.run(machines, folder, listener=line.phase, builds=line.build)
     bench.show(figures, out)
-    if points:
-        new.sizes = points
-        benchsizes.show(points, out)
+    if new.sizes:
+        benchsizes.show(new.sizes, out)
     out.print(f"history: {history.add(results, new)}", soft_wrap=True)

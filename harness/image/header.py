@@ -240,8 +240,7 @@ def _read_info(data: bytes, note: Note) -> Info:
     desc = data[note.offset : note.offset + note.size]
     if len(desc) >= 4 and len(desc) != INFO_BYTES:
         (version,) = struct.unpack_from("<I", desc)
-        if version not in (FORMAT_VERSION, FORMAT_CRC32):
-            raise version_error(version)
+        check_version(version)
     if len(desc) != INFO_BYTES:
         raise ImageError("the note is too short")
     *numbers, release, boot_id = INFO_HEAD.unpack_from(desc)
@@ -274,9 +273,17 @@ def chunk_sum(version: int, chunk: bytes) -> int:
     return xxhash.xxh64_intdigest(chunk) & 0xFFFFFFFF
 
 
-def version_error(version: int) -> ImageError:
-    """The error of an image of another version."""
-    return ImageError(f"format version {version}, not {FORMAT_VERSION}", status="foreign")
+def check_version(version: int) -> None:
+    """Check that images of a version can be read.
+
+    Args:
+        version: Of the image's format.
+
+    Raises:
+        ImageError: They cannot.
+    """
+    if version not in (FORMAT_VERSION, FORMAT_CRC32):
+        raise ImageError(f"format version {version}, not {FORMAT_VERSION}", status="foreign")
 
 
 def _ranges(desc: bytes, at: int, count: int) -> list[tuple[int, int]]:

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from harness.image.header import (
     CHUNK,
     DATA_OFFSET,
-    FORMAT_CRC32,
-    FORMAT_VERSION,
     NT_SEAL,
     NT_SUMS,
     PAGE,
@@ -25,7 +23,7 @@ from harness.image.header import (
     ImageError,
     Info,
     Segment,
-    version_error,
+    check_version,
 )
 
 Ranges = Sequence[tuple[int, int]]
@@ -77,8 +75,7 @@ def check(header: Header, disk_bytes: int, machine: Ranges = ()) -> None:
 
 
 def _check_seal(header: Header) -> None:
-    if header.info.version not in (FORMAT_VERSION, FORMAT_CRC32):
-        raise version_error(header.info.version)
+    check_version(header.info.version)
     sums, sealed = header.notes.get(NT_SUMS), header.notes.get(NT_SEAL)
     if sums is None or sums.size % 4 or sealed is None or sealed.offset + 4 != len(header.data):
         raise ImageError("the checksums are missing")

@@ -80,10 +80,8 @@ def _is_waited_for(pid: int) -> bool:
 
 
 def _serve(orphan: int) -> None:
-    taking = True
-    if _is_waited_for(orphan):
-        _take(False)
-        taking = False
+    taking = not _is_waited_for(orphan)
+    _take(taking)
     # Those that came meanwhile stay ours.
     while _wait_for_them() or taking:
         time.sleep(_LOOK_SECONDS)

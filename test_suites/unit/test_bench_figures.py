@@ -7,7 +7,7 @@ import io
 
 from rich.console import Console
 
-from harness.bench.machine import Figures, show
+from harness.bench.machine import Figures, rows, show
 from harness.record.timeline import Phase
 
 _MIB = 1 << 20
@@ -36,15 +36,15 @@ def test_each_figure_stands_beside_one_of_the_same_run() -> None:
             phase("restore", "resuming", 5.0),
         ],
     )
-    assert figures.boot_ratio == 1.1
+    assert rows(figures)[0].ratio == 1.1
     # Two boots of a spawned kernel, 1 s of writing, half a second of reading.
     assert (figures.cycle, figures.floor) == (9.0, 5.5)
     file = io.StringIO()
     console = Console(file=file, width=120)
     show(figures, console)
     said = file.getvalue()
-    rows = [line.split("  ") for line in said.splitlines()]
-    found = {row[0].split(" ")[0]: [word.strip() for word in row if word.strip()] for row in rows}
+    lines = [line.split("  ") for line in said.splitlines()]
+    found = {row[0].split(" ")[0]: [word.strip() for word in row if word.strip()] for row in lines}
     assert found["start"][1:] == ["1.00 s", "4.00 s", "0.25", "≤ 1 s"]
     assert found["cycle"][1:] == ["9.00 s", "5.50 s", "1.64", "≤ 1.8"]
     assert found["an"][1:] == ["2.25 s", "9.00 s", "0.25", "≤ 3 s"]
