@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -15,7 +15,8 @@ from harness.base import files
 from harness.bench.machine import table
 from harness.cycle.cycle import Cycle
 from harness.kernel.specs import load_vm_config
-from harness.machine.lab import Builds, Lab, Options, no_builds
+from harness.kernel.vmconfig import VMConfig
+from harness.machine.lab import Lab
 from harness.record.timeline import Timeline
 
 SIZES = ("256MiB", "512MiB", "1GiB", "2GiB", "4GiB", "8GiB", "16GiB")
@@ -39,64 +40,65 @@ class Point(BaseModel):
     restore: float = 0.0
 
 
-def with_memory(options: Options, folder: Path, sizes: Sequence[str]) -> dict[str, Options]:
-    """The same options with other amounts of memory, by machines' files in a folder.
+def with_memory(vm_config: str, folder: Path, sizes: Sequence[str]) -> list[VMConfig]:
+    """The same machine with other amounts of memory, by files in a folder.
 
     Args:
-        options: What is measured.
+        vm_config: The machine, as `--vm-config` has it.
         folder: Where the files go.
         sizes: Amounts of RAM, as a machine's file has them.
 
     Raises:
         SpecError: One of them is no amount of memory.
     """
-    file = load_vm_config(options.vm_config).file
+    file = load_vm_config(vm_config).file
     text = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
-    made = {}
+    made = []
     for memory in sizes:
         text |= {"name": f"ram-{memory}", "memory": memory}
         path = files.write(folder / f"ram-{memory}.yaml", yaml.safe_dump(text))
-        load_vm_config(path)
-        made[memory] = replace(options, vm_config=str(path))
+        made.append(load_vm_config(path))
     return made
 
 
 def run(
-    machines: Mapping[str, Options],
+    lab: Lab,
     folder: Path,
+    machines: Sequence[VMConfig],
     *,
     listener: Callable[[str, float | None], None],
-    builds: Builds = no_builds,
 ) -> list[Point]:
     """One cycle for each size and fill.
 
     Args:
-        machines: What `with_memory` made.
+        lab: What is measured.
         folder: Where the runs go.
+        machines: What `with_memory` made.
         listener: Told of each phase.
-        builds: Told of what is built.
 
     Returns:
         What was found; a cycle that failed has its reason.
     """
-    points = []
-    for memory, options in machines.items():
-        with Lab(options, progress=builds) as lab:
-            points += [_measure(lab, folder, memory, fill, listener) for fill in FILLS]
-    return points
+    return [_measure(lab, folder, config, fill, listener) for config in machines for fill in FILLS]
 
 
 def _measure(
     lab: Lab,
     folder: Path,
-    memory: str,
+    config: VMConfig,
     fill: int,
     listener: Callable[[str, float | None], None],
 ) -> Point:
     result = Cycle(
-        lab=lab, folder=folder / f"{memory}-{fill}", timeline=Timeline(listener), fill=fill
+        lab=lab,
+        folder=folder / f"{config.name}-{fill}",
+        timeline=Timeline(listener),
+        config=config,
+        fill=fill,
+        # Else all of RAM is filled first, so that a test sees what a restore forgets.
+        resuming_append="kspawn.scribble=0",
     ).run()
-    point = Point(memory=memory, fill=fill)
+    point = Point(memory=config.memory, fill=fill)
     if result.exit_code:
         point.reason = result.reason or "a check failed"
         return point

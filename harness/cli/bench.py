@@ -63,12 +63,11 @@ def bench_command(
 def _measure(chosen: lab.Options, folder: Path, results: Path, sizes: str | None) -> None:
     names = benchsizes.SIZES if sizes == "all" else sizes.split(",") if sizes else ()
     # First, and not after minutes: one of them may be a typing error.
-    machines = benchsizes.with_memory(chosen, folder, names)
-    with ProgressLine(err) as line:
-        with lab.Lab(chosen, progress=line.build) as made:
-            figures = bench.run(made, folder, listener=line.phase)
-            new = history.entry(made, figures)
-        new.sizes = benchsizes.run(machines, folder, listener=line.phase, builds=line.build)
+    machines = benchsizes.with_memory(chosen.vm_config, folder, names)
+    with ProgressLine(err) as line, lab.Lab(chosen, progress=line.build) as made:
+        figures = bench.run(made, folder, listener=line.phase)
+        new = history.entry(made, figures)
+        new.sizes = benchsizes.run(made, folder, machines, listener=line.phase)
     bench.show(figures, out)
     if new.sizes:
         benchsizes.show(new.sizes, out)
