@@ -5,15 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-import drgn
-
 from harness.audit.classes import LOOKED_INTO, REASONS, PageClass, first_difference
 from harness.audit.gdb import CALLEE_SAVED
 from harness.audit.moments import Moments
-from harness.audit.owner import Owners
 from harness.audit.seen import Back, Left
 from harness.audit.state import cpu_of, differences
-from harness.base.errors import KspawnError
+from harness.audit.switches import turned
 from harness.image.image import PAGE
 from harness.kernel.built import BuiltKernel
 from harness.machine.statemachine import StateMachine
@@ -67,9 +64,11 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
             caller=cpu_of(called.state, called.registers["rsp"]),
             answerer=cpu_of(answered.state, answered.registers["rsp"]),
         )
+        changed += turned(called.switches, answered.switches)
     return AuditInfo(
         state_reason=moments.not_held,
         fields=sum(len(fields) for fields in called.state.values()) if called else 0,
+        switches=len(called.switches) if called else 0,
         state=changed,
         seconds=moments.seconds,
         pages=left.ram.pages,
@@ -91,21 +90,10 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
 
 def _with_owners(left: Left, named: list[AuditPage], kernel: BuiltKernel) -> list[AuditPage]:
     """Say whose the pages are; where that cannot be told, why."""
-    core = left.ram.path.with_suffix(".core")
-    try:
-        owners = Owners(
-            left.ram,
-            text=left.text,
-            symbols=left.symbols,
-            kernel=kernel,
-            levels=left.levels,
-            core=core,
-        )
-        whose = [owners.of(page.address, page.offset) for page in named]
-    except (KspawnError, LookupError, drgn.FaultError) as exc:
-        whose = [f"unknown: {exc}"] * len(named)
-    finally:
-        core.unlink(missing_ok=True)
+    # Late: drgn takes a fifth of a second, and good cycles have no use for it.
+    from harness.audit.owner import owners_of  # noqa: PLC0415
+
+    whose = owners_of(left, [(page.address, page.offset) for page in named], kernel)
     return [
         page.model_copy(update={"owner": owner}) for page, owner in zip(named, whose, strict=True)
     ]

@@ -16,6 +16,7 @@ from harness.audit.gdb import Gdb, GdbError, GdbGoneError, NoBreakpointsError
 from harness.audit.migration import StreamError, read
 from harness.audit.ram import live, taken
 from harness.audit.seen import Back, Held, Left, read_left
+from harness.audit.switches import switches
 from harness.audit.symbols import NoSymbolsError, Symbols, first_handler, of_kernel
 from harness.base.errors import HarnessError, KspawnError
 from harness.image.image import PAGE
@@ -176,7 +177,7 @@ class Moments:
         if registers["rip"] != symbols["machine_kexec"]:
             with self._timed():
                 back = gdb.word(registers["rsp"])
-                self.called = self._hold(machine, gdb, registers, back=back)
+                self.called = self._hold(machine, gdb, registers, symbols, back=back)
             if gdb.registers()["rip"] != symbols["machine_kexec"]:
                 gdb.go()
                 registers = gdb.stopped(_SECONDS)
@@ -229,9 +230,11 @@ class Moments:
         self.returned = Back(registers=registers, text=text, different=different, pages=pages)
         self.reason = ""
         if self.called is not None:
-            self._watch_answer(machine, gdb, self.called)
+            self._watch_answer(machine, gdb, self.called, left.symbols)
 
-    def _watch_answer(self, machine: StateMachine, gdb: Gdb, called: Held) -> None:
+    def _watch_answer(
+        self, machine: StateMachine, gdb: Gdb, called: Held, symbols: Symbols
+    ) -> None:
         while True:
             gdb.go()
             registers = gdb.stopped(_SECONDS)
@@ -242,12 +245,18 @@ class Moments:
             gdb.step_over(called.back)
         with self._timed():
             gdb.pass_by(called.back)
-            self.answered = self._hold(machine, gdb, registers)
+            self.answered = self._hold(machine, gdb, registers, symbols)
         if self.answered is not None:
             self.not_held = ""
 
     def _hold(
-        self, machine: StateMachine, gdb: Gdb, registers: dict[str, int], *, back: int = 0
+        self,
+        machine: StateMachine,
+        gdb: Gdb,
+        registers: dict[str, int],
+        symbols: Symbols,
+        *,
+        back: int = 0,
     ) -> Held | None:
         """Have the state of CPUs and devices; the machine stands still, a bit later."""
         ram = live(machine.domain)
@@ -258,13 +267,15 @@ class Moments:
         deadline = machine.timeouts.deadline("save", "the state of CPUs and devices")
         try:
             with self._meddled("called" if back else "answered", machine, gdb):
+                turned = switches(symbols, gdb)
                 data = machine.domain.devices_state(deadline)
         finally:
             # This, and not the gdb stub, gives QEMU its disks back.
             machine.domain.monitor("cont")
             gdb.settle()
         try:
-            return Held(registers=registers, state=read(data, shared=True), back=back)
+            state = read(data, shared=True)
+            return Held(registers=registers, state=state, switches=turned, back=back)
         except StreamError as exc:
             self.not_held = str(exc)
             return None

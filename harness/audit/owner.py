@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from drgn.helpers.linux.pid import for_each_task
 
 from harness.audit.program import open_core
 from harness.audit.ram import Ram
+from harness.audit.seen import Left
 from harness.audit.symbols import Symbols
-from harness.base.errors import HarnessError
+from harness.base.errors import HarnessError, KspawnError
 from harness.image import cpustate, vmcore
 from harness.image.image import PAGE
 from harness.image.vmcore import FRAME
@@ -37,6 +39,31 @@ class Mapped:
     who: str
     address: int
     table: bool = False
+
+
+def owners_of(left: Left, places: Sequence[tuple[int, int]], kernel: BuiltKernel) -> list[str]:
+    """Whose some bytes are, a line each; where that cannot be told, why.
+
+    Args:
+        left: The kernel as it left.
+        places: Addresses of pages, and offsets in them.
+        kernel: The kernel.
+    """
+    core = left.ram.path.with_suffix(".core")
+    try:
+        owners = Owners(
+            left.ram,
+            text=left.text,
+            symbols=left.symbols,
+            kernel=kernel,
+            levels=left.levels,
+            core=core,
+        )
+        return [owners.of(address, offset) for address, offset in places]
+    except (KspawnError, LookupError, drgn.FaultError) as exc:
+        return [f"unknown: {exc}"] * len(places)
+    finally:
+        core.unlink(missing_ok=True)
 
 
 class Owners:

@@ -73,11 +73,13 @@ class Held:
     Args:
         registers: The general registers of the CPU that is there.
         state: The state of all CPUs and devices.
+        switches: The kernel's own switches, by name.
         back: At the entry, the address that it returns to.
     """
 
     registers: dict[str, int]
     state: State
+    switches: dict[str, bytes] = field(default_factory=dict)
     back: int = 0
 
 

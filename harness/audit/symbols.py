@@ -6,12 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from typing import TYPE_CHECKING
 
 from harness.base.errors import HarnessError
+from harness.base.lazy import lazily
 from harness.kernel.built import BuiltKernel
+
+if TYPE_CHECKING:
+    from elftools.elf import elffile, sections
+else:
+    elffile = lazily("elftools.elf.elffile")
+    sections = lazily("elftools.elf.sections")
 
 # The kernel is moved by multiples of this (CONFIG_PHYSICAL_ALIGN).
 _ALIGN = 0x200000
@@ -72,8 +77,8 @@ def of_kernel(kernel: BuiltKernel) -> Symbols:
         return Symbols(_system_map(kernel.symbols))
     if kernel.vmlinux.is_file():
         with kernel.vmlinux.open("rb") as file:
-            section = ELFFile(file).get_section_by_name(".symtab")
-            if isinstance(section, SymbolTableSection):
+            section = elffile.ELFFile(file).get_section_by_name(".symtab")
+            if isinstance(section, sections.SymbolTableSection):
                 return Symbols(
                     {symbol.name: symbol["st_value"] for symbol in section.iter_symbols()}
                 )

@@ -3,35 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
-import pytest
 from rich.markup import escape
 from rich.table import Table
 
 from harness.base import paths
-from harness.base.blame import as_error
-from harness.base.errors import HarnessError, KspawnError
+from harness.base.errors import ExitCode
 from harness.base.files import run_folder
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
-from harness.base.text import cut
 from harness.cli.options import own_options, vm_options
-from harness.kernel import specs
+from harness.cycle.cycle import Cycle
 from harness.kernel.own import Own
 from harness.machine import keep
-from harness.plugin.stash import PROGRESS
+from harness.machine.lab import Lab, Options
 from harness.record.result import AuditInfo, Result, Verdict
+from harness.record.timeline import Timeline
 from harness.ways import registry
 
-ROOT = specs.ROOT
 # A script is passed on as a word of a command line.
 _LARGEST = 100 << 10
-_SUITE = ROOT / "test_suites" / "restricted" / "test_cycle.py"
 
 
 @click.command("cycle")
@@ -86,23 +80,22 @@ def cycle_command(
     script: str,
 ) -> int:
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
-    more = [
-        *([] if audit else ["--no-audit"]),
-        *(["--warm"] if warm else []),
-        *([f"--run={_script(script)}"] if script else []),
-    ]
     return run_cycle(
         Call(
-            kernel=kernel,
-            vm_config=vm_config,
-            accel=accel,
-            libvirt_uri=libvirt_uri,
+            options=Options(
+                kernel=kernel,
+                vm_config=vm_config,
+                accel=accel,
+                libvirt_uri=libvirt_uri,
+                own=own,
+                keep_bytes=keep.parse_size(keep_memory),
+                audit=audit,
+                warm=warm,
+            ),
             results=results,
             json_file=json_file,
             resume_path=resume_path,
-            own=own,
-            keep_memory=keep_memory,
-            more=more,
+            script=_script(script),
         )
     )
 
@@ -122,22 +115,23 @@ def _script(given: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What a cycle is run with; the names are those of the options.
+    """What a cycle is run with.
 
     Args:
-        more: More options of pytest.
+        options: Kernels and machine.
+        results: The folder that gets a folder for the run.
+        resume_path: The name of the way back.
+        json_file: Gets the result too.
+        only: The one kind of state that the witness holds; empty for all.
+        script: A user's script for sh, which calls `cycle`; empty for none.
     """
 
-    kernel: str
-    vm_config: str
-    accel: str
-    libvirt_uri: str
+    options: Options
     results: Path
     resume_path: str
-    own: Own
     json_file: Path | None = None
-    keep_memory: str = "0"
-    more: Sequence[str] = ()
+    only: str = ""
+    script: str = ""
 
     def check(self) -> None:
         """Look at what was given, before anything is made.
@@ -148,40 +142,10 @@ class Call:
         if self.json_file is not None and not self.json_file.absolute().parent.is_dir():
             folder = self.json_file.absolute().parent
             raise click.UsageError(f"--json: there is no folder {folder}")
-        specs.load_kernel(self.kernel)
-        specs.load_vm_config(self.vm_config)
-        keep.parse_size(self.keep_memory)
-
-    def arguments(self, folder: Path) -> list[str]:
-        """The words that pytest is called with.
-
-        Args:
-            folder: That of the run.
-        """
-        return [
-            str(_SUITE),
-            f"--rootdir={ROOT}",
-            f"--confcutdir={ROOT}",
-            f"--config-file={ROOT / 'pyproject.toml'}",
-            *("-p", "no:terminal", "-p", "no:cacheprovider"),
-            # pytest would catch the progress line with the rest.
-            "--capture=no",
-            "--override-ini=addopts=--strict-markers",
-            f"--kernel={self.kernel}",
-            f"--vm-config={self.vm_config}",
-            f"--accel={self.accel}",
-            f"--libvirt-uri={self.libvirt_uri}",
-            f"--resume-path={self.resume_path}",
-            *self.own.arguments(),
-            f"--keep-memory={self.keep_memory}",
-            *self.more,
-            f"--run-folder={folder}",
-            f"--junitxml={folder / 'junit.xml'}",
-        ]
 
 
 def run_cycle(call: Call) -> int:
-    """Run one cycle by pytest, with a progress line, and print what it found.
+    """Run one cycle with a progress line, and print what it found.
 
     Args:
         call: What it is run with.
@@ -190,69 +154,39 @@ def run_cycle(call: Call) -> int:
         The exit code.
 
     Raises:
-        UsageError: Something of it is wrong.
+        KspawnError: It could not begin.
+        KeyboardInterrupt: The user gave up; what was found by then is printed.
     """
     call.check()
     with run_folder(call.results.absolute(), f"cycle-{call.resume_path}") as folder:
-        with ProgressLine(err) as line:
-            code = pytest.main(call.arguments(folder), plugins=[_Progress(line)])
-        return _conclude(folder, call.json_file, code)
+        stored = folder / "result.json"
+        try:
+            with ProgressLine(err) as line, Lab(call.options, progress=line.build) as lab:
+                Cycle(
+                    lab=lab,
+                    folder=folder,
+                    timeline=Timeline(line.phase),
+                    resume_path=call.resume_path,
+                    audit=call.options.audit,
+                    only=call.only,
+                    script=call.script,
+                ).run()
+        finally:
+            # Whatever ends it, what was found by then is not lost.
+            result = Result.model_validate_json(stored.read_text()) if stored.exists() else None
+            if result is not None:
+                _conclude(result, call, folder)
+        return result.exit_code if result is not None else int(ExitCode.HARNESS)
 
 
-class _Progress:
-    """The pytest plugin that carries the progress line, and the first error."""
+def _conclude(result: Result, call: Call, folder: Path) -> None:
+    if call.json_file is not None:
+        result.save(call.json_file)
+    # Late: a cycle that has not begun yet needs none of it.
+    from harness.report.junit import write_junit  # noqa: PLC0415
 
-    error: KspawnError | None = None
-    interrupted = False
-
-    def __init__(self, line: ProgressLine) -> None:
-        self.line = line
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        """Hand the line to the fixtures."""
-        config.stash[PROGRESS] = self.line
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-        """Note an error that came before there was a result."""
-        if call.excinfo is not None and not isinstance(call.excinfo.value, AssertionError):
-            self._note(call.excinfo.value)
-        return (yield)
-
-    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note an error of what surrounds the run."""
-        self._note(excinfo.value)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note why the run could not even begin; pytest says that it was interrupted."""
-        if report.failed:
-            last = report.longreprtext.strip().splitlines()[-1:]
-            self._note(HarnessError(f"the run did not begin: {cut(''.join(last))}"))
-
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note that it was."""
-        type(self).interrupted = isinstance(excinfo.value, KeyboardInterrupt)
-
-    def _note(self, exc: BaseException) -> None:
-        # What went wrong first is what the others follow from.
-        type(self).error = type(self).error or as_error(exc)
-
-
-def _conclude(folder: Path, json_file: Path | None, code: int) -> int:
-    stored = folder / "result.json"
-    if not stored.exists():
-        if _Progress.interrupted:
-            raise KeyboardInterrupt
-        if _Progress.error is not None:
-            raise _Progress.error
-        raise KspawnError(f"the run ended without a result (pytest ended with {int(code)})")
-    result = Result.model_validate_json(stored.read_text())
-    if json_file is not None:
-        result.save(json_file)
+    write_junit(result, folder / "junit.xml")
     show(result, folder)
-    if _Progress.interrupted:
-        raise KeyboardInterrupt
-    return result.exit_code
 
 
 def show(result: Result, folder: Path) -> None:

@@ -87,6 +87,7 @@ def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--bzimage", default="", metavar="FILE[,FILE]", help=HELP["bzimage"]),
         click.option("--apply-patches", is_flag=True, help=HELP["apply_patches"]),
+        click.option("--patch", type=path, multiple=True, help=HELP["patch"]),
         click.option("--config", "kernel_config", type=path, help=HELP["config"]),
         click.option("--config-fragment", type=path, multiple=True, help=HELP["config_fragment"]),
         click.option(

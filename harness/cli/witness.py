@@ -67,24 +67,26 @@ def run_command(
     """Take one of them, alone, or `all` of them through one cycle."""
     # Late: what runs machines is not imported for a list.
     from harness.cli.cycle import Call, run_cycle  # noqa: PLC0415
+    from harness.machine.lab import Options  # noqa: PLC0415
 
     known = [_ALL, *(facts.name for facts in witnesses())]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         also = f", is it {near[0]!r}?" if near else ""
         raise click.UsageError(f"there is no witness {name!r}{also} (./kspawn witness list)")
-    more = [] if name == _ALL else [f"--witness={name}"]
-    more += [] if audit else ["--no-audit"]
-    more += ["--warm"] if warm else []
     return run_cycle(
         Call(
-            kernel=kernel,
-            vm_config=vm_config,
-            accel=accel,
-            libvirt_uri=libvirt_uri,
+            options=Options(
+                kernel=kernel,
+                vm_config=vm_config,
+                accel=accel,
+                libvirt_uri=libvirt_uri,
+                own=own,
+                audit=audit,
+                warm=warm,
+            ),
             results=results,
             resume_path=resume_path,
-            own=own,
-            more=more,
+            only="" if name == _ALL else name,
         )
     )

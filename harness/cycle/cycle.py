@@ -20,7 +20,7 @@ from harness.base.errors import (
 )
 from harness.cycle import verdict, witness
 from harness.cycle.checks.audit import audit_checks
-from harness.cycle.checks.kernel import kernel_checks
+from harness.cycle.checks.kernel import goes_on_check, kernel_checks
 from harness.cycle.checks.log import log_checks
 from harness.cycle.record import complete
 from harness.cycle.script import Script
@@ -241,7 +241,7 @@ class Cycle:
             self.machine.keep(f"failed checks: {', '.join(bad[:5])}")
         self.machine.close()
         self._ask_alone()
-        self.result.checks += log_checks(self.machine)
+        self.result.checks += [*log_checks(self.machine), goes_on_check(self.machine)]
         failed = [check for check in self.result.checks if not check.ok]
         if failed:
             names = ", ".join(check.name for check in failed[:5])

@@ -26,6 +26,8 @@ class Before:
     uptime: float
     cmdline: str
     lives: int = 0
+    cpus: str = ""
+    frozen: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -49,13 +51,17 @@ def observe(machine: Machine) -> Before:
     Args:
         machine: A running machine.
     """
+    found = witness.processes(machine)
+    state = kernel_state(machine)
     return Before(
-        processes=witness.processes(machine),
-        boot_id=boot_id(machine),
+        processes=found,
+        boot_id=state.boot_id,
         release=machine.run("uname -r").check().strip(),
-        uptime=uptime(machine),
+        uptime=state.uptime,
         cmdline=machine.run("cat /proc/cmdline").check(),
         lives=len(machine.lives),
+        cpus=state.cpus,
+        frozen=state.frozen,
     )
 
 
@@ -85,11 +91,47 @@ def _counted_free(image: Image) -> tuple[int | None, str]:
         return None, str(exc)
 
 
-def boot_id(machine: Machine) -> str:
-    """The boot_id of the normal kernel."""
-    return machine.run("cat /proc/sys/kernel/random/boot_id").check().strip()
+@dataclass(frozen=True)
+class KernelState:
+    """What a kernel says of itself.
+
+    Args:
+        boot_id: Its boot_id.
+        uptime: How long it says that it is up, in seconds.
+        cpus: The CPUs that are online, such as "0-1".
+        frozen: The tasks in its refrigerator, such as "71/73" for a thread of process 71.
+    """
+
+    boot_id: str
+    uptime: float
+    cpus: str
+    frozen: frozenset[str]
 
 
-def uptime(machine: Machine) -> float:
-    """How long the normal kernel says that it is up, in seconds."""
-    return float(machine.run("cat /proc/uptime").check().split()[0])
+# A task that the freezer of suspend stopped sleeps in __refrigerator() (kernel/freezer.c).
+_STATE = (
+    "cat /proc/sys/kernel/random/boot_id /proc/uptime /sys/devices/system/cpu/online; "
+    "cd /proc; grep -l __refrigerator [0-9]*/task/[0-9]*/wchan 2>/dev/null; true"
+)
+
+
+def kernel_state(machine: Machine) -> KernelState:
+    """Ask the normal kernel of a running machine.
+
+    Args:
+        machine: The machine.
+
+    Raises:
+        HarnessError: It does not say.
+    """
+    lines = machine.run(_STATE).check().splitlines()
+    if len(lines) < 3:
+        raise HarnessError(f"the kernel says of itself {lines!r}")
+    boot_id, uptime, cpus, *frozen = lines
+    tasks = (line.split("/") for line in frozen)
+    return KernelState(
+        boot_id=boot_id.strip(),
+        uptime=float(uptime.split()[0]),
+        cpus=cpus.strip(),
+        frozen=frozenset(f"{parts[0]}/{parts[2]}" for parts in tasks if len(parts) == 4),
+    )

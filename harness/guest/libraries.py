@@ -5,16 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.base import debian
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError
+from harness.base.lazy import lazily
+
+if TYPE_CHECKING:
+    from elftools.common import exceptions
+    from elftools.elf import dynamic, elffile, segments
+else:
+    exceptions = lazily("elftools.common.exceptions")
+    dynamic = lazily("elftools.elf.dynamic")
+    elffile = lazily("elftools.elf.elffile")
+    segments = lazily("elftools.elf.segments")
 
 PACKAGES = ("busybox-static", "dropbear-bin", "kexec-tools")
 
@@ -113,17 +118,17 @@ def _needed(program: Path) -> list[str]:
     """The names of the libraries and of the dynamic linker that an ELF file asks for."""
     with program.open("rb") as file:
         try:
-            elf = ELFFile(file)
-        except ELFError:
+            elf = elffile.ELFFile(file)
+        except exceptions.ELFError:
             return []
         names = [
             PurePosixPath(segment.get_interp_name()).name
             for segment in elf.iter_segments()
-            if isinstance(segment, InterpSegment)
+            if isinstance(segment, segments.InterpSegment)
         ]
-        dynamic = elf.get_section_by_name(".dynamic")
-        if isinstance(dynamic, DynamicSection):
-            names += [cast(Any, tag).needed for tag in dynamic.iter_tags("DT_NEEDED")]
+        section = elf.get_section_by_name(".dynamic")
+        if isinstance(section, dynamic.DynamicSection):
+            names += [cast(Any, tag).needed for tag in section.iter_tags("DT_NEEDED")]
         return names
 
 

@@ -20,13 +20,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
-
-from elftools.elf.elffile import ELFFile
+from typing import TYPE_CHECKING, BinaryIO
 
 from harness.base.errors import HarnessError, UsageError
+from harness.base.lazy import lazily
 from harness.image.cpustate import CPU, note
 from harness.kernel.specs import Role
+
+if TYPE_CHECKING:
+    from elftools.elf import elffile
+else:
+    elffile = lazily("elftools.elf.elffile")
 
 PAGE = 4096
 LOW_END = 16 << 20
@@ -163,7 +167,7 @@ def _segments(file: BinaryIO) -> tuple[list[Piece], bytes]:
     """What of the memory a core has, and its notes."""
     pieces, notes = [], b""
     end = file.seek(0, os.SEEK_END)
-    for segment in ELFFile(file).iter_segments():
+    for segment in elffile.ELFFile(file).iter_segments():
         offset, size = segment["p_offset"], segment["p_filesz"]
         if segment["p_type"] == "PT_NOTE" and offset < end:
             file.seek(offset)

@@ -17,15 +17,19 @@ import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
-
-from elftools.elf.elffile import ELFFile
+from typing import TYPE_CHECKING, Protocol
 
 from harness.base import cache
 from harness.base.errors import PrerequisiteError, UsageError
+from harness.base.lazy import lazily
 from harness.kernel import kconfig, needs
 from harness.kernel.built import BuiltKernel
 from harness.kernel.specs import Role
+
+if TYPE_CHECKING:
+    from elftools.elf import elffile
+else:
+    elffile = lazily("elftools.elf.elffile")
 
 _SECTOR = 512
 _IKCONFIG = b"IKCFG_ST\x1f\x8b\x08"
@@ -257,6 +261,6 @@ def _beside(path: Path, *names: str) -> Path | None:
 def _is_elf(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return bool(ELFFile(file)["e_machine"] == "EM_X86_64")
+            return bool(elffile.ELFFile(file)["e_machine"] == "EM_X86_64")
     except Exception:  # what pyelftools raises on bad bytes is not bounded
         return False

@@ -16,14 +16,19 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-
-from elftools.elf.elffile import ELFFile
+from typing import TYPE_CHECKING
 
 from harness.base import cache
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, PrerequisiteError
+from harness.base.lazy import lazily
 from harness.guest import guestbuild
 from harness.kernel.built import BuiltKernel
+
+if TYPE_CHECKING:
+    from elftools.elf import elffile
+else:
+    elffile = lazily("elftools.elf.elffile")
 
 _SOURCE = guestbuild.GUEST / "modules" / "kspawn_types.c"
 _KBUILD = """\
@@ -40,7 +45,7 @@ def has_debug_info(vmlinux: Path) -> bool:
         vmlinux: The kernel.
     """
     with vmlinux.open("rb") as file:
-        return ELFFile(file).get_section_by_name(".debug_info") is not None
+        return elffile.ELFFile(file).get_section_by_name(".debug_info") is not None
 
 
 def with_types(kernel: BuiltKernel, *, notify: Notify = quiet) -> Path:
@@ -95,7 +100,7 @@ def _merge(vmlinux: Path, types: Path, target: Path) -> None:
     """Add the debug sections of one file to a copy of another."""
     command = ["objcopy"]
     with types.open("rb") as file:
-        elf = ELFFile(file)
+        elf = elffile.ELFFile(file)
         for name in _SECTIONS:
             if (section := elf.get_section_by_name(name)) is not None:
                 data = types.with_name(name.lstrip("."))

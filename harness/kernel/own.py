@@ -26,6 +26,7 @@ HELP = {
     "flavor": "a kind of normal kernel of kernels/facts/versions.yaml; may be repeated",
     "config": "a whole .config for the normal kernel, in place of our fragments",
     "apply_patches": "apply the patches of --kernel to the tree's copy",
+    "patch": "patch for the normal kernel, applied after those of --kernel; may be repeated",
     "bzimage": "ready-made kernels: the normal one, and after a comma the spawned one",
 }
 
@@ -40,6 +41,7 @@ class Own:
         flavors: Kinds of normal kernels, by name.
         config: A whole .config for the normal kernel.
         apply_patches: Whether the spec's patches are applied to the tree.
+        patches: Patches for the normal kernel, after those of its spec.
         bzimage: Ready-made kernels: the normal one, or both.
     """
 
@@ -48,6 +50,7 @@ class Own:
     flavors: tuple[str, ...] = ()
     config: Path | None = None
     apply_patches: bool = False
+    patches: tuple[Path, ...] = ()
     bzimage: tuple[Path, ...] = ()
 
     def check(self) -> None:
@@ -59,7 +62,9 @@ class Own:
         """
         texts = [(path, "--config-fragment") for path in self.fragments]
         texts += [(self.config, "--config")] if self.config else []
-        for path, option in (*texts, *((path, "--bzimage") for path in self.bzimage)):
+        whole = [(path, "--patch") for path in self.patches]
+        whole += [(path, "--bzimage") for path in self.bzimage]
+        for path, option in (*texts, *whole):
             if not paths.is_file(path):
                 raise UsageError(f"{option}: there is no file {path}")
         flavors.check(self.flavors)
@@ -69,6 +74,11 @@ class Own:
             raise UsageError(
                 "--bzimage takes kernels as they are",
                 hint="it goes with --config at most, which says how they were built",
+            )
+        if self.patches and (self.bzimage or self.kernel_tree):
+            raise UsageError(
+                "--patch goes with --kernel alone",
+                hint="a tree is built as it is: apply the patch to the tree",
             )
         if len(self.bzimage) > 2:
             raise UsageError("--bzimage takes a normal and a spawned kernel, not more")
@@ -102,7 +112,7 @@ class Own:
             SpecError: There is no such kernel, or the tree says no version.
         """
         if self.kernel_tree is None:
-            return load_kernel(kernel)
+            return load_kernel(kernel).with_patches(self.patches)
         return load_for_tree(kernel, self.kernel_tree.expanduser().absolute())
 
     def arguments(self) -> list[str]:
@@ -116,6 +126,7 @@ class Own:
             given.append(f"--config={self.config}")
         if self.apply_patches:
             given.append("--apply-patches")
+        given += [f"--patch={path}" for path in self.patches]
         if self.bzimage:
             given.append(f"--bzimage={','.join(map(str, self.bzimage))}")
         return given
@@ -226,6 +237,7 @@ def given_own(given: Callable[[str], Any]) -> Own:
         flavors=tuple(name for name in given("flavor") if name != flavors.QUICK),
         config=_path(given("kernel_config"), "--config"),
         apply_patches=given("apply_patches"),
+        patches=tuple(paths.given(path, what="--patch").absolute() for path in given("patch")),
         bzimage=_files(given("bzimage")),
     )
     own.check()

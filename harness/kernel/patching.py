@@ -49,18 +49,21 @@ def apply_patches(patches: Sequence[Path], tree: Path) -> None:
         BuildError: One does not apply; it is named, with the file and the hunk.
     """
     for patch in patches:
-        command = ["patch", "-p1", "--forward", "--fuzz=0", "--no-backup-if-mismatch"]
-        command += ["--reject-file=-", "-i", str(patch)]
-        done = subprocess.run(
-            command,
-            cwd=tree,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode:
-            raise BuildError(f"the patch {shown(patch)} does not apply: {_rejected(done.stdout)}")
+        _run_patch(["--forward"], patch, tree)
+
+
+def take_back(patches: Sequence[Path], tree: Path) -> None:
+    """Undo what `apply_patches` did.
+
+    Args:
+        patches: The files, in the order in which they were applied.
+        tree: The source, or as much of it as they touch.
+
+    Raises:
+        BuildError: One is not there.
+    """
+    for patch in reversed(patches):
+        _run_patch(["--reverse", "--force"], patch, tree)
 
 
 def is_applied(patch: Path, tree: Path) -> bool:
@@ -81,6 +84,20 @@ def applies(patch: Path, tree: Path) -> bool:
         tree: The source, or as much of it as the patch touches.
     """
     return _would(["--forward"], patch, tree)
+
+
+def _run_patch(how: Sequence[str], patch: Path, tree: Path) -> None:
+    command = ["patch", "-p1", *how, "--fuzz=0", "--no-backup-if-mismatch"]
+    done = subprocess.run(
+        [*command, "--reject-file=-", "-i", str(patch)],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        raise BuildError(f"the patch {shown(patch)} does not apply: {_rejected(done.stdout)}")
 
 
 def _would(how: Sequence[str], patch: Path, tree: Path) -> bool:

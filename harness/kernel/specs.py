@@ -11,6 +11,7 @@ from typing import TypeVar, get_args
 
 from pydantic import (
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
 )
@@ -100,6 +101,7 @@ class KernelSpec(Candidates):
     series: Series = Field(default_factory=Series)
     patches: Patches | None = None
     configs: Configs | None = None
+    _more: tuple[Path, ...] = PrivateAttr(default=())
 
     @field_validator("version")
     @classmethod
@@ -139,6 +141,16 @@ class KernelSpec(Candidates):
         """
         return self.model_copy(update={"version": str(version)})
 
+    def with_patches(self, files: Sequence[Path]) -> KernelSpec:
+        """The same kernel with more patches in its normal build, after all others.
+
+        Args:
+            files: The patches, in the order they apply.
+        """
+        copy = self.model_copy()
+        copy._more = (*self._more, *files)
+        return copy
+
     def patch_files(self, role: Role) -> list[Path]:
         """The patches of a build, in the order they apply.
 
@@ -148,6 +160,10 @@ class KernelSpec(Candidates):
         Raises:
             SpecError: A series or a glob has no patch.
         """
+        more = self._more if role == "normal" else ()
+        return [*self._patches_of_spec(role), *more]
+
+    def _patches_of_spec(self, role: Role) -> list[Path]:
         if self.patches is None:
             chosen = self.series.normal if role == "normal" else self.series.spawned
             try:

@@ -28,9 +28,10 @@ from harness.plugin import defaults, faults, own
 from harness.plugin.faults import figures
 from harness.plugin.reports import show_controls
 from harness.plugin.stash import PROGRESS
-from harness.plugin.suite import CycleSuite, Hibernated, NewCycle, complaint_properties
+from harness.plugin.suite import CycleSuite, Hibernated, NewCycle
 from harness.record.result import Result
 from harness.record.timeline import Timeline
+from harness.report.junit import complaint_properties
 from harness.vm import choices
 from harness.ways import registry
 

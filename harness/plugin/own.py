@@ -27,6 +27,7 @@ def add_pytest_options(group: pytest.OptionGroup) -> None:
     group.addoption("--flavor", action="append", default=[], help=HELP["flavor"])
     group.addoption("--config", type=Path, dest="kernel_config", help=HELP["config"])
     group.addoption("--apply-patches", action="store_true", help=HELP["apply_patches"])
+    group.addoption("--patch", type=Path, action="append", default=[], help=HELP["patch"])
     group.addoption("--bzimage", default="", help=HELP["bzimage"])
 
 

@@ -21,6 +21,7 @@ from harness.cycle.witness import Witness
 from harness.machine.machine import Machine
 from harness.machine.states import State
 from harness.record.result import Result, Verdict
+from harness.report.junit import complaint_properties
 
 NewCycle = Callable[..., Cycle]
 """What the fixture `new_cycle` gives: takes what else `Cycle` takes."""
@@ -77,23 +78,6 @@ class CycleSuite:
         found = [check for check in cycle_result.checks if check.name == name]
         assert found, f"the check was not made: {cycle_result.reason}"
         assert found[0].ok, found[0].detail
-
-
-def complaint_properties(result: Result) -> list[tuple[str, object]]:
-    """The complaints of a run as properties of its test in JUnit XML.
-
-    Args:
-        result: What the run found.
-    """
-    words = {True: "expected", False: "unexpected"}
-    return [
-        (
-            "complaint",
-            f"{f'tolerated, {each.tolerated}' if each.tolerated else words[each.expected]}: "
-            f"{each.line()}",
-        )
-        for each in result.complaints
-    ]
 
 
 def assert_only_failed(result: Result, *names: str) -> dict[str, str]:

@@ -193,8 +193,8 @@ class AuditPage(_Model):
 class AuditState(_Model):
     """A field of a CPU or of a device that is not as it was."""
 
-    device: str = Field(description="such as 'cpu/0' or 'ioapic/0'")
-    field: str = Field(description="as QEMU calls it")
+    device: str = Field(description="such as 'cpu/0', 'ioapic/0', or 'kernel' for its own switches")
+    field: str = Field(description="as QEMU calls it, or the name of a variable")
     before: str = Field(description="in hex, at most 24 bytes")
     after: str
     why: str = Field(default="", description="why that may be; empty where there is no reason")
@@ -226,6 +226,9 @@ class AuditInfo(_Model):
     )
     state_reason: str = Field(default="", description="why CPUs and devices were not audited")
     fields: int = Field(default=0, description="how many fields of CPUs and devices there are")
+    switches: int = Field(
+        default=0, description="how many of the kernel's own switches were compared"
+    )
     state: list[AuditState] = Field(
         default_factory=list, description="those that are not as they were"
     )

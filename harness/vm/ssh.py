@@ -12,13 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError, KernelHangError
+from harness.base.lazy import lazily
+
+if TYPE_CHECKING:
+    import paramiko
+else:
+    paramiko = lazily("paramiko")
 
 _EXPLAIN_SECONDS = 3.0
 _POLL = 0.25

@@ -63,6 +63,18 @@ def test_peer_that_loads_the_gdt(machine: Machine) -> None:
     run_payload(machine, "-g", rounds=1)
 
 
+@pytest.mark.known_bug("pkru")
+def test_the_process_that_jumps_keeps_its_protection_keys(machine: Machine) -> None:
+    """Who calls reboot(2) had forbidden itself some memory, and has it forbidden after."""
+    machine.boot()
+    if " ospke" not in machine.run("cat /proc/cpuinfo").check():
+        pytest.skip("this CPU or kernel has no protection keys for user mode")
+    machine.hibernate()
+    back = machine.resume()
+    assert back["register_lost"] == ""
+    assert back["pkru_lost"] == ""
+
+
 @pytest.mark.known_bug("suspended-devices")
 def test_refused_jump_resumes_all_devices(machine: Machine) -> None:
     """Where one freeze callback fails, the devices before it are thawed again."""

@@ -16,6 +16,7 @@ from harness.audit.facts import Jump, read_list
 from harness.audit.kept import Changed, Comparison, _codes
 from harness.audit.ram import Part, Ram, Space, layout, tables
 from harness.audit.state import differences
+from harness.audit.switches import turned
 from harness.audit.symbols import NoSymbolsError, Symbols, first_handler
 from harness.base.errors import HarnessError
 from harness.cli.audit import render
@@ -209,7 +210,7 @@ def test_where_the_kernel_was_moved() -> None:
 def info(**given: object) -> AuditInfo:
     kept = AuditClass(name="kept", pages=10, differ=0)
     return AuditInfo.model_validate(
-        {"pages": 12, "differ": 2, "fields": 9, "classes": [kept], **given}
+        {"pages": 12, "differ": 2, "fields": 9, "switches": 3, "classes": [kept], **given}
     )
 
 
@@ -224,6 +225,16 @@ def test_the_checks_of_an_audit() -> None:
     assert "slab dentry" in memory.detail
     assert not audit_checks(info(bounds=["too much"]))[0].ok
     assert not audit_checks(info(registers=["rbx was 1 and is 2"]))[1].ok
+
+
+def test_a_switch_that_was_not_turned_back() -> None:
+    before = {"oom_killer_disabled": b"\0", "tick_freeze_depth": bytes(4)}
+    assert turned(before, before) == []
+    (found,) = turned(before, {**before, "oom_killer_disabled": b"\1"})
+    failed = [check for check in audit_checks(info(state=[found])) if not check.ok]
+    assert [check.name for check in failed] == ["audit.kernel"]
+    assert failed[0].detail == "kernel oom_killer_disabled: 00 → 01"
+    assert not audit_checks(info(switches=0))[3].ok
 
 
 def test_an_audit_that_broke_is_not_green_and_one_that_cannot_be_is_no_check() -> None:

@@ -17,9 +17,11 @@ import pytest
 
 from harness.base import cache
 from harness.base.errors import BuildError, PrerequisiteError, UsageError
+from harness.base.version import Version
 from harness.kernel import bzimage, kconfig, making, needs
 from harness.kernel.making import Makes, Progress
 from harness.kernel.own import Own, _side_by_side
+from harness.kernel.specs import load_kernel
 
 NORMAL = """\
 CONFIG_X86_64=y
@@ -233,6 +235,9 @@ def test_the_config_of_a_real_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"bzimage": ("file",), "kernel_tree": "tree"}, "--bzimage takes kernels as they are"),
         ({"bzimage": ("file",), "fragments": ("file",)}, "--bzimage takes kernels as they are"),
         ({"bzimage": ("file", "file", "file")}, "a normal and a spawned kernel, not more"),
+        ({"patches": ("nosuch",)}, "--patch: there is no file nosuch"),
+        ({"patches": ("file",), "bzimage": ("file",)}, "--patch goes with --kernel alone"),
+        ({"patches": ("file",), "kernel_tree": "tree"}, "--patch goes with --kernel alone"),
         ({"apply_patches": True}, "--apply-patches needs --kernel-tree"),
         ({"kernel_tree": "nosuch"}, "nosuch is no kernel tree: it has no Kconfig"),
     ],
@@ -257,6 +262,20 @@ def test_options_that_cannot_be(
     assert expected in str(caught.value)
 
 
+def test_more_patches_come_last_and_in_the_normal_build(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.patch"
+    mine.write_text("")
+    spec = load_kernel("linux-7.3")
+    known = spec.patch_files("normal")
+    patched = Own(patches=(mine,)).spec("linux-7.3")
+    assert patched.patch_files("normal") == [*known, mine]
+    assert patched.patch_files("spawned") == spec.patch_files("spawned")
+    later = Version.parse("7.3.1")
+    assert later is not None
+    assert patched.of_version(later).patch_files("normal")[-1] == mine
+    assert spec.patch_files("normal") == known
+
+
 def test_options_go_on_to_pytest(tmp_path: Path) -> None:
     assert Own().arguments() == []
     own = Own(kernel_tree=tmp_path, fragments=(tmp_path / "a",), apply_patches=True)
@@ -265,6 +284,7 @@ def test_options_go_on_to_pytest(tmp_path: Path) -> None:
         f"--config-fragment={tmp_path / 'a'}",
         "--apply-patches",
     ]
+    assert Own(patches=(tmp_path / "b",)).arguments() == [f"--patch={tmp_path / 'b'}"]
     assert Own(bzimage=(tmp_path, tmp_path), config=tmp_path).arguments() == [
         f"--config={tmp_path}",
         f"--bzimage={tmp_path},{tmp_path}",

@@ -41,6 +41,9 @@ class Recorded:
 
     boot_id: str = str(READY["boot_id"])
     uptime: float = 30.0
+    cpus: str = "0-1"
+    frozen: str = ""
+    register_lost: str | None = ""
     lives: list[tuple[int, int]] = field(default_factory=lambda: [(100, 7), (200, 9)])
     status_lines: list[dict[str, Any]] = field(default_factory=lambda: copy.deepcopy(LINES))
     outcome: str = "image"
@@ -60,7 +63,7 @@ class Recorded:
 
     def run(self, command: str) -> Done:
         """Answer from what was recorded."""
-        out = f"{self.uptime} 1.0" if "uptime" in command else self.boot_id
+        out = f"{self.boot_id}\n{self.uptime} 1.0\n{self.cpus}\n{self.frozen}"
         return Done(command=command, exit_code=0, out=out, err="")
 
     def line(self, role: str, event: str) -> dict[str, Any]:
@@ -91,7 +94,7 @@ class Recorded:
             written_bytes=self.written_bytes,
             qemu_runs=self.qemu_runs,
             counted=self.counted,
-            back={"outcome": self.outcome},
+            back={"outcome": self.outcome, "register_lost": self.register_lost},
         )
         before = Before(
             processes={},
@@ -100,6 +103,8 @@ class Recorded:
             uptime=20.0,
             cmdline=self.cmdline,
             lives=1,
+            cpus="0-1",
+            frozen=frozenset({"9/9"}),
         )
         checks = verdict.machine_checks(
             cast(Machine, self), before, seen, way=registry.get(self.resume_path)
@@ -139,6 +144,22 @@ def another_boot(r: Recorded) -> None:
 
 def clock_back(r: Recorded) -> None:
     r.uptime = 5.0
+
+
+def one_cpu(r: Recorded) -> None:
+    r.cpus = "0"
+
+
+def init_in_the_refrigerator(r: Recorded) -> None:
+    r.frozen = "9/task/9/wchan\n1/task/1/wchan"
+
+
+def register_not_kept(r: Recorded) -> None:
+    r.register_lost = "xmm3: 0x1 instead of 0x2"
+
+
+def nobody_looked_at_registers(r: Recorded) -> None:
+    r.register_lost = None
 
 
 def plain_jump(r: Recorded) -> None:
@@ -230,7 +251,11 @@ def all_kept(r: Recorded, reason: str = "content") -> None:
     [
         (another_boot, "kernel.boot-id"),
         (clock_back, "kernel.uptime"),
+        (one_cpu, "kernel.cpus"),
+        (init_in_the_refrigerator, "kernel.frozen"),
         (plain_jump, "jump.outcome"),
+        (register_not_kept, "jump.registers"),
+        (nobody_looked_at_registers, "jump.registers"),
         (same_kernel_twice, "spawned.boot-ids"),
         (no_boot_id, "spawned.boot-ids"),
         (too_much_memory_saving, "spawned.hibernating-memory"),
@@ -288,6 +313,26 @@ def test_in_place_is_without_dev_mem(
     recorded.line("resuming", "init").update(dev_mem=dev_mem, dev_mem_there=there)
     recorded.line("resuming", "restored").update(by=by, calls=200)
     assert recorded.failed() == failed
+
+
+def test_what_the_kernel_prints_afterwards_is_in_its_log(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def run(command: str) -> Done:
+        said.append(command)
+        out = "id\n5.0 1.0\n0\n"
+        return Done(command=command, exit_code=0, out=out, err="")
+
+    log = KernelLog(path=tmp_path / "2-normal.log", kernel="normal", boot=2)
+    machine = cast(Machine, SimpleNamespace(run=run, logs=[log]))
+    before = Before(processes={}, boot_id="id", release="", uptime=1.0, cmdline="", cpus="0")
+    assert all(check.ok for check in verdict.kernel_checks(machine, before))
+    assert not verdict.goes_on_check(machine).ok
+    log.path.write_text("[    1.0] something else\n")
+    assert not verdict.goes_on_check(machine).ok
+    printed = said[-1].partition("<3>")[2].partition("'")[0]
+    log.path.write_text(f"[    9.0] {printed}\n")
+    assert verdict.goes_on_check(machine).ok
 
 
 def test_every_check_was_seen_to_fail() -> None:

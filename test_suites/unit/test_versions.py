@@ -104,7 +104,7 @@ def test_series_of_versions_that_no_file_names() -> None:
 
 def test_patches_can_be_chosen_by_name() -> None:
     assert numbers("6.12", "normal", "ours", "fixes")[1:] == [
-        f"linux-6.12-fixes/000{number}" for number in (1, 2, 3)
+        f"linux-6.12-fixes/000{number}" for number in (1, 2, 3, 4)
     ]
     assert numbers("6.1", "normal", "ours", "-gdt") == ["linux-6.1/0001"]
     assert numbers("6.1", "normal", "gdt") == ["linux-6.1/0003"]
@@ -221,8 +221,8 @@ def test_a_tree_is_known_by_its_version(tmp_path: Path) -> None:
     spec = specs.load_for_tree(specs.DEFAULT, tmp_path)
     assert spec.kernel_version() == Version(6, 18, 3)
     assert spec.chosen() == (
-        "Linux 6.18.3: patches of linux-7.2, linux-7.3; options left out: X86_5LEVEL; "
-        "known bugs: apic-timer, empty-segment, empty-segment-of-the-helper"
+        "Linux 6.18.3: patches of linux-7.2, linux-7.3; options left out: X86_5LEVEL, "
+        "SYSCALL_USER_DISPATCH; known bugs: apic-timer, pkru, empty-segment, empty-segment-of-the-helper"
     )
     named = specs.load_for_tree("linux-6.1-unfixed", tmp_path)
     assert named.series.normal == ["ours", "-gdt"]
@@ -389,7 +389,7 @@ def test_each_revision_of_a_bisection_is_known_by_its_own_version(tmp_path: Path
     named = work._spec_of(settings, revisions[1])
     assert named.kernel_version().series == "6.17"
     assert [path.parent.name for path in named.patch_files("normal")] == [
-        *("linux-7.3", "linux-7.3-fixes")
+        *("linux-7.3", "linux-7.3-fixes", "linux-7.3-fixes")
     ]
 
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from harness.audit.switches import DEVICE
 from harness.cycle.checks.check import check
 from harness.record.result import AuditInfo, Check
 
-AUDIT_CHECKS = ("audit.memory", "audit.cpu", "audit.devices")
+AUDIT_CHECKS = ("audit.memory", "audit.cpu", "audit.devices", "audit.kernel")
 
 
 def audit_checks(audit: AuditInfo) -> list[Check]:
@@ -22,7 +23,7 @@ def audit_checks(audit: AuditInfo) -> list[Check]:
         return []
     if audit.reason:
         return [check(name, False, f"there was no audit: {audit.reason}") for name in AUDIT_CHECKS]
-    return [_memory(audit), _cpu(audit), _devices(audit)]
+    return [_memory(audit), _cpu(audit), _devices(audit), _kernel(audit)]
 
 
 def _memory(audit: AuditInfo) -> Check:
@@ -47,9 +48,17 @@ def _cpu(audit: AuditInfo) -> Check:
 
 
 def _devices(audit: AuditInfo) -> Check:
-    found = [field for field in audit.state if not field.device.startswith("cpu")]
+    found = [field for field in audit.state if not field.device.startswith(("cpu", DEVICE))]
     wrong = [field.line() for field in found if not field.why]
     return _state("audit.devices", audit, wrong, len(found))
+
+
+def _kernel(audit: AuditInfo) -> Check:
+    """What a suspend turned off is on again, and the other way round."""
+    wrong = [field.line() for field in audit.state if field.device == DEVICE]
+    if wrong or audit.state_reason:
+        return _state("audit.kernel", audit, wrong, 0)
+    return check("audit.kernel", audit.switches > 0, f"{audit.switches} switches, all as they were")
 
 
 def _state(name: str, audit: AuditInfo, wrong: list[str], differ: int) -> Check:

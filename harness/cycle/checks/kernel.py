@@ -1,27 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""It is the same kernel as before."""
+"""It is the same kernel as before, and it goes on."""
 
 from __future__ import annotations
 
 from harness.cycle.checks.check import check
-from harness.cycle.seen import Before, boot_id, uptime
+from harness.cycle.seen import Before, kernel_state
 from harness.machine.machine import Machine
 from harness.record.result import Check
 
+LOG_GOES_ON = "log.goes-on"
+# An error, so that also a quiet kernel prints it.
+_MARK = "kspawn: the kernel that came back prints this"
+
 
 def kernel_checks(machine: Machine, before: Before) -> list[Check]:
-    """It is the same kernel as before.
+    """It is the same kernel as before, with all its CPUs, and no task is left frozen.
 
     Args:
         machine: A running machine.
         before: What was seen before.
     """
-    now, up = boot_id(machine), uptime(machine)
+    now = kernel_state(machine)
+    left = sorted(now.frozen - before.frozen)
+    machine.run(f"echo '<3>{_MARK}' >/dev/kmsg").check()
     return [
-        check("kernel.boot-id", now == before.boot_id, f"{before.boot_id} → {now}"),
+        check("kernel.boot-id", now.boot_id == before.boot_id, f"{before.boot_id} → {now.boot_id}"),
         check(
             "kernel.uptime",
-            up >= before.uptime,
-            f"{before.uptime:.1f} s → {up:.1f} s",
+            now.uptime >= before.uptime,
+            f"{before.uptime:.1f} s → {now.uptime:.1f} s",
+        ),
+        check("kernel.cpus", now.cpus == before.cpus, f"online: {before.cpus} → {now.cpus}"),
+        check(
+            "kernel.frozen",
+            not left,
+            f"still frozen: {', '.join(left[:5])}" if left else "no task is left frozen",
         ),
     ]
+
+
+def goes_on_check(machine: Machine) -> Check:
+    """What the kernel printed once it was back is in its log.
+
+    Args:
+        machine: A machine whose `kernel_checks` were made, and which was switched off.
+    """
+    mark = _MARK.encode()
+    logs = [log for log in machine.logs if log.kernel == "normal" and log.written]
+    found = [log.path.name for log in logs if mark in log.path.read_bytes()]
+    return check(
+        LOG_GOES_ON,
+        bool(found),
+        f"in {', '.join(found)}" if found else "its console prints nothing any more",
+    )

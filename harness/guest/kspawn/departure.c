@@ -5,6 +5,7 @@
 #include "departure.h"
 #include "handoff.h"
 #include "handoff_fill.h"
+#include "held_registers.h"
 #include "kexec.h"
 #include "locked_page.h"
 #include "status.h"
@@ -20,6 +21,8 @@ void report_back(const struct handoff *ho, const char *command)
 
 	js_begin(&js, "normal", "back");
 	js_str(&js, "command", command);
+	js_str(&js, "register_lost", register_lost() ? register_lost() : "");
+	js_str(&js, "pkru_lost", pkru_lost() ? pkru_lost() : "");
 	js_str(&js, "outcome", ho->outcome < ARRAY_SIZE(outcomes) ?
 			       outcomes[ho->outcome] : "unknown");
 	if (ho->outcome == OUTCOME_FAILED) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "failure.h"
+#include "held_registers.h"
 #include "kexec.h"
 #include "types.h"
 
@@ -14,6 +15,12 @@
 long do_reboot(unsigned int cmd)
 {
 	return syscall(SYS_reboot, REBOOT_MAGIC1, REBOOT_MAGIC2, cmd, NULL);
+}
+
+/* The same, by a caller that is to come back with all its registers. */
+static long do_jump(unsigned int cmd)
+{
+	return syscall_holding(SYS_reboot, (int)REBOOT_MAGIC1, REBOOT_MAGIC2, cmd, 0);
 }
 
 long do_kexec_load(u64 entry, unsigned long nr,
@@ -49,12 +56,12 @@ int kexec_unload(void)
 int kspawn_jump(const char **command)
 {
 	const char *used = "LINUX_REBOOT_CMD_KSPAWN";
-	long err = do_reboot(REBOOT_CMD_KSPAWN);
+	long err = do_jump(REBOOT_CMD_KSPAWN);
 
 	if (err && errno == EINVAL) {
 		/* A kernel without our patch; the caller loaded what keeps context. */
 		used = "LINUX_REBOOT_CMD_KEXEC";
-		err = do_reboot(REBOOT_CMD_KEXEC);
+		err = do_jump(REBOOT_CMD_KEXEC);
 	}
 	if (command)
 		*command = used;
