@@ -19,7 +19,11 @@ DEEPEST = 32
 MOST_VALUES = 10_000
 
 
-class _Loader(yaml.SafeLoader):
+# Libyaml's is ten times as fast; a PyYAML that was built without it has its own only.
+_SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SAFE):  # type: ignore[misc]
     """Refuses a key that is there twice: the second one would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -31,7 +35,8 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise _error(f"the key {cut(repr(key.value))} is there twice", key.start_mark)
             seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return made
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         # A date that is none, a number of 5000 digits: without the place, as they come.
@@ -74,7 +79,7 @@ def _measure(text: str) -> None:
     # For each open list or mapping its anchor, and the values in it so far.
     outer: list[tuple[str | None, int]] = []
     total = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_SAFE):
         if isinstance(event, yaml.AliasEvent):
             # One that is not known is the loader's to refuse; one that is open names itself.
             if any(anchor == event.anchor for anchor, _ in outer):

@@ -12,10 +12,9 @@ import functools
 from collections.abc import Callable
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from harness.base import data
+from harness.base import data, yamltext
 from harness.base.version import Bounds
 
 VERSIONS = data.root() / "kernels" / "facts" / "versions.yaml"
@@ -52,8 +51,7 @@ class Layouts(BaseModel):
 @functools.cache
 def known() -> Layouts:
     """The layouts of kernels/facts/versions.yaml."""
-    data = yaml.safe_load(VERSIONS.read_text())
-    return Layouts.model_validate(data["layouts"])
+    return Layouts.model_validate(yamltext.parse(VERSIONS.read_bytes())["layouts"])
 
 
 def header() -> str:

@@ -90,7 +90,7 @@ YAML = {
     "list-as-key": ("? [a, b]\n: 1\n", ["line 1", "a key is a list"]),
     "mapping-as-key": ("name: x\n? {a: b}\n: 1\n", ["line 2", "a key is a mapping"]),
     "number-as-key": ("name: x\n1: x\n", ["x.yaml: 1: ", "key"]),
-    "deep": ("a: " + "[" * 3000 + "]" * 3000, ["line 1", "deeper than 32"]),
+    "deep": ("a: " + "[" * 3000 + "]" * 3000, ["line 1", "nesting depth"]),
     "deep-blocks": ("".join(" " * n + "a:\n" for n in range(300)), ["deeper than 32"]),
     "alias-bomb": (bomb(), ["comes to more than 10000 values"]),
     "merge-bomb": (
@@ -104,7 +104,7 @@ YAML = {
     "long-number": ("a: " + "9" * 5000 + "\n", ["line 1", "not a value"]),
     "wrong-tag": ("a: !!int four\n", ["line 1", "'four'"]),
     "python-tag": ("a: !!python/object/apply:os.system [id]\n", ["could not determine"]),
-    "control-characters": ("a: \x1b]0;x\n", ["not YAML", "special characters"]),
+    "control-characters": ("a: \x1b]0;x\n", ["not YAML", "control characters"]),
     "large": ("a: " + "x" * (1 << 19) + "\n", ["larger than 256 KiB"]),
     "list": ("- a\n", ["not a mapping"]),
     "empty": ("", ["not a mapping"]),

@@ -222,7 +222,8 @@ def test_a_tree_is_known_by_its_version(tmp_path: Path) -> None:
     assert spec.kernel_version() == Version(6, 18, 3)
     assert spec.chosen() == (
         "Linux 6.18.3: patches of linux-7.2, linux-7.3; options left out: X86_5LEVEL, "
-        "SYSCALL_USER_DISPATCH; known bugs: apic-timer, pkru, empty-segment, empty-segment-of-the-helper"
+        "SYSCALL_USER_DISPATCH; known bugs: apic-timer, pkru, empty-segment, "
+        "empty-segment-of-the-helper"
     )
     named = specs.load_for_tree("linux-6.1-unfixed", tmp_path)
     assert named.series.normal == ["ours", "-gdt"]
