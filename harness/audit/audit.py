@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from enum import StrEnum
 
 from harness.audit.classes import LOOKED_INTO, REASONS, PageClass, first_difference
 from harness.audit.gdb import CALLEE_SAVED
+from harness.audit.hibernation import HibernationMoments
 from harness.audit.moments import Moments
 from harness.audit.seen import Back, Left
 from harness.audit.state import cpu_of, differences
@@ -16,21 +18,31 @@ from harness.kernel.built import BuiltKernel
 from harness.machine.statemachine import StateMachine
 from harness.record.result import AuditClass, AuditInfo, AuditPage, AuditState
 
+
+class Moment(StrEnum):
+    """Where an audit looks first."""
+
+    JUMP = "jump"
+    COPY = "copy"
+    """The kernel's own hibernation copies its memory."""
+    NONE = "none"
+
+
 MOST_NAMED = 64
 """So many pages without a reason are named, one by one."""
 _SHOWN = 16
 
 
-def watch(machine: StateMachine, *, way: bool) -> Moments:
+def watch(machine: StateMachine, *, at: Moment) -> Moments:
     """Have a machine stopped where its normal kernel leaves, and where it is back.
 
     Args:
         machine: A machine that is switched off.
-        way: Whether it takes a way that has these moments.
+        at: Where that is, on the way that it takes.
     """
-    moments = Moments()
-    if not way:
-        moments.reason, moments.cannot = "the kernel's own hibernation is not audited", True
+    moments = HibernationMoments() if at is Moment.COPY else Moments()
+    if at is Moment.NONE:
+        moments.reason, moments.cannot = "nothing is left on this way, and nothing comes back", True
         return moments
     machine.qemu.shared_memory = True
     machine.observers.append(moments)
@@ -64,7 +76,7 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
             caller=cpu_of(called.state, called.registers["rsp"]),
             answerer=cpu_of(answered.state, answered.registers["rsp"]),
         )
-        changed += turned(called.switches, answered.switches)
+        changed += turned(called.switches, answered.switches, why=moments.TURNED)
     return AuditInfo(
         state_reason=moments.not_held,
         fields=sum(len(fields) for fields in called.state.values()) if called else 0,

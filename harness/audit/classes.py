@@ -26,6 +26,9 @@ class PageClass(StrEnum):
     TABLES = "page tables of the jump"
     STACK = "stack below the caller"
     HANDOFF = "handoff"
+    SNAPSHOT = "pages of the snapshot"
+    NOSAVE = "not to be saved"
+    NOTED = "notes of the copy"
     FIRMWARE = "firmware"
 
 
@@ -35,6 +38,7 @@ LOOKED_INTO = (
     PageClass.TABLES,
     PageClass.STACK,
     PageClass.HANDOFF,
+    PageClass.NOTED,
 )
 """The classes of which not all bytes may differ."""
 
@@ -54,6 +58,9 @@ REASONS = {
     PageClass.TABLES: "the jump runs on them: the CPU marks entries as used",
     PageClass.STACK: "below the stack pointer: nothing that is kept",
     PageClass.HANDOFF: "the spawned kernel says in it how it went, and nothing else changes",
+    PageClass.SNAPSHOT: "taken by the kernel for the copy of its memory",
+    PageClass.NOSAVE: "variables that the kernel keeps out of its image on purpose",
+    PageClass.NOTED: "the kernel notes in it how far the copy is, and nothing else changes",
     PageClass.FIRMWARE: "not RAM by the kernel's own map",
 }
 
@@ -69,6 +76,9 @@ class Classes:
         usable: What the kernel takes for RAM.
         handoff: The pages that the guest's program has for what the spawned
             kernel tells it.
+        snapshot: The pages that a hibernation took for its copy.
+        nosave: The pages that it keeps out of the image on purpose.
+        noted: What it notes while it copies: physical address and size.
     """
 
     free: list[tuple[int, int]]
@@ -76,6 +86,9 @@ class Classes:
     stack: list[tuple[int, int]]
     usable: list[tuple[int, int]]
     handoff: list[int] = field(default_factory=list)
+    snapshot: set[int] = field(default_factory=set)
+    nosave: set[int] = field(default_factory=set)
+    noted: list[tuple[int, int]] = field(default_factory=list)
     _of: dict[int, PageClass] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +101,10 @@ class Classes:
             (PageClass.CONTROL, self.jump.control),
             (PageClass.SWAP, self.jump.swap),
             (PageClass.TABLES, self.jump.tables),
-            (PageClass.STACK, {phys & -PAGE for phys, _ in self.stack}),
+            (PageClass.SNAPSHOT, self.snapshot),
+            (PageClass.NOSAVE, self.nosave),
+            (PageClass.NOTED, _pages_of(self.noted)),
+            (PageClass.STACK, _pages_of(self.stack)),
         ):
             self._add(kind, pages)
         # One that was given back is free.
@@ -141,8 +157,9 @@ class Classes:
             change: The bits that differ.
         """
         kind = self.of(page)
-        if kind is PageClass.STACK:
-            return any(phys <= page + at < phys + size for phys, size in self.stack)
+        if kind in (PageClass.STACK, PageClass.NOTED):
+            pieces = self.stack if kind is PageClass.STACK else self.noted
+            return any(phys <= page + at < phys + size for phys, size in pieces)
         if kind is PageClass.HANDOFF:
             return at in HANDOFF_BYTES
         if kind is PageClass.TABLES:
@@ -160,6 +177,7 @@ class Classes:
         sources = list(self.jump.backup.values())
         most = SPAWNED_END // PAGE
         tables = len(self.jump.tables)
+        usable = sum(end - start for start, end in self.usable) // PAGE
         found = [
             (
                 abs(listed - counted) > tolerance,
@@ -174,8 +192,17 @@ class Classes:
             (len(self.jump.lists) > most // 256, f"{len(self.jump.lists)} pages of a list"),
             (len(self.handoff) > 1, f"{len(self.handoff)} pages look like the handoff"),
             (tables > 1024, f"the jump has {tables} pages of page tables"),
+            (
+                len(self.snapshot) > usable // 2 + usable // 16,
+                f"the snapshot has {len(self.snapshot)} pages, and RAM {usable}",
+            ),
+            (len(self.nosave) > 16, f"{len(self.nosave)} pages are not to be saved"),
         ]
         return [text for wrong, text in found if wrong]
+
+
+def _pages_of(pieces: Iterable[tuple[int, int]]) -> set[int]:
+    return {page for phys, size in pieces for page in range(phys & -PAGE, phys + size, PAGE)}
 
 
 def first_difference(

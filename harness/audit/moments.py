@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from harness.audit import facts
 from harness.audit.classes import PageClass
@@ -52,6 +52,10 @@ class Moments:
     no audit; the machine goes on all the same.
     """
 
+    LEAVES: ClassVar[str] = "jumps"
+    TURNED: ClassVar[Mapping[str, str]] = {}
+    """Switches of the kernel that are not as they were, and why that may be."""
+
     def __init__(self) -> None:
         self.meddle: Meddle | None = None
         self._forget()
@@ -70,7 +74,7 @@ class Moments:
         self._gdb: Gdb | None = None
         self._thread: threading.Thread | None = None
         self._qemu = 0
-        self._over = False
+        self.over = False
 
     # What the machine tells.
 
@@ -78,7 +82,7 @@ class Moments:
         """The normal kernel is about to be told to go: it is stopped where it does."""
         self.close()
         self._forget()
-        with self._reason_of("the normal kernel did not come to where it jumps"):
+        with self._reason_of(f"the normal kernel did not come to where it {self.LEAVES}"):
             symbols = of_kernel(machine.kernels.normal)
             gdb = self._connect(machine)
             with _or_let_go(gdb):
@@ -86,7 +90,7 @@ class Moments:
                 if found is None:
                     raise HarnessError("the registers of the machine are not whole")
                 symbols = symbols.moved(first_handler(int(found[1], 16), gdb.read))
-                for name in ("machine_kexec", *_callers(symbols)):
+                for name in self._first(symbols):
                     gdb.stop_at(symbols[name])
                 gdb.go()
             self._start(gdb, lambda: self._watch_both(machine, gdb, symbols))
@@ -118,6 +122,10 @@ class Moments:
             self.left = None
 
     # How it is done.
+
+    def _first(self, symbols: Symbols) -> list[str]:
+        """Where it is stopped on the way out, before its memory is read."""
+        return ["machine_kexec", *_callers(symbols)]
 
     @contextmanager
     def _reason_of(self, reason: str) -> Iterator[None]:
@@ -153,13 +161,13 @@ class Moments:
                 finally:
                     gdb.leave()
 
-        self._gdb, self._over = gdb, False
+        self._gdb, self.over = gdb, False
         self._thread = threading.Thread(target=run, name="audit", daemon=True)
         self._thread.start()
 
     def _end(self) -> None:
         if self._thread is not None and self._thread.is_alive() and self._gdb is not None:
-            self._over = True
+            self.over = True
             self._gdb.interrupt()
         self._join()
 
@@ -170,7 +178,7 @@ class Moments:
 
     def _watch_both(self, machine: StateMachine, gdb: Gdb, symbols: Symbols) -> None:
         registers = gdb.stopped(_SECONDS)
-        if self._over:
+        if self.over:
             return
         for name in _callers(symbols):
             gdb.pass_by(symbols[name])
@@ -181,7 +189,7 @@ class Moments:
             if gdb.registers()["rip"] != symbols["machine_kexec"]:
                 gdb.go()
                 registers = gdb.stopped(_SECONDS)
-        if self._over:
+        if self.over:
             return
         gdb.pass_by(symbols["machine_kexec"])
         entry = symbols["relocate_kernel"]
@@ -191,7 +199,7 @@ class Moments:
         gdb.stop_at(entry)
         gdb.go()
         registers = gdb.stopped(_SECONDS)
-        if self._over:
+        if self.over:
             return
         with self._timed():
             text = machine.domain.monitor("info registers -a")
@@ -206,7 +214,7 @@ class Moments:
 
     def _watch_back(self, machine: StateMachine, gdb: Gdb, left: Left) -> None:
         while (registers := gdb.stopped(_SECONDS))["rsp"] != left.stack:
-            if self._over:
+            if self.over:
                 return
             # Another kernel may have something else there.
             gdb.step_over(left.back)
@@ -238,7 +246,7 @@ class Moments:
         while True:
             gdb.go()
             registers = gdb.stopped(_SECONDS)
-            if self._over:
+            if self.over:
                 return
             if registers["rsp"] == called.registers["rsp"] + 8:
                 break
@@ -295,6 +303,11 @@ class Moments:
             yield
         finally:
             self.seconds += time.monotonic() - began
+
+
+def away() -> float:
+    """How long it is waited for a machine to stop, in seconds; its own deadlines are shorter."""
+    return _SECONDS
 
 
 @contextmanager

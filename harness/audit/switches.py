@@ -62,15 +62,24 @@ def switches(symbols: Symbols, gdb: Gdb) -> dict[str, bytes]:
     }
 
 
-def turned(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[AuditState]:
-    """Those that are not as they were.
+def turned(
+    before: Mapping[str, bytes], after: Mapping[str, bytes], *, why: Mapping[str, str]
+) -> list[AuditState]:
+    """Those that are not as they were, explained or not.
 
     Args:
-        before: As the system call that leaves was entered.
+        before: As the function that leaves was entered.
         after: As it returned.
+        why: Those that may not be as they were, and the reason.
     """
     return [
-        AuditState(device=DEVICE, field=name, before=was.hex(), after=after[name].hex())
+        AuditState(
+            device=DEVICE,
+            field=name,
+            before=was.hex(),
+            after=after[name].hex(),
+            why=why.get(name, ""),
+        )
         for name, was in before.items()
         if after.get(name, was) != was
     ]

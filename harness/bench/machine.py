@@ -227,7 +227,7 @@ def _audited(
 ) -> None:
     """The same cycle once more, with an audit."""
     with lab.machine(folder / "audited", timeline=Timeline(listener)) as machine:
-        moments = audit.watch(machine, way=True)
+        moments = audit.watch(machine, at=audit.Moment.JUMP)
         try:
             machine.boot()
             Witness.start(machine)

@@ -135,7 +135,7 @@ class Cycle:
         if self.trace:
             self.machine.qemu.trace_exceptions()
         if self.audit and self.hibernate:
-            self.moments = audit.watch(self.machine, way=self.way.audited)
+            self.moments = audit.watch(self.machine, at=self.way.audited)
         if self.timeouts is not None:
             self.machine.timeouts = self.timeouts
         try:

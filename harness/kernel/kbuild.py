@@ -33,7 +33,7 @@ from harness.kernel.making import (
 )
 from harness.kernel.objects import FILES, forget_harmed
 from harness.kernel.patching import apply_series
-from harness.kernel.specs import KernelSpec, Role
+from harness.kernel.specs import KERNELS, KernelSpec, Role
 
 # Goes into every key: raise it when the same inputs would be built otherwise.
 _VERSION = "1"
@@ -127,6 +127,7 @@ def _recipe(
         role=role,
         source=source,
         patches=patches,
+        plain=base is None and all(path.is_relative_to(KERNELS) for path in fragments),
         allconfig=allconfig,
         base=base.read_text() if base else None,
         # Without the name: what two specs have in common is built once.

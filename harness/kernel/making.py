@@ -37,7 +37,17 @@ def no_progress(done: int, total: int, what: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What make is run for; `key` names its log, `build` the folder of the objects."""
+    """What make is run for.
+
+    Args:
+        name: Names the kernel in messages.
+        role: Which of its two builds.
+        key: Names its log.
+        progress: Told how far it is.
+        build: The folder of the objects.
+        make: Variables of make.
+        plain: Whether it is built as kernels/ has it, without a config of the user's.
+    """
 
     name: str
     role: Role
@@ -45,6 +55,7 @@ class Work:
     progress: Progress
     build: str = "build"
     make: Mapping[str, str] = field(default_factory=dict)
+    plain: bool = False
 
     @property
     def label(self) -> str:
@@ -155,7 +166,9 @@ def make_with_progress(
     try:
         with (
             log.open("w") as file,
-            _running(tree, arguments, inherit=inherit, variables=work.make) as process,
+            _running(
+                tree, arguments, inherit=inherit, variables=work.make, plain=work.plain
+            ) as process,
             makes.holding(process),
         ):
             assert process.stdout is not None
@@ -220,6 +233,7 @@ def _running(
     *,
     inherit: Sequence[int] = (),
     variables: Mapping[str, str] | None = None,
+    plain: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run make in a session of its own, which is ended with whatever ends us."""
     command = ["make", "-C", str(tree), "ARCH=x86_64"]
@@ -231,7 +245,7 @@ def _running(
     # Should we be killed, make gets a signal, and ends what it started.
     process = subprocess.Popen(
         [*processes.bound(signal.SIGTERM), *command, *arguments],
-        env=build_environment(tree),
+        env=build_environment(tree, plain=plain),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -248,11 +262,12 @@ def _running(
             process.stdout.close()
 
 
-def build_environment(tree: Path) -> dict[str, str]:
+def build_environment(tree: Path, *, plain: bool = False) -> dict[str, str]:
     """The same build for everyone: nothing of the user's make, no dates and names.
 
     Args:
         tree: The source, with the objects in a folder of it.
+        plain: Whether it is built as kernels/ has it.
     """
     env = {
         name: value
@@ -261,6 +276,11 @@ def build_environment(tree: Path) -> dict[str, str]:
     }
     # Objects are below the source, so kbuild names all files relative to it:
     # the paths are the same for all trees, and ccache knows a file again.
+    if plain:
+        # What is not in the cache is compiled at once, by the list of headers that the
+        # compiler writes anyhow. Preprocessed first, it would be found again under another
+        # config, too: of 1,500 files of the two builds of a kernel, that was so for 18.
+        env["CCACHE_DEPEND"] = "1"
     return env | {
         "LC_ALL": "C",
         "KBUILD_BUILD_TIMESTAMP": "1970-01-01",

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from harness.audit.audit import Moment
 from harness.kernel.needs import Need, check_needs
 from harness.machine.machine import Machine
 from harness.record.result import ImageInfo, Range
@@ -112,9 +113,11 @@ class Way:
         return self.kind is Kind.CLASSIC
 
     @property
-    def audited(self) -> bool:
-        """Whether it goes by a kexec jump, which is where an audit looks."""
-        return self.resumes or self.outcome == "plain"
+    def audited(self) -> Moment:
+        """Where an audit of it looks."""
+        if self.resumes or self.outcome == "plain":
+            return Moment.JUMP
+        return Moment.COPY if self.classic else Moment.NONE
 
     @property
     def kernels(self) -> int:

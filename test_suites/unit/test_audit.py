@@ -229,8 +229,8 @@ def test_the_checks_of_an_audit() -> None:
 
 def test_a_switch_that_was_not_turned_back() -> None:
     before = {"oom_killer_disabled": b"\0", "tick_freeze_depth": bytes(4)}
-    assert turned(before, before) == []
-    (found,) = turned(before, {**before, "oom_killer_disabled": b"\1"})
+    assert turned(before, before, why={}) == []
+    (found,) = turned(before, {**before, "oom_killer_disabled": b"\1"}, why={})
     failed = [check for check in audit_checks(info(state=[found])) if not check.ok]
     assert [check.name for check in failed] == ["audit.kernel"]
     assert failed[0].detail == "kernel oom_killer_disabled: 00 → 01"

@@ -18,6 +18,7 @@ from typing import Any, cast
 import pytest
 
 from harness.cycle import verdict
+from harness.cycle.checks import kernel
 from harness.cycle.verdict import Before, Seen
 from harness.kernel.specs import load_vm_config
 from harness.kernel.vmconfig import VMConfig
@@ -60,6 +61,12 @@ class Recorded:
     config: VMConfig = field(default_factory=lambda: load_vm_config("default"))
 
     kernels = SimpleNamespace(normal=SimpleNamespace(config={"KEXEC_JUMP": "y"}))
+
+    @property
+    def logs(self) -> list[Any]:
+        """The log of a kernel whose console works."""
+        path = SimpleNamespace(name="2-normal.log", read_bytes=kernel.MARK.encode)
+        return [SimpleNamespace(kernel="normal", written=True, path=path)]
 
     def run(self, command: str) -> Done:
         """Answer from what was recorded."""
@@ -315,7 +322,10 @@ def test_in_place_is_without_dev_mem(
     assert recorded.failed() == failed
 
 
-def test_what_the_kernel_prints_afterwards_is_in_its_log(tmp_path: Path) -> None:
+def test_what_the_kernel_prints_afterwards_is_in_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "PRINT_SECONDS", 0.1)
     said: list[str] = []
 
     def run(command: str) -> Done:

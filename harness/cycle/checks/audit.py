@@ -55,10 +55,14 @@ def _devices(audit: AuditInfo) -> Check:
 
 def _kernel(audit: AuditInfo) -> Check:
     """What a suspend turned off is on again, and the other way round."""
-    wrong = [field.line() for field in audit.state if field.device == DEVICE]
+    found = [field for field in audit.state if field.device == DEVICE]
+    wrong = [field.line() for field in found if not field.why]
     if wrong or audit.state_reason:
         return _state("audit.kernel", audit, wrong, 0)
-    return check("audit.kernel", audit.switches > 0, f"{audit.switches} switches, all as they were")
+    but = f" but {len(found)}, each with a reason" if found else ""
+    return check(
+        "audit.kernel", audit.switches > 0, f"{audit.switches} switches, all as they were{but}"
+    )
 
 
 def _state(name: str, audit: AuditInfo, wrong: list[str], differ: int) -> Check:

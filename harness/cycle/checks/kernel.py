@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import time
+
+from harness.base.deadline import Deadline
 from harness.cycle.checks.check import check
 from harness.cycle.seen import Before, kernel_state
 from harness.machine.machine import Machine
@@ -10,7 +13,8 @@ from harness.record.result import Check
 
 LOG_GOES_ON = "log.goes-on"
 # An error, so that also a quiet kernel prints it.
-_MARK = "kspawn: the kernel that came back prints this"
+PRINT_SECONDS = 5.0
+MARK = "kspawn: the kernel that came back prints this"
 
 
 def kernel_checks(machine: Machine, before: Before) -> list[Check]:
@@ -22,7 +26,11 @@ def kernel_checks(machine: Machine, before: Before) -> list[Check]:
     """
     now = kernel_state(machine)
     left = sorted(now.frozen - before.frozen)
-    machine.run(f"echo '<3>{_MARK}' >/dev/kmsg").check()
+    machine.run(f"echo '<3>{MARK}' >/dev/kmsg").check()
+    # Whoever prints at the time prints this as well, later.
+    printing = Deadline(seconds=PRINT_SECONDS, what="the line in the log")
+    while not _printed(machine) and not printing.expired:
+        time.sleep(0.05)
     return [
         check("kernel.boot-id", now.boot_id == before.boot_id, f"{before.boot_id} → {now.boot_id}"),
         check(
@@ -39,15 +47,19 @@ def kernel_checks(machine: Machine, before: Before) -> list[Check]:
     ]
 
 
+def _printed(machine: Machine) -> list[str]:
+    """The logs that have the mark."""
+    logs = [log for log in machine.logs if log.kernel == "normal" and log.written]
+    return [log.path.name for log in logs if MARK.encode() in log.path.read_bytes()]
+
+
 def goes_on_check(machine: Machine) -> Check:
     """What the kernel printed once it was back is in its log.
 
     Args:
         machine: A machine whose `kernel_checks` were made, and which was switched off.
     """
-    mark = _MARK.encode()
-    logs = [log for log in machine.logs if log.kernel == "normal" and log.written]
-    found = [log.path.name for log in logs if mark in log.path.read_bytes()]
+    found = _printed(machine)
     return check(
         LOG_GOES_ON,
         bool(found),
