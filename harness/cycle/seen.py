@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,23 @@ from harness.cycle.witness import Process
 from harness.image import zones
 from harness.image.image import Image, ImageError
 from harness.machine.machine import Machine
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clocks of a kernel, and when the host read them, in seconds.
+
+    Args:
+        monotonic: CLOCK_MONOTONIC, which stands still while the kernel sleeps.
+        boottime: CLOCK_BOOTTIME, which does not.
+        realtime: CLOCK_REALTIME, which does not either.
+        host: The host's own monotonic clock.
+    """
+
+    monotonic: float
+    boottime: float
+    realtime: float
+    host: float
 
 
 @dataclass
@@ -28,6 +46,8 @@ class Before:
     lives: int = 0
     cpus: str = ""
     frozen: frozenset[str] = frozenset()
+    stopped: frozenset[str] = frozenset()
+    clocks: Clocks | None = None
 
 
 @dataclass
@@ -62,6 +82,8 @@ def observe(machine: Machine) -> Before:
         lives=len(machine.lives),
         cpus=state.cpus,
         frozen=state.frozen,
+        stopped=state.stopped,
+        clocks=state.clocks,
     )
 
 
@@ -99,19 +121,28 @@ class KernelState:
         boot_id: Its boot_id.
         uptime: How long it says that it is up, in seconds.
         cpus: The CPUs that are online, such as "0-1".
-        frozen: The tasks in its refrigerator, such as "71/73" for a thread of process 71.
+        frozen: The tasks that are frozen, or sleep as if they were, such as "71/73" for a
+            thread of process 71.
+        stopped: The devices whose runtime power management is disabled, as it is while they
+            are suspended (drivers/base/power/main.c); none where PM_ADVANCED_DEBUG is off.
+        clocks: Its clocks.
     """
 
     boot_id: str
     uptime: float
     cpus: str
     frozen: frozenset[str]
+    stopped: frozenset[str]
+    clocks: Clocks
 
 
-# A task that the freezer of suspend stopped sleeps in __refrigerator() (kernel/freezer.c).
+# A task that is frozen is shown as one that sleeps without being interruptible: see
+# TASK_FROZEN in include/linux/sched.h.
 _STATE = (
-    "cat /proc/sys/kernel/random/boot_id /proc/uptime /sys/devices/system/cpu/online; "
-    "cd /proc; grep -l __refrigerator [0-9]*/task/[0-9]*/wchan 2>/dev/null; true"
+    "kspawn clocks && cat /proc/sys/kernel/random/boot_id /proc/uptime "
+    "/sys/devices/system/cpu/online; "
+    "cd /proc; grep -l '^State:.D' [0-9]*/task/[0-9]*/status 2>/dev/null; "
+    "cd /sys/devices; find . -name runtime_enabled | xargs grep -l disabled; true"
 )
 
 
@@ -124,14 +155,19 @@ def kernel_state(machine: Machine) -> KernelState:
     Raises:
         HarnessError: It does not say.
     """
+    asked = time.monotonic()
     lines = machine.run(_STATE).check().splitlines()
-    if len(lines) < 3:
+    if len(lines) < 4:
         raise HarnessError(f"the kernel says of itself {lines!r}")
-    boot_id, uptime, cpus, *frozen = lines
-    tasks = (line.split("/") for line in frozen)
+    clocks, boot_id, uptime, cpus, *files = lines
+    monotonic, boottime, realtime = map(float, clocks.split())
+    devices = {line.removesuffix("/power/runtime_enabled") for line in files if line[0] == "."}
+    tasks = (line.split("/") for line in files)
     return KernelState(
         boot_id=boot_id.strip(),
         uptime=float(uptime.split()[0]),
         cpus=cpus.strip(),
-        frozen=frozenset(f"{parts[0]}/{parts[2]}" for parts in tasks if len(parts) == 4),
+        frozen=frozenset(f"{parts[0]}/{parts[2]}" for parts in tasks if parts[-1] == "status"),
+        clocks=Clocks(monotonic, boottime, realtime, asked),
+        stopped=frozenset(device.removeprefix("./") for device in devices),
     )

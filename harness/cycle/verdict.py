@@ -54,6 +54,8 @@ MACHINE_CHECKS = (
     "kernel.uptime",
     "kernel.cpus",
     "kernel.frozen",
+    "kernel.devices",
+    "kernel.clocks",
     "jump.outcome",
     "jump.registers",
     "spawned.boot-ids",

@@ -24,6 +24,9 @@ class Observer(Protocol):
     example) starts what it needs for that, and returns at once.
     """
 
+    seconds: float
+    """How long the machine stood still for it."""
+
     def leaving(self, machine: StateMachine) -> None:
         """The normal kernel runs, and is about to be told to go."""
 
@@ -44,6 +47,11 @@ class StateMachine(Parts):
     def observers(self) -> list[Observer]:
         """Who is told of the moments of a cycle."""
         return []
+
+    @property
+    def stood_still(self) -> float:
+        """How long it stood still for all of them, in seconds."""
+        return sum(observer.seconds for observer in self.observers)
 
     @contextmanager
     def transition(self, *states: State, to: State) -> Iterator[None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 
 from harness.cycle import verdict
 from harness.cycle.checks import kernel
+from harness.cycle.seen import Clocks
 from harness.cycle.verdict import Before, Seen
 from harness.kernel.specs import load_vm_config
 from harness.kernel.vmconfig import VMConfig
@@ -44,6 +46,8 @@ class Recorded:
     uptime: float = 30.0
     cpus: str = "0-1"
     frozen: str = ""
+    clocks: str = "12.0 20.0 1020.0"
+    stood_still: float = 0.0
     register_lost: str | None = ""
     lives: list[tuple[int, int]] = field(default_factory=lambda: [(100, 7), (200, 9)])
     status_lines: list[dict[str, Any]] = field(default_factory=lambda: copy.deepcopy(LINES))
@@ -70,7 +74,7 @@ class Recorded:
 
     def run(self, command: str) -> Done:
         """Answer from what was recorded."""
-        out = f"{self.boot_id}\n{self.uptime} 1.0\n{self.cpus}\n{self.frozen}"
+        out = f"{self.clocks}\n{self.boot_id}\n{self.uptime} 1.0\n{self.cpus}\n{self.frozen}"
         return Done(command=command, exit_code=0, out=out, err="")
 
     def line(self, role: str, event: str) -> dict[str, Any]:
@@ -112,6 +116,7 @@ class Recorded:
             lives=1,
             cpus="0-1",
             frozen=frozenset({"9/9"}),
+            clocks=Clocks(10.0, 10.0, 1010.0, host=time.monotonic() - 10),
         )
         checks = verdict.machine_checks(
             cast(Machine, self), before, seen, way=registry.get(self.resume_path)
@@ -158,7 +163,19 @@ def one_cpu(r: Recorded) -> None:
 
 
 def init_in_the_refrigerator(r: Recorded) -> None:
-    r.frozen = "9/task/9/wchan\n1/task/1/wchan"
+    r.frozen = "9/task/9/status\n1/task/1/status"
+
+
+def sleep_not_added(r: Recorded) -> None:
+    r.clocks = "12.0 12.0 1012.0"
+
+
+def boot_time_alone(r: Recorded) -> None:
+    r.clocks = "12.0 20.0 1012.0"
+
+
+def device_that_sleeps_on(r: Recorded) -> None:
+    r.frozen = "./pci0000:00/0000:00:02.0/power/runtime_enabled"
 
 
 def register_not_kept(r: Recorded) -> None:
@@ -260,6 +277,9 @@ def all_kept(r: Recorded, reason: str = "content") -> None:
         (clock_back, "kernel.uptime"),
         (one_cpu, "kernel.cpus"),
         (init_in_the_refrigerator, "kernel.frozen"),
+        (device_that_sleeps_on, "kernel.devices"),
+        (sleep_not_added, "kernel.clocks"),
+        (boot_time_alone, "kernel.clocks"),
         (plain_jump, "jump.outcome"),
         (register_not_kept, "jump.registers"),
         (nobody_looked_at_registers, "jump.registers"),
@@ -330,12 +350,13 @@ def test_what_the_kernel_prints_afterwards_is_in_its_log(
 
     def run(command: str) -> Done:
         said.append(command)
-        out = "id\n5.0 1.0\n0\n"
+        out = "2.0 2.0 2.0\nid\n5.0 1.0\n0\n"
         return Done(command=command, exit_code=0, out=out, err="")
 
     log = KernelLog(path=tmp_path / "2-normal.log", kernel="normal", boot=2)
-    machine = cast(Machine, SimpleNamespace(run=run, logs=[log]))
+    machine = cast(Machine, SimpleNamespace(run=run, logs=[log], stood_still=0.0))
     before = Before(processes={}, boot_id="id", release="", uptime=1.0, cmdline="", cpus="0")
+    before.clocks = Clocks(2.0, 2.0, 2.0, host=time.monotonic())
     assert all(check.ok for check in verdict.kernel_checks(machine, before))
     assert not verdict.goes_on_check(machine).ok
     log.path.write_text("[    1.0] something else\n")
