@@ -86,6 +86,8 @@ class Lives:
         self.trace: ExceptionTrace | None = None
         # What lies between the disk for the image and its file: see DomainSpec.
         self.disk_filter: Mapping[str, Any] | None = None
+        # By how many seconds the RTC is ahead, from the next life on.
+        self.clock_ahead = 0
         self._logs = logs
         self._timeline = timeline
         self._domain: Domain | None = None
@@ -202,6 +204,7 @@ class Lives:
             shared_memory=self.shared_memory,
             extra_args=self.trace.arguments if self.trace else (),
             disk_filter=self.disk_filter,
+            clock_ahead=self.clock_ahead,
         )
 
     def _begun(self) -> None:

@@ -66,6 +66,8 @@ class DomainSpec:
     shared_memory: bool = False
     # A node of QEMU's block layer between the first disk and its file, without that file.
     disk_filter: Mapping[str, Any] | None = None
+    # By how many seconds its RTC is ahead of the host's clock.
+    clock_ahead: int = 0
 
     def xml(self, *, emulator: str) -> str:
         """The domain as libvirt wants it.

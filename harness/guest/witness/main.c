@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alarms.h"
 #include "churn.h"
 #include "client.h"
 #include "exit_codes.h"
@@ -36,7 +37,8 @@ static int usage(void)
 	      "       witness stop [--socket PATH]\n"
 	      "       witness list [--json]\n"
 	      "       witness processes\n"
-	      "       witness churn start MEBIBYTES | holes MEBIBYTES | check | stop\n", stderr);
+	      "       witness churn start MEBIBYTES | holes MEBIBYTES | check | stop\n"
+	      "       witness alarms SECONDS\n", stderr);
 	return WRONG_USAGE;
 }
 
@@ -114,6 +116,11 @@ int main(int argc, char **argv)
 
 	if (!strcmp(command, "churn")) {
 		int status = churn(argc - 2, argv + 2);
+
+		return status == WRONG_USAGE ? usage() : status;
+	}
+	if (!strcmp(command, "alarms")) {
+		int status = alarms(argc - 2, argv + 2);
 
 		return status == WRONG_USAGE ? usage() : status;
 	}
