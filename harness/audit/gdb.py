@@ -12,6 +12,7 @@ import re
 import select
 import socket
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -55,6 +56,8 @@ class Gdb:
 
     def __init__(self, path: Path) -> None:
         self._buffer = b""
+        self._leaving = threading.Lock()
+        self._left = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(str(path))
@@ -176,13 +179,15 @@ class Gdb:
             NoBreakpointsError: The accelerator has none.
         """
         try:
-            good = self.ask(f"Z1,{address:x},1") == "OK"
+            said = self.ask(f"Z1,{address:x},1")
         except GdbGoneError:
             raise
-        except GdbError:
-            good = False
-        if not good:
+        except GdbError as exc:
+            raise NoBreakpointsError(f"the accelerator has no hardware breakpoints: {exc}") from exc
+        if not said:
             raise NoBreakpointsError("the accelerator has no hardware breakpoints")
+        if said != "OK":
+            raise GdbError(f"QEMU's gdb stub answers {said!r} to a breakpoint")
 
     def pass_by(self, address: int) -> None:
         """Remove a breakpoint."""
@@ -230,12 +235,18 @@ class Gdb:
         return self.registers()
 
     def interrupt(self) -> None:
-        """Have a machine stop that runs, so that `stopped` returns in another thread."""
-        with contextlib.suppress(OSError):
-            self._socket.sendall(b"\x03")
+        """Have a machine stop that runs, so that `stopped` returns in another thread.
+
+        Not one that was left: it would stop, and nobody would ever let it run again.
+        """
+        with self._leaving, contextlib.suppress(OSError):
+            if not self._left:
+                self._socket.sendall(b"\x03")
 
     def leave(self) -> None:
         """Remove all breakpoints, let the machine run, and close."""
+        with self._leaving:
+            self._left = True
         # If it is gone, so is what would have been left behind.
         with contextlib.suppress(GdbError):
             self.ask("D")

@@ -15,7 +15,7 @@ from typing import ClassVar
 from harness.audit import facts
 from harness.audit.classes import Classes
 from harness.audit.gdb import Gdb
-from harness.audit.moments import Moments, away
+from harness.audit.moments import Moments, away, go_to
 from harness.audit.ram import Ram, Space, taken
 from harness.audit.seen import Left, free_tolerance
 from harness.audit.symbols import Symbols
@@ -57,8 +57,7 @@ class HibernationMoments(Moments):
             with self._timed():
                 back = gdb.word(registers["rsp"])
                 self.called = self._hold(machine, gdb, registers, symbols, back=back)
-            gdb.go()
-            registers = gdb.stopped(away())
+            registers = go_to(gdb, symbols[_SUSPEND])
             if self.over:
                 return
         gdb.pass_by(symbols[_SUSPEND])

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from harness.audit import facts
@@ -58,6 +59,8 @@ class Moments:
 
     def __init__(self) -> None:
         self.meddle: Meddle | None = None
+        # A QEMU listens once, for one connection after the other.
+        self._stubs: dict[int, Path] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -144,13 +147,16 @@ class Moments:
             self.reason = f"{type(exc).__name__}: {exc}"
 
     def _connect(self, machine: StateMachine) -> Gdb:
-        runtime = machine.qemu.hardware.hypervisor.runtime
-        path = runtime / f"g{machine.boot_number}-{machine.disk.parent.name[-4:]}"
-        path.unlink(missing_ok=True)
-        said = machine.domain.monitor(f"gdbserver unix:{path},server=on,wait=off").strip()
-        if not path.exists():
-            raise GdbError(f"QEMU has no gdb stub: {said}")
         self._qemu = machine.domain.pid
+        path = self._stubs.get(self._qemu)
+        if path is None:
+            runtime = machine.qemu.hardware.hypervisor.runtime
+            path = runtime / f"g{machine.boot_number}-{machine.disk.parent.name[-4:]}"
+            path.unlink(missing_ok=True)
+            said = machine.domain.monitor(f"gdbserver unix:{path},server=on,wait=off").strip()
+            if not path.exists():
+                raise GdbError(f"QEMU has no gdb stub: {said}")
+            self._stubs[self._qemu] = path
         return Gdb(path)
 
     def _start(self, gdb: Gdb, work: Callable[[], None]) -> None:
@@ -186,9 +192,7 @@ class Moments:
             with self._timed():
                 back = gdb.word(registers["rsp"])
                 self.called = self._hold(machine, gdb, registers, symbols, back=back)
-            if gdb.registers()["rip"] != symbols["machine_kexec"]:
-                gdb.go()
-                registers = gdb.stopped(_SECONDS)
+            registers = go_to(gdb, symbols["machine_kexec"])
         if self.over:
             return
         gdb.pass_by(symbols["machine_kexec"])
@@ -303,6 +307,22 @@ class Moments:
             yield
         finally:
             self.seconds += time.monotonic() - began
+
+
+def go_to(gdb: Gdb, address: int) -> dict[str, int]:
+    """Go on to a breakpoint, where the machine may stand already.
+
+    It does if it came there before the state of CPUs and devices was had: QEMU has let it
+    run for that, and `Gdb.settle` has stopped it again, a bit later.
+
+    Returns:
+        The registers there, or where it was stopped because all is over.
+    """
+    registers = gdb.registers()
+    if registers["rip"] == address:
+        return registers
+    gdb.go()
+    return gdb.stopped(_SECONDS)
 
 
 def away() -> float:

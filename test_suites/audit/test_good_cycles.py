@@ -10,7 +10,10 @@ from harness.record.result import Verdict
 
 pytestmark = [pytest.mark.vm]
 
-WAYS = ("restricted", "in-place", "conservative", "snapshot", "plain-jump")
+WAYS = (
+    *("restricted", "in-place", "conservative", "snapshot", "plain-jump"),
+    *("swsusp", "uswsusp"),
+)
 
 
 @pytest.mark.parametrize("number", range(50))
