@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.audit.gdb import Gdb
+from harness.audit.irqs import disabled
 from harness.audit.symbols import Symbols
 from harness.record.result import AuditState
 
@@ -51,15 +52,16 @@ SWITCHES: Mapping[str, int] = {
 
 
 def switches(symbols: Symbols, gdb: Gdb) -> dict[str, bytes]:
-    """The values of those that the kernel has; the machine stands still.
+    """The values of those that the kernel has, and of each interrupt; the machine stands still.
 
     Args:
         symbols: Its symbols, where it runs.
         gdb: What its memory is read through.
     """
-    return {
+    found = {
         name: gdb.read(symbols[name], size) for name, size in SWITCHES.items() if name in symbols
     }
+    return found | disabled(symbols, gdb)
 
 
 def turned(
