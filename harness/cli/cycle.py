@@ -60,6 +60,12 @@ _LARGEST = 100 << 10
     "Its exit code is a check.",
 )
 @click.option(
+    "--userland",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder whose files are added to the userland of the normal kernel.",
+)
+@click.option(
     "--warm/--cold",
     default=False,
     show_default=True,
@@ -78,6 +84,7 @@ def cycle_command(
     audit: bool,
     warm: bool,
     script: str,
+    userland: Path | None,
 ) -> int:
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
     return run_cycle(
@@ -91,6 +98,7 @@ def cycle_command(
                 keep_bytes=keep.parse_size(keep_memory),
                 audit=audit,
                 warm=warm,
+                userland=userland.absolute() if userland is not None else None,
             ),
             results=results,
             json_file=json_file,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from harness.base import cache, debian
 from harness.base.cache import Notify, quiet
-from harness.base.errors import BuildError
+from harness.base.errors import BuildError, UsageError
 from harness.guest.cpio import Archive
 from harness.guest.libraries import PACKAGES, required, tool, with_dependencies
 
@@ -100,6 +101,10 @@ PS1='kspawn# '
 case $(tty) in /dev/ttyS*) stty rows 50 cols 200 ;; esac
 """
 
+_LINKS = {"/lib64": "/lib", "/usr/bin": "/bin", "/usr/sbin": "/sbin"}
+LARGEST_FOLDER = 128 << 20
+"""What a folder of the user's may have in it, in bytes."""
+
 _FILES = {
     "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
     "/etc/group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
@@ -133,6 +138,7 @@ def normal_initramfs(
     authorized_key: str,
     files: Mapping[str, bytes | str] | None = None,
     tree: Path | None = None,
+    more: Path | None = None,
     notify: Notify = quiet,
 ) -> bytes:
     """The userland of the normal kernel: busybox, sshd, kexec and our programs.
@@ -142,6 +148,7 @@ def normal_initramfs(
         authorized_key: The public key that may log in as root, one line.
         files: More files, by their absolute path in the guest.
         tree: What the packages give, as `userland` makes it; by default made now.
+        more: A folder of the user's: what is in it comes last.
         notify: Told what is fetched.
 
     Returns:
@@ -150,6 +157,7 @@ def normal_initramfs(
     Raises:
         BuildError: A library that a program needs was not found.
         PrerequisiteError: A package could not be fetched.
+        UsageError: The folder of the user's is not one that can be added.
     """
     archive = Archive()
     _add_skeleton(archive, authorized_key)
@@ -158,7 +166,53 @@ def normal_initramfs(
     add_programs(archive, {f"/bin/{name}": path for name, path in guest.items()}, [])
     for path, data in (files or {}).items():
         archive.file(path, data)
+    if more is not None:
+        _add_folder(archive, more)
     return archive.to_bytes()
+
+
+def check_folder(folder: Path) -> None:
+    """Check a folder of the user's before anything is built.
+
+    Raises:
+        UsageError: It is none, has what is no file, or is too large for a machine.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--userland: there is no folder {folder}")
+    size = 0
+    for path in folder.rglob("*"):
+        if path.is_symlink() or path.is_dir():
+            continue
+        if not path.is_file():
+            raise UsageError(f"--userland: {path} is neither a file, a folder nor a link")
+        if not os.access(path, os.R_OK):
+            raise UsageError(f"--userland: {path} cannot be read")
+        size += path.stat().st_size
+    if size > LARGEST_FOLDER:
+        raise UsageError(
+            f"--userland: {folder} has {size >> 20} MiB, and {LARGEST_FOLDER >> 20} MiB at "
+            "most go into the memory of a machine"
+        )
+
+
+def _add_folder(archive: Archive, folder: Path) -> None:
+    """What is in a folder, by the same names from / on; all of it is root's."""
+    for path in sorted(folder.rglob("*")):
+        name = _resolved(f"/{path.relative_to(folder)}")
+        if path.is_symlink():
+            archive.symlink(name, str(path.readlink()))
+        elif path.is_dir():
+            archive.directory(name, mode=path.stat().st_mode & 0o7777)
+        else:
+            archive.file(name, path.read_bytes(), mode=path.stat().st_mode & 0o7777)
+
+
+def _resolved(name: str) -> str:
+    """Where the kernel unpacks a name: /usr/bin is a link, and no folder below it is made."""
+    for link, target in _LINKS.items():
+        if name == link or name.startswith(f"{link}/"):
+            return f"{target}{name.removeprefix(link)}"
+    return name
 
 
 def scripted_initramfs(*, script: str, guest: Mapping[str, Path], notify: Notify = quiet) -> bytes:
@@ -247,8 +301,8 @@ def _add_skeleton(archive: Archive, authorized_key: str) -> None:
     archive.file("/root/.ssh/authorized_keys", authorized_key.strip() + "\n", mode=0o600)
     archive.device("/dev/console", 5, 1)
     archive.device("/dev/null", 1, 3)
-    for path, target in (("/lib64", "lib"), ("/usr/bin", "../bin"), ("/usr/sbin", "../sbin")):
-        archive.symlink(path, target)
+    for path, target in _LINKS.items():
+        archive.symlink(path, os.path.relpath(target, os.path.dirname(path)))  # noqa: PTH120
     for path, text in _FILES.items():
         archive.file(path, text)
     scripts = {"/init": _INIT, "/etc/sshd": _SSHD, "/etc/ready": _READY}

@@ -45,6 +45,7 @@ class Options:
     keep_bytes: int = 0
     audit: bool = True
     warm: bool = False
+    userland: Path | None = None
 
 
 def build_kernels(
@@ -92,6 +93,8 @@ class Lab(Closing):
         self.spec = options.own.spec(options.kernel)
         self.config = load_vm_config(options.vm_config)
         # First: a mistake in a file is not to cost a build, nor the start of libvirt.
+        if options.userland is not None:
+            initramfs.check_folder(options.userland)
         if options.built is None:
             options.own.check_source(self.spec)
         self.hypervisor = Hypervisor(uri=options.libvirt_uri)
@@ -157,6 +160,7 @@ class Lab(Closing):
             keep_bytes=self.options.keep_bytes,
             userland_disk=userland_disk,
             data_disk=data_disk,
+            more_userland=self.options.userland,
         )
         machine.warm = self.options.warm
         return machine

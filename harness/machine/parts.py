@@ -56,6 +56,7 @@ class Parts:
         data_disk: A file that is its second disk, for filesystems of the normal kernel.
         userland_disk: Whether it has a second disk, with the normal userland for
             a resuming kernel that finds no image.
+        more_userland: A folder of the user's that is added to the userland.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Parts:
         keep_bytes: int = 0,
         userland_disk: bool = False,
         data_disk: Path | None = None,
+        more_userland: Path | None = None,
     ) -> None:
         if userland_disk and data_disk is not None:
             raise UsageError("a machine has one second disk: userland_disk or data_disk")
@@ -86,6 +88,7 @@ class Parts:
         self.keep_bytes = keep_bytes
         self.data_disk = data_disk
         self.userland_disk = userland_disk
+        self.more_userland = more_userland
         self.jump_command = ""
         # More of the command line of the last kernel that was to save.
         self.saved_with = ""
@@ -173,6 +176,7 @@ class Parts:
                     tree=self.kernels.userland,
                     authorized_key=authorized_key,
                     files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
+                    more=self.more_userland,
                 ),
             )
         return path

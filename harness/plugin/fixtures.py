@@ -54,6 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="do not have the host read all of RAM before and after a cycle",
     )
     group.addoption(
+        "--userland",
+        type=Path,
+        metavar="DIR",
+        help="a folder whose files are added to the userland of the normal kernel",
+    )
+    group.addoption(
         "--warm",
         action="store_true",
         help="start normal kernels from a kept state, without a boot, where that is possible",
@@ -221,6 +227,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         keep_bytes=keep.parse_size(pytestconfig.getoption("--keep-memory")),
         audit=not pytestconfig.getoption("--no-audit"),
         warm=pytestconfig.getoption("--warm"),
+        userland=given.absolute() if (given := pytestconfig.getoption("--userland")) else None,
     )
 
 
