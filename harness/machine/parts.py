@@ -86,14 +86,11 @@ class Parts:
         self.timeline = timeline
         self.expected = list(expected)
         self.keep_bytes = keep_bytes
-        self.data_disk = data_disk
-        self.userland_disk = userland_disk
+        self.data_disk, self.userland_disk = data_disk, userland_disk
         self.more_userland = more_userland
-        self.jump_command = ""
-        # More of the command line of the last kernel that was to save.
-        self.saved_with = ""
-        # That of the kernel in the image on the disk, while another one runs.
-        self.image_key = ""
+        # More of the command line of the last kernel that was to save; the host key of the
+        # kernel in the image on the disk, while another one runs.
+        self.jump_command = self.saved_with = self.image_key = ""
         # Where spawned kernels log to, and whether one lies in memory, to be entered again.
         self.spawned_line = commandline.SPAWNED_LINE
         self.stays = False
