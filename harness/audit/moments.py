@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from harness.audit import facts
-from harness.audit.classes import PageClass
+from harness.audit.classes import LOOKED_INTO
 from harness.audit.gdb import Gdb, GdbError, GdbGoneError, NoBreakpointsError
 from harness.audit.migration import StreamError, read
 from harness.audit.ram import live, taken
@@ -26,7 +26,7 @@ from harness.machine.statemachine import StateMachine
 _SECONDS = 3600.0
 _JOIN_SECONDS = 120.0
 MOST_PAGES = 4096
-"""Of so many pages that differ and are not free, what is in them is kept."""
+"""Of so many pages that differ and may not in all of their bytes, what is in them is kept."""
 NOT_SHARED = "the host cannot read QEMU's memory, and its state has too much in it"
 _IDT = re.compile(r"^IDT=\s+([0-9a-f]+)", re.MULTILINE)
 # include/linux/kexec.h: where struct kimage has control_code_page.
@@ -235,7 +235,7 @@ class Moments:
                 different = left.ram.different(ram)
                 pages: dict[int, bytes] = {}
                 for page in different:
-                    if left.classes.of(page) is not PageClass.FREE and len(pages) < MOST_PAGES:
+                    if left.classes.of(page) in LOOKED_INTO and len(pages) < MOST_PAGES:
                         pages[page] = ram.read(page, PAGE)
             finally:
                 ram.close()

@@ -57,7 +57,7 @@ class Back:
         registers: The general registers.
         text: QEMU's `info registers` of all CPUs.
         different: The pages that differ, by physical address.
-        pages: What is in those that are no free ones.
+        pages: What is in those of which not all bytes may differ.
     """
 
     registers: dict[str, int]
