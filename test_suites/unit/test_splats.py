@@ -25,6 +25,12 @@ EXPECTED: dict[str, list[Place]] = {
     "bug": [(K.BUG, "lkdtm_BUG", LKDTM, 105), FATAL],
     "clean": [],
     "ext4-error": [],
+    # A report begins while the one before it has not ended.
+    "freed-timer-handler": [
+        (K.OOPS, "lapic_cal_handler", None, None),
+        (K.WARN, "wake_up_klogd", "kernel/printk/printk.c", 4631),
+        FATAL,
+    ],
     "hung-task": [(K.HUNG_TASK, "lkdtm_HUNG_TASK", None, None)] * 2,
     "hung-task-panic": [
         (K.HUNG_TASK, "lkdtm_HUNG_TASK", None, None),
