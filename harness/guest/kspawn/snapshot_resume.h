@@ -7,6 +7,7 @@
 
 #define ROLE		"resuming"
 #define STUB_BASE	0x100000UL	/* where restore_image() jumps to */
+#define STUB_HIGH	0xffffffff80000000UL	/* its address there is as much more */
 
 struct resume {
 	const char *disk;

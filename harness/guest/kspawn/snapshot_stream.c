@@ -127,7 +127,7 @@ static int put_header(struct resume *r)
 	static struct stream_header h;
 
 	h = (struct stream_header){
-		.jump_address = STUB_BASE,
+		.jump_address = STUB_HIGH + STUB_BASE,
 		.jump_address_phys = STUB_BASE,
 		.cr3 = r->cr3,
 		.magic = STREAM_MAGIC,

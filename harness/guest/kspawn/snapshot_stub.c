@@ -24,9 +24,13 @@
 
 /*
  * The entry: where restore_image() goes when all pages are in their places.
- * It is at an address that is mapped onto itself both in the page tables that
+ * It is at an address of the kernel's half, mapped alike in the page tables that
  * it comes with and in its own, which are in %r9: arch_hibernation_header_restore()
- * takes that for the CR3 of the image kernel. From here on nothing of the kernel
+ * takes that for the CR3 of the image kernel. An address of the other half would
+ * do as well, if set_pgd() did not write the entries of that half to the page
+ * behind the table too, with page-table isolation (pti_set_user_pgtbl()): the
+ * table that is made for the restore is one page. Then it goes on at its own
+ * physical address, which is mapped onto itself. From here on nothing of the kernel
  * that loaded the image is needed any more, so that memory that has to be zero
  * can be cleared even where that kernel was. Then to the jump back entry, as
  * from kexec: with a zero on the stack, which says that there is no way back.
@@ -43,7 +47,10 @@ __asm__(
 "	and	$~0x80, %rcx\n"
 "	mov	%rcx, %cr4\n"
 "	mov	%rax, %cr4\n"
-"	mov	stub_list(%rip), %rsi\n"
+"	lea	4f(%rip), %rax\n"
+"	sub	$-0x80000000, %rax\n"	/* STUB_HIGH */
+"	jmp	*%rax\n"
+"4:	mov	stub_list(%rip), %rsi\n"
 "	xor	%eax, %eax\n"
 "1:	mov	(%rsi), %rdi\n"
 "	mov	8(%rsi), %rcx\n"
@@ -75,6 +82,21 @@ __asm__(
 
 extern const u8 stub_begin[], stub_list[], stub_entry[], stub_end[];
 
+/* The first GiB once more, from STUB_HIGH on; the tables come after all others. */
+static void high_map(u64 *top, u64 pdpt, u64 gibs, bool five)
+{
+	u64 phys = pdpt + (gibs + 1) * PAGE;
+	u64 *table = top;
+
+	for (int level = five ? 5 : 4; level > 3; level--) {
+		table[ENTRIES - 1] = phys | PTE_TABLE;
+		table = top + (phys - STUB_BASE - PAGE) / sizeof(*top);
+		phys += PAGE;
+	}
+	/* STUB_HIGH is in the last but one. */
+	table[ENTRIES - 2] = (pdpt + PAGE) | PTE_TABLE;
+}
+
 static void identity_map(u64 *top, u64 gibs, bool five)
 {
 	u64 phys = STUB_BASE + PAGE, *table = top;
@@ -90,6 +112,7 @@ static void identity_map(u64 *top, u64 gibs, bool five)
 	table += ENTRIES;
 	for (u64 i = 0; i < gibs * ENTRIES; i++)
 		table[i] = i << 21 | PTE_LARGE;
+	high_map(top, phys, gibs, five);
 }
 
 int make_stub(struct resume *r)
@@ -110,7 +133,7 @@ int make_stub(struct resume *r)
 	gibs = (top + (1UL << 30) - 1) >> 30;
 	if (gibs > MAX_GIB)
 		return fail("foreign", "RAM ends above %lu GiB", MAX_GIB);
-	tables = (r->five_levels ? 3 : 2) + gibs;
+	tables = (r->five_levels ? 3 : 2) + gibs + (r->five_levels ? 2 : 1);
 	bytes = (1 + tables) * PAGE + (zero_runs + 1) * 2 * sizeof(*list);
 	r->stub_pages = (bytes + PAGE - 1) / PAGE;
 	bytes = r->stub_pages * PAGE;
