@@ -46,6 +46,7 @@ EXPECTED: dict[str, list[Place]] = {
     ],
     "jump-exception": [(K.JUMP_EXCEPTION, None, None, None)],
     "jump-to-null": [(K.OOPS, "execute_location", None, None), FATAL],
+    "kasan-early-interrupt": [(K.KASAN, "rcu_is_watching", None, None)],
     "no-root": [(K.PANIC, "mount_root_generic", None, None)],
     "null-dereference": [(K.OOPS, "lkdtm_EXCEPTION", None, None), FATAL],
     "oops-bug-warn": [
