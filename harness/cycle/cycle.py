@@ -33,7 +33,6 @@ from harness.machine.machine import Machine
 from harness.machine.states import Timeouts
 from harness.record.result import AGAIN, Check, Range, Result, Verdict
 from harness.record.timeline import Timeline
-from harness.report import report
 from harness.ways import registry
 from harness.ways.swsusp import image_info
 from harness.ways.way import Way
@@ -324,6 +323,9 @@ class Cycle:
             # Never green, and not the fault of what failed besides.
             result.verdict, result.exit_code = Verdict.FAILED, int(ExitCode.KERNEL)
         result.save(self.folder / "result.json")
+        # Late: a machine is to boot first.
+        from harness.report import report  # noqa: PLC0415
+
         report.write_report(result, self.folder)
 
 

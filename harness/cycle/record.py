@@ -12,7 +12,6 @@ from harness.image.image import Image
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.record.result import BY_HAND, Check, Range, Result, Verdict
-from harness.report import report
 from harness.ways.swsusp import image_info
 
 
@@ -46,6 +45,9 @@ def record(lab: Lab, machine: Machine, *, name: str, failure: str | None) -> Res
     complete(result, machine)
     result.image = image_info(machine)
     result.save(machine.folder / "result.json")
+    # Late, as in `Cycle`.
+    from harness.report import report  # noqa: PLC0415
+
     report.write_report(result, machine.folder)
     return result
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.base import cache
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, PrerequisiteError
+from harness.base.toolversions import version_line
 from harness.guest import layouts
 
 GUEST = Path(__file__).resolve().parent
@@ -188,8 +189,7 @@ def first_error(output: str) -> str:
 def _compiler_version() -> str:
     if not shutil.which(_COMPILER):
         raise PrerequisiteError(f"{_COMPILER} is needed", hint="install the package musl-tools")
-    done = subprocess.run([_COMPILER, "--version"], capture_output=True, text=True, check=False)
-    return done.stdout.partition("\n")[0]
+    return version_line(_COMPILER)
 
 
 def link_kernel_headers(includes: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from harness.base import cache
 from harness.base.errors import PrerequisiteError, UsageError
+from harness.base.toolversions import version_line
 from harness.guest import initramfs
 from harness.kernel import clang, kconfig, making, versions
 from harness.kernel.built import EMBEDDED, BuiltKernel
@@ -156,8 +156,7 @@ def compiler(make: Mapping[str, str] | None = None) -> str:
                 f"building this kernel needs {tool}",
                 hint=f"LLVM takes the packages {clang.PACKAGES}",
             )
-        done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
-        lines.append(done.stdout.partition("\n")[0])
+        lines.append(version_line(tool))
     return "\n".join(lines)
 
 

@@ -181,10 +181,18 @@ class Guard:
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(data.IMPORTS)},
         )
-        # Nothing may be started before the guard is on duty.
+        self._on_duty = False
+
+    def on_duty(self) -> None:
+        """Wait until it is, which is before anything is started that it may have to end.
+
+        Raises:
+            HarnessError: It did not start.
+        """
         assert self._process.stdout is not None
-        if self._process.stdout.readline() != b"on duty\n":
+        if not self._on_duty and self._process.stdout.readline() != b"on duty\n":
             raise HarnessError("the guard did not start")
+        self._on_duty = True
 
     def close(self) -> None:
         """Let the guard clean up now, and wait until it has."""

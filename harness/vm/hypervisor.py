@@ -185,6 +185,7 @@ class Hypervisor(Closing):
         flags = libvirt.VIR_DOMAIN_START_PAUSED
         if not self.embedded:
             flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
+        self._guard.on_duty()
         domain = Domain(self, spec)
         self._domains[spec.name] = domain
         try:

@@ -12,7 +12,10 @@ import pytest
 from harness.base.lazy import lazily
 
 # What takes long to import, and is used late or not at all in a good cycle.
-LATE = ("pytest", "_pytest", "invoke", "drgn.helpers", "junitparser", "elftools.elf.enums")
+LATE = (
+    *("pytest", "_pytest", "invoke", "drgn.helpers", "junitparser", "elftools.elf.enums"),
+    "harness.report.page",
+)
 
 
 def test_it_is_loaded_by_its_first_use(
