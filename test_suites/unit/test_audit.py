@@ -401,10 +401,13 @@ def test_an_interrupt_may_move_but_not_be_masked(before: int, after: int, fails:
 @pytest.mark.parametrize(
     ("before", "after", "fails"),
     [
-        # Turned on by the spawned kernel; turned off: the normal kernel's is lost; moved.
+        # Turned on by the spawned kernel, also by another interrupt; turned off: the normal
+        # kernel's is lost; moved, off or on.
         ("8a8a8b8b", "8a0a8b0b", False),
+        ("8a8a8b8b", "8a0b8b0a", False),
         ("8a0a8b0b", "8a8a8b8b", True),
         ("8a8a8b8b", "8b8a8b8b", True),
+        ("8a0a8b8b", "8a0b8b8b", True),
     ],
 )
 def test_a_link_of_interrupts_is_not_lost(before: str, after: str, fails: bool) -> None:
