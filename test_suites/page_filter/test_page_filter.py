@@ -52,6 +52,7 @@ HOLES_MIB = 320
 
 def dirty_and_free(cycle: Cycle) -> None:
     """Fill pages with a pattern, and give them back right before the jump."""
+    small_lists(cycle.machine)
     text = MARK.decode().strip()
     cycle.machine.run(
         f"yes '{text}' | dd of=/tmp/fill bs=1M count={FILL_MIB} iflag=fullblock && rm /tmp/fill"
