@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from harness.audit import facts
-from harness.audit.classes import Classes
 from harness.audit.gdb import Gdb
-from harness.audit.moments import Moments, away, go_to
-from harness.audit.ram import Ram, Space, taken
-from harness.audit.seen import Left, free_tolerance
+from harness.audit.moments import AWAY_SECONDS, Moments, go_to
+from harness.audit.ram import Space, taken
+from harness.audit.seen import Left, Owned, read_left
 from harness.audit.symbols import Symbols
 from harness.base.errors import HarnessError
 from harness.image.image import PAGE
@@ -49,7 +47,7 @@ class HibernationMoments(Moments):
         return [_CALLED, _SUSPEND]
 
     def _watch_both(self, machine: StateMachine, gdb: Gdb, symbols: Symbols) -> None:
-        registers = gdb.stopped(away())
+        registers = gdb.stopped(AWAY_SECONDS)
         if self.over:
             return
         if registers["rip"] == symbols[_CALLED]:
@@ -69,7 +67,7 @@ class HibernationMoments(Moments):
             ram = taken(machine.domain, machine.disk.with_name("audit.ram"))
         gdb.stop_at(back)
         gdb.go()
-        self.left = left = _read_left(ram, symbols, registers, text=text, back=back)
+        self.left = left = read_left(ram, symbols, registers, text=text, back=back, owned_by=_owned)
         with self._reason_of("the normal kernel did not come back to where it left"):
             if self._returned_once(gdb, left):
                 self._watch_back(machine, gdb, left)
@@ -79,14 +77,14 @@ class HibernationMoments(Moments):
         for _ in range(_DRAINS):
             gdb.stop_at(symbols[_DRAIN])
             gdb.go()
-            stack = gdb.stopped(away())["rsp"]
+            stack = gdb.stopped(AWAY_SECONDS)["rsp"]
             if self.over:
                 return False
             gdb.pass_by(symbols[_DRAIN])
             back = gdb.word(stack)
             gdb.stop_at(back)
             gdb.go()
-            gdb.stopped(away())
+            gdb.stopped(AWAY_SECONDS)
             if self.over:
                 return False
             gdb.pass_by(back)
@@ -94,7 +92,7 @@ class HibernationMoments(Moments):
 
     def _returned_once(self, gdb: Gdb, left: Left) -> bool:
         """Let the kernel that made the copy go on; the same place is where it is back."""
-        registers = gdb.stopped(away())
+        registers = gdb.stopped(AWAY_SECONDS)
         if self.over:
             return False
         if registers["rsp"] != left.stack:
@@ -104,49 +102,16 @@ class HibernationMoments(Moments):
         return True
 
 
-def _read_left(
-    ram: Ram,
-    symbols: Symbols,
-    registers: dict[str, int],
-    *,
-    text: str,
-    back: int,
-) -> Left:
-    """Read from the memory of the kernel as it is copied what its pages are.
-
-    Args:
-        ram: Its memory.
-        symbols: Its symbols, where it runs.
-        registers: The general registers as swsusp_arch_suspend() was entered.
-        text: QEMU's `info registers` of all CPUs.
-        back: The address where it goes on.
+def _owned(space: Space, symbols: Symbols, _registers: dict[str, int]) -> Owned:
+    """What a hibernation has for itself.
 
     Raises:
-        HarnessError: The memory is not what the symbols and VMCOREINFO say.
+        HarnessError: Its bitmaps make no sense.
     """
-    space = Space.of_registers(ram, text)
-    info = facts.vmcoreinfo(space, symbols)
-    pages = facts.Struct.of(space, symbols, info)
-    counted, zones = facts.counted_free(space, info)
-    return Left(
-        ram=ram,
-        registers=registers,
-        text=text,
-        back=back,
-        classes=Classes(
-            free=list(facts.free_blocks(space, info, pages)),
-            jump=facts.Jump(),
-            stack=facts.stack_below(space, registers["rsp"]),
-            usable=facts.usable(space, symbols),
-            snapshot=_forbidden(space, symbols),
-            nosave=_nosave(space, symbols),
-            noted=list(_noted(space, symbols)),
-        ),
-        info=info,
-        symbols=symbols,
-        levels=space.levels,
-        counted=counted,
-        tolerance=free_tolerance(zones, text),
+    return Owned(
+        snapshot=_forbidden(space, symbols),
+        nosave=_nosave(space, symbols),
+        noted=list(_noted(space, symbols)),
     )
 
 

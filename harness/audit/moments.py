@@ -23,7 +23,8 @@ from harness.base.errors import HarnessError, KspawnError
 from harness.image.image import PAGE
 from harness.machine.statemachine import StateMachine
 
-_SECONDS = 3600.0
+AWAY_SECONDS = 3600.0
+"""How long it is waited for a machine to stop; its own deadlines are shorter."""
 _JOIN_SECONDS = 120.0
 MOST_PAGES = 4096
 """Of so many pages that differ and may not in all of their bytes, what is in them is kept."""
@@ -183,7 +184,7 @@ class Moments:
             self._thread = None
 
     def _watch_both(self, machine: StateMachine, gdb: Gdb, symbols: Symbols) -> None:
-        registers = gdb.stopped(_SECONDS)
+        registers = gdb.stopped(AWAY_SECONDS)
         if self.over:
             return
         for name in _callers(symbols):
@@ -202,7 +203,7 @@ class Moments:
             entry += _direct(gdb, symbols, page) - symbols["__relocate_kernel_start"]
         gdb.stop_at(entry)
         gdb.go()
-        registers = gdb.stopped(_SECONDS)
+        registers = gdb.stopped(AWAY_SECONDS)
         if self.over:
             return
         with self._timed():
@@ -217,7 +218,7 @@ class Moments:
             self._watch_back(machine, gdb, left)
 
     def _watch_back(self, machine: StateMachine, gdb: Gdb, left: Left) -> None:
-        while (registers := gdb.stopped(_SECONDS))["rsp"] != left.stack:
+        while (registers := gdb.stopped(AWAY_SECONDS))["rsp"] != left.stack:
             if self.over:
                 return
             # Another kernel may have something else there.
@@ -249,7 +250,7 @@ class Moments:
     ) -> None:
         while True:
             gdb.go()
-            registers = gdb.stopped(_SECONDS)
+            registers = gdb.stopped(AWAY_SECONDS)
             if self.over:
                 return
             if registers["rsp"] == called.registers["rsp"] + 8:
@@ -322,12 +323,7 @@ def go_to(gdb: Gdb, address: int) -> dict[str, int]:
     if registers["rip"] == address:
         return registers
     gdb.go()
-    return gdb.stopped(_SECONDS)
-
-
-def away() -> float:
-    """How long it is waited for a machine to stop, in seconds; its own deadlines are shorter."""
-    return _SECONDS
+    return gdb.stopped(AWAY_SECONDS)
 
 
 @contextmanager

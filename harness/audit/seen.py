@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.audit import facts
@@ -83,8 +84,37 @@ class Held:
     back: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Owned:
+    """The pages that the way out has for itself: see `Classes`."""
+
+    jump: facts.Jump = field(default_factory=facts.Jump)
+    handoff: list[int] = field(default_factory=list)
+    snapshot: set[int] = field(default_factory=set)
+    nosave: set[int] = field(default_factory=set)
+    noted: list[tuple[int, int]] = field(default_factory=list)
+
+
+def owned_by_jump(space: Space, symbols: Symbols, registers: dict[str, int]) -> Owned:
+    """What a kexec jump has for itself, as relocate_kernel() is told.
+
+    Raises:
+        HarnessError: The list of pages makes no sense.
+    """
+    return Owned(
+        jump=facts.read_jump(space, symbols, registers, levels=space.levels),
+        handoff=space.ram.pages_with(HANDOFF_MAGIC),
+    )
+
+
 def read_left(
-    ram: Ram, symbols: Symbols, registers: dict[str, int], *, text: str, back: int
+    ram: Ram,
+    symbols: Symbols,
+    registers: dict[str, int],
+    *,
+    text: str,
+    back: int,
+    owned_by: Callable[[Space, Symbols, dict[str, int]], Owned] = owned_by_jump,
 ) -> Left:
     """Read from the memory of the kernel as it left what its pages are.
 
@@ -94,6 +124,7 @@ def read_left(
         registers: The general registers.
         text: QEMU's `info registers` of all CPUs.
         back: The address where it goes on.
+        owned_by: Reads what the way out has for itself.
 
     Raises:
         HarnessError: The memory is not what the symbols and VMCOREINFO say.
@@ -102,12 +133,16 @@ def read_left(
     info = facts.vmcoreinfo(space, symbols)
     pages = facts.Struct.of(space, symbols, info)
     counted, zones = facts.counted_free(space, info)
+    own = owned_by(space, symbols, registers)
     classes = Classes(
         free=list(facts.free_blocks(space, info, pages)),
-        jump=facts.read_jump(space, symbols, registers, levels=space.levels),
+        jump=own.jump,
         stack=facts.stack_below(space, registers["rsp"]),
         usable=facts.usable(space, symbols),
-        handoff=ram.pages_with(HANDOFF_MAGIC),
+        handoff=own.handoff,
+        snapshot=own.snapshot,
+        nosave=own.nosave,
+        noted=own.noted,
     )
     return Left(
         ram=ram,
@@ -119,15 +154,5 @@ def read_left(
         symbols=symbols,
         levels=space.levels,
         counted=counted,
-        tolerance=free_tolerance(zones, text),
+        tolerance=_NOT_ADDED * zones * text.count("CPU#"),
     )
-
-
-def free_tolerance(zones: int, text: str) -> int:
-    """By how many pages the zones' counters may be off: what no CPU has added yet.
-
-    Args:
-        zones: How many there are.
-        text: QEMU's `info registers` of all CPUs.
-    """
-    return _NOT_ADDED * zones * text.count("CPU#")

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.base import paths
-from harness.base.errors import ExitCode
 from harness.base.files import run_folder
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
@@ -170,7 +169,7 @@ def run_cycle(call: Call) -> int:
         stored = folder / "result.json"
         try:
             with ProgressLine(err) as line, Lab(call.options, progress=line.build) as lab:
-                Cycle(
+                cycle = Cycle(
                     lab=lab,
                     folder=folder,
                     timeline=Timeline(line.phase),
@@ -178,13 +177,12 @@ def run_cycle(call: Call) -> int:
                     audit=call.options.audit,
                     only=call.only,
                     script=call.script,
-                ).run()
+                )
+                return cycle.run().exit_code
         finally:
             # Whatever ends it, what was found by then is not lost.
-            result = Result.model_validate_json(stored.read_text()) if stored.exists() else None
-            if result is not None:
-                _conclude(result, call, folder)
-        return result.exit_code if result is not None else int(ExitCode.HARNESS)
+            if stored.exists():
+                _conclude(Result.model_validate_json(stored.read_text()), call, folder)
 
 
 def _conclude(result: Result, call: Call, folder: Path) -> None:

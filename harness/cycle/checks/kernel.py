@@ -12,10 +12,10 @@ from harness.machine.machine import Machine
 from harness.record.result import Check
 
 LOG_GOES_ON = "log.goes-on"
-# An error, so that also a quiet kernel prints it.
 PRINT_SECONDS = 5.0
 FROZEN_READINGS, FROZEN_SECONDS = 3, 0.3
 CLOCK_SECONDS = 2.5
+# Printed as an error, so that also a quiet kernel prints it.
 MARK = "kspawn: the kernel that came back prints this"
 
 
