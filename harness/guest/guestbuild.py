@@ -42,11 +42,11 @@ class _Program:
 
 # The spawned kernels have few MiB for theirs; the witness keeps registers in loops.
 _PROGRAMS = {
-    "kspawn": _Program(("kspawn", "shared")),
-    "witness": _Program(("witness", "witnesses"), ("-O2", "-g", "-pthread")),
-    "uswsusp": _Program(("uswsusp", "shared")),
+    "kspawn": _Program(("kspawn", "shared", "x86")),
+    "witness": _Program(("witness", "witnesses", "x86"), ("-O2", "-g", "-pthread")),
+    "uswsusp": _Program(("uswsusp", "shared", "x86")),
     "renew": _Program(("renew",)),
-    "jumpback": _Program(("jumpback", "shared")),
+    "jumpback": _Program(("jumpback", "shared", "x86")),
     # It runs on the host, in the place of QEMU.
     "minder": _Program(("minder",)),
 }

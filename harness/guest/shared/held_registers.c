@@ -16,12 +16,12 @@
 
 #include "held_registers.h"
 #include "types.h"
+#include "xstate.h"
 
 #ifndef __x86_64__
 #error "the registers are those of x86-64"
 #endif
 
-#define XCR0_SSE_AVX	0x6
 #define CPUID7_OSPKE	(1U << 4)
 /* Not those of a new process: precision and rounding of the x87, and of SSE. */
 #define X87_CONTROL	0x0a7f
@@ -64,30 +64,16 @@ static struct frame {
 
 static char lost[96], lost_keys[96];
 
-#define AT(base, n)	"%c[" #base "]+" #n "(%%rdi)"
 #define FREE(op)							\
 	op(rbx, 0) op(rbp, 8) op(r8, 16) op(r9, 24)			\
 	op(r12, 32) op(r13, 40) op(r14, 48) op(r15, 56)
 #define ARGUMENTS(op)	op(rsi, 72) op(rdx, 80) op(r10, 88)
-#define VECTOR(op)							\
-	op(0, 0) op(1, 32) op(2, 64) op(3, 96) op(4, 128) op(5, 160)	\
-	op(6, 192) op(7, 224) op(8, 256) op(9, 288) op(10, 320)		\
-	op(11, 352) op(12, 384) op(13, 416) op(14, 448) op(15, 480)
 #define X87_PUSH(op)							\
 	op(0) op(8) op(16) op(24) op(32) op(40) op(48) op(56)
 #define X87_POP(op)							\
 	op(56) op(48) op(40) op(32) op(24) op(16) op(8) op(0)
 #define LOAD(r, n)	"movq " AT(lg, n) ", %%" #r "\n\t"
 #define DUMP(r, n)	"movq %%" #r ", " AT(dg, n) "\n\t"
-#define LOAD_XMM(r, n)	"movups " AT(lv, n) ", %%xmm" #r "\n\t"
-#define DUMP_XMM(r, n)	"movups %%xmm" #r ", " AT(dv, n) "\n\t"
-#define LOAD_YMM(r, n)	"vmovups " AT(lv, n) ", %%ymm" #r "\n\t"
-#define DUMP_YMM(r, n)	"vmovups %%ymm" #r ", " AT(dv, n) "\n\t"
-#define LOAD_X87(n)	"fildll " AT(lx, n) "\n\t"
-#define DUMP_X87(n)	"fistpll " AT(dx, n) "\n\t"
-
-#define OFFSET(name, member)						\
-	[name] "i" (offsetof(struct frame, member))
 
 /*
  * The frame's address is on the stack meanwhile, below the red zone: no register
@@ -157,36 +143,11 @@ static void call(struct frame *f, long number)
 		  "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory", "cc");
 }
 
-static bool has_avx(void)
-{
-	unsigned int a, b, c, d, low, high;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d))
-		return false;
-	if (!(c & bit_OSXSAVE) || !(c & bit_AVX))
-		return false;
-	asm volatile("xgetbv" : "=a" (low), "=d" (high) : "c" (0));
-	return (low & XCR0_SSE_AVX) == XCR0_SSE_AVX;
-}
-
 static bool has_pkru(void)
 {
 	unsigned int a, b, c, d;
 
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && c & CPUID7_OSPKE;
-}
-
-static u32 read_pkru(void)
-{
-	u32 value, high;
-
-	asm volatile(".byte 0x0f, 0x01, 0xee" : "=a" (value), "=d" (high) : "c" (0));
-	return value;
-}
-
-static void write_pkru(u32 value)
-{
-	asm volatile(".byte 0x0f, 0x01, 0xef" : : "a" (value), "c" (0), "d" (0) : "memory");
 }
 
 /* Each has another value, so that one in the place of another is seen. */

@@ -12,6 +12,7 @@
 #include "report.h"
 #include "types.h"
 #include "witness.h"
+#include "xstate.h"
 
 static struct helper helper;
 
@@ -20,19 +21,6 @@ static struct helper helper;
 
 static uint32_t *region;
 static int key = -1, ends[2];
-
-static uint32_t read_pkru(void)
-{
-	uint32_t value, other;
-
-	__asm__ volatile(".byte 0x0f, 0x01, 0xee" : "=a"(value), "=d"(other) : "c"(0));
-	return value;
-}
-
-static void write_pkru(uint32_t value)
-{
-	__asm__ volatile(".byte 0x0f, 0x01, 0xef" : : "a"(value), "c"(0), "d"(0) : "memory");
-}
 
 static void pkeys_prepare(struct helper_page *page)
 {

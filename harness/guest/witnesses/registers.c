@@ -4,7 +4,6 @@
  * nothing else until it is asked.
  */
 #define _GNU_SOURCE
-#include <cpuid.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,12 +17,12 @@
 #include "types.h"
 #include "waiting.h"
 #include "witness.h"
+#include "xstate.h"
 
 #ifndef __x86_64__
 #error "the registers are those of x86-64"
 #endif
 
-#define XCR0_SSE_AVX	0x6
 /* All exceptions masked; not the precision and rounding of a new process. */
 #define X87_CONTROL	0x0a7f	/* 53 bits, towards plus infinity */
 #define MXCSR		0x7f80	/* towards zero */
@@ -56,26 +55,12 @@ static struct frame frame;
 /* Counts the times that the spinner was told to go on, and that it dumped. */
 static _Atomic uint32_t started, dumped;
 
-#define AT(base, n)	"%c[" #base "]+" #n "(%%rdi)"
 #define GENERAL(op)							\
 	op(rax, 0) op(rbx, 8) op(rcx, 16) op(rdx, 24) op(rsi, 32)	\
 	op(rbp, 40) op(r8, 48) op(r9, 56) op(r10, 64) op(r11, 72)	\
 	op(r12, 80) op(r13, 88) op(r14, 96) op(r15, 104)
-#define VECTOR(op)							\
-	op(0, 0) op(1, 32) op(2, 64) op(3, 96) op(4, 128) op(5, 160)	\
-	op(6, 192) op(7, 224) op(8, 256) op(9, 288) op(10, 320)		\
-	op(11, 352) op(12, 384) op(13, 416) op(14, 448) op(15, 480)
 #define LOAD_GENERAL(r, n)	"movq " AT(lg, n) ", %%" #r "\n\t"
 #define DUMP_GENERAL(r, n)	"movq %%" #r ", " AT(dg, n) "\n\t"
-#define LOAD_XMM(r, n)		"movups " AT(lv, n) ", %%xmm" #r "\n\t"
-#define DUMP_XMM(r, n)		"movups %%xmm" #r ", " AT(dv, n) "\n\t"
-#define LOAD_YMM(r, n)		"vmovups " AT(lv, n) ", %%ymm" #r "\n\t"
-#define DUMP_YMM(r, n)		"vmovups %%ymm" #r ", " AT(dv, n) "\n\t"
-#define LOAD_X87(n)		"fildll " AT(lx, n) "\n\t"
-#define DUMP_X87(n)		"fistpll " AT(dx, n) "\n\t"
-
-#define OFFSET(name, member)						\
-	[name] "i" (offsetof(struct frame, member))
 
 /*
  * Loads all registers, spins until it is released, dumps them.  rbp may be the
@@ -139,18 +124,6 @@ static void hold(struct frame *f)
 		  "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)",
 		  "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)",
 		  "memory", "cc");
-}
-
-static bool has_avx(void)
-{
-	unsigned int a, b, c, d, low, high;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d))
-		return false;
-	if (!(c & bit_OSXSAVE) || !(c & bit_AVX))
-		return false;
-	asm volatile("xgetbv" : "=a" (low), "=d" (high) : "c" (0));
-	return (low & XCR0_SSE_AVX) == XCR0_SSE_AVX;
 }
 
 static void *spinner(void *unused)
