@@ -89,7 +89,9 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
             AuditClass(name=kind, why=REASONS[kind], pages=counts[kind], differ=differ[kind])
             for kind in PageClass
         ],
-        bounds=left.classes.bounds(counted=left.counted, tolerance=left.tolerance),
+        bounds=left.classes.bounds(
+            counted=left.counted, tolerance=left.tolerance, pages=left.ram.pages
+        ),
         unexplained=unexplained,
         named=named,
         registers=[

@@ -44,6 +44,9 @@ LOOKED_INTO = (
 
 # Accessed and dirty, in the lowest byte of an entry of a page table (Intel SDM 3A, 4.8).
 _ENTRY, _MARKS = 8, 0x60
+# What a firmware takes, and a block of memory (128 MiB, or 16) that a grown kernel could
+# not add as a whole.
+_MOST_NO_RAM = (128 + 4 << 20) // PAGE
 HANDOFF_MAGIC = b"KSPAWNHO"
 # outcome, status and detail of struct handoff (harness/guest/kspawn/handoff.h).
 HANDOFF_BYTES = range(1260, 1260 + 4 + 32 + 256)
@@ -61,7 +64,7 @@ REASONS = {
     PageClass.SNAPSHOT: "taken by the kernel for the copy of its memory",
     PageClass.NOSAVE: "variables that the kernel keeps out of its image on purpose",
     PageClass.NOTED: "the kernel notes in it how far the copy is, and nothing else changes",
-    PageClass.FIRMWARE: "not RAM by the kernel's own map",
+    PageClass.FIRMWARE: "no System RAM in /proc/iomem",
 }
 
 
@@ -166,12 +169,13 @@ class Classes:
             return at % _ENTRY == 0 and not change & ~_MARKS
         return kind not in (PageClass.KEPT, PageClass.LIST)
 
-    def bounds(self, *, counted: int, tolerance: int) -> list[str]:
+    def bounds(self, *, counted: int, tolerance: int, pages: int) -> list[str]:
         """What does not hold of the sizes of the classes, a line each.
 
         Args:
             counted: What the zones count as free, in pages.
             tolerance: By how many pages that may be off.
+            pages: How many the machine has.
         """
         listed = sum(size for _, size in self.free) // PAGE
         sources = list(self.jump.backup.values())
@@ -195,6 +199,10 @@ class Classes:
             (
                 len(self.snapshot) > usable // 2 + usable // 16,
                 f"the snapshot has {len(self.snapshot)} pages, and RAM {usable}",
+            ),
+            (
+                pages - usable > _MOST_NO_RAM,
+                f"{pages - usable} of {pages} pages are no RAM for the kernel",
             ),
             (len(self.nosave) > 16, f"{len(self.nosave)} pages are not to be saved"),
         ]

@@ -14,9 +14,12 @@ from harness.image.image import PAGE
 
 # include/linux/kexec.h
 _DESTINATION, _INDIRECTION, _DONE, _SOURCE = 1, 2, 4, 8
-# What asm/e820/types.h calls RAM, and struct e820_entry.
-_E820_RAM = 1
-_E820 = struct.Struct("<QQI")
+# include/linux/ioport.h: struct resource up to its sibling, its child after that (since
+# v4.6), and the flag of System RAM.
+_RESOURCE = struct.Struct("<7Q")
+_RESOURCE_CHILD = _RESOURCE.size
+_SYSRAM = 0x01000000
+_MOST_RESOURCES = 1 << 16
 _MOST_LISTS = 1 << 20
 _STACK = 16 << 10
 
@@ -139,18 +142,26 @@ def counted_free(space: Space, info: dict[str, str]) -> tuple[int, int]:
 
 
 def usable(space: Space, symbols: Symbols) -> list[tuple[int, int]]:
-    """What the kernel takes for RAM (e820_table), in whole pages."""
-    table = space.word(symbols["e820_table"])
-    count = space.word(table) & 0xFFFFFFFF
-    if not 0 < count <= 3200:
-        raise HarnessError(f"a firmware map of {count} entries")
-    found = []
-    for i in range(count):
-        entry = space.read(table + 4 + i * _E820.size, _E820.size)
-        start, size, kind = _E820.unpack(entry)
-        if kind == _E820_RAM:
-            found.append((-(-start // PAGE) * PAGE, (start + size) // PAGE * PAGE))
-    return found
+    """What the kernel has for RAM, in whole pages: what /proc/iomem calls System RAM.
+
+    e820_table would not do: a kernel that was restricted by `mem=`, and added the rest
+    later, has only the first part there.
+
+    Raises:
+        HarnessError: The tree of resources makes no sense.
+    """
+    found: list[tuple[int, int]] = []
+    at = space.word(symbols["iomem_resource"] + _RESOURCE_CHILD)
+    for _ in range(_MOST_RESOURCES):
+        if not at:
+            return found
+        start, end, _name, flags, _desc, _parent, sibling = _RESOURCE.unpack(
+            space.read(at, _RESOURCE.size)
+        )
+        if flags & _SYSRAM:
+            found.append((-(-start // PAGE) * PAGE, (end + 1) // PAGE * PAGE))
+        at = sibling
+    raise HarnessError("the tree of resources has no end")
 
 
 @dataclass

@@ -87,7 +87,7 @@ class Moments:
         self.close()
         self._forget()
         with self._reason_of(f"the normal kernel did not come to where it {self.LEAVES}"):
-            symbols = of_kernel(machine.kernels.normal)
+            symbols = of_kernel(machine.running)
             gdb = self._connect(machine)
             with _or_let_go(gdb):
                 found = _IDT.search(machine.domain.monitor("info registers"))

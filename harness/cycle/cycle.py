@@ -190,8 +190,7 @@ class Cycle:
     def _judge_audit(self) -> None:
         if self.moments is not None:
             with self.timeline.phase("audit"):
-                kernel = self.lab.kernels.normal
-                self.result.audit = audit.found_by(self.moments, kernel)
+                self.result.audit = audit.found_by(self.moments, self.machine.running)
             self.result.checks += audit_checks(self.result.audit)
 
     def _start_witness(self) -> None:
@@ -306,7 +305,7 @@ class Cycle:
         result, machine = self.result, self.machine
         if self.moments is not None:
             if result.audit is None:
-                result.audit = audit.found_by(self.moments, self.lab.kernels.normal)
+                result.audit = audit.found_by(self.moments, self.machine.running)
             self.moments.close()
         machine.close()
         if trace := machine.qemu.trace:

@@ -11,7 +11,8 @@ then are there lines and local variables.
 
 from __future__ import annotations
 
-import shutil
+import itertools
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -31,10 +32,10 @@ else:
     elffile = lazily("elftools.elf.elffile")
 
 _SOURCE = guestbuild.GUEST / "modules" / "kspawn_types.c"
-_KBUILD = """\
-obj-m := kspawn_types.o
-ccflags-y := -I$(srctree) -g -gdwarf-5 -fno-eliminate-unused-debug-types
-"""
+_DEBUG = ("-g", "-gdwarf-5", "-fno-eliminate-unused-debug-types")
+# A file of each kernel, whose compiler's command serves for ours: a kernel without
+# modules has no rules for a file outside of its tree.
+_LIKE = Path("init/main.o")
 _SECTIONS = (".debug_info", ".debug_abbrev", ".debug_str", ".debug_line", ".debug_line_str")
 
 
@@ -69,10 +70,10 @@ def with_types(kernel: BuiltKernel, *, notify: Notify = quiet) -> Path:
         )
     if has_debug_info(kernel.vmlinux):
         return kernel.vmlinux
-    key = cache.short(cache.digest(kernel.vmlinux, _SOURCE, _KBUILD))
+    key = cache.short(cache.digest(kernel.vmlinux, _SOURCE, " ".join(_DEBUG)))
 
     def build(part: Path) -> None:
-        if not (kernel.objects / "Module.symvers").is_file():
+        if not _command_file(kernel.objects).is_file():
             raise PrerequisiteError(
                 f"the kernel {kernel.name} has no debug information, and the objects that its "
                 "types would be compiled against are not there",
@@ -87,13 +88,40 @@ def with_types(kernel: BuiltKernel, *, notify: Notify = quiet) -> Path:
 
 def _types(folder: Path, objects: Path) -> Path:
     """Compile the types; a final link resolves what refers to sections."""
-    shutil.copy(_SOURCE, folder)
-    (folder / "Kbuild").write_text(_KBUILD)
-    _run(["make", "-s", "-C", str(objects), f"M={folder}", "kspawn_types.o"])
-    linked = folder / "types.elf"
-    made = folder / "kspawn_types.o"
+    linked, made = folder / "types.elf", folder / "kspawn_types.o"
+    _run(compiler(_command_file(objects).read_text(), source=_SOURCE, target=made), cwd=objects)
     _run(["ld", "-e", "0", "--unresolved-symbols=ignore-all", "-o", str(linked), str(made)])
     return linked
+
+
+def _command_file(objects: Path) -> Path:
+    return objects / _LIKE.with_name(f".{_LIKE.name}.cmd")
+
+
+def compiler(saved: str, *, source: Path, target: Path) -> list[str]:
+    """The command that compiles a file as one of the kernel's was, with debug information.
+
+    Args:
+        saved: What kbuild saved of that one (`.main.o.cmd`).
+        source: The file.
+        target: Its object.
+
+    Raises:
+        BuildError: It is not as kbuild writes it.
+    """
+    made, _, command = saved.partition("\n")[0].partition(":=")
+    words = list(itertools.takewhile(lambda word: word != ";", shlex.split(command)))
+    # cmd_ before v6.3, savedcmd_ since.
+    if not made.strip().endswith(f"cmd_{_LIKE}") or words.count("-o") != 1:
+        raise BuildError(f"{_LIKE} was compiled by a command that is not understood: {saved[:80]}")
+    del words[words.index("-o") : words.index("-o") + 2]
+    kept = [
+        word
+        for word in words
+        if not word.endswith(str(_LIKE.with_suffix(".c")))
+        and not word.startswith(("-Wp,-MMD", "-flto"))
+    ]
+    return [*kept, *_DEBUG, "-o", str(target), str(source)]
 
 
 def _merge(vmlinux: Path, types: Path, target: Path) -> None:
@@ -110,8 +138,8 @@ def _merge(vmlinux: Path, types: Path, target: Path) -> None:
     _run([*command, str(vmlinux), str(target)])
 
 
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: Sequence[str], *, cwd: Path | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     if done.returncode:
         message = guestbuild.first_error(done.stderr + done.stdout)
         raise BuildError(f"the types of the kernel do not build: {message}")

@@ -44,7 +44,7 @@ class Machine(StateMachine, Closing):
         with self.transition(State.OFF, State.HIBERNATED, to=State.RUNNING):
             with self.timeline.phase("boot", boot=self.boot_number + 1, kernel="normal"):
                 self._start(append)
-                self.spawned_line = commandline.SPAWNED_LINE
+                self.spawned_line, self.grown = commandline.SPAWNED_LINE, False
                 deadline = self.timeouts.deadline("boot", "the userland of the normal kernel")
                 ready = self.wait_status("normal", "ready", deadline=deadline)
             self.host_key = str(ready["hostkey"])

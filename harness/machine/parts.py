@@ -13,6 +13,7 @@ from harness.base.deadline import Deadline
 from harness.base.errors import StateError, UsageError
 from harness.base.files import private_file
 from harness.guest import initramfs
+from harness.kernel.built import BuiltKernel
 from harness.kernel.vmconfig import VMConfig
 from harness.machine import commandline
 from harness.machine.kernels import Kernels
@@ -94,6 +95,8 @@ class Parts:
         # Where spawned kernels log to, and whether one lies in memory, to be entered again.
         self.spawned_line = commandline.SPAWNED_LINE
         self.stays = False
+        # Whether the kernel that has the userland is a spawned one, which took all of RAM.
+        self.grown = False
         self.folder.mkdir(parents=True, exist_ok=True)
         self._private = _private_folder(hypervisor)
         self.disk = self._private / "image.raw"
@@ -144,6 +147,11 @@ class Parts:
         )
         state, logged = incoming or (None, b"")
         self.qemu.start(life, second_disk=self._second_disk(), incoming=state, logged=logged)
+
+    @property
+    def running(self) -> BuiltKernel:
+        """The kernel that has the userland, or had it as it was left."""
+        return self.kernels.spawned if self.grown else self.kernels.normal
 
     @property
     def panic_option(self) -> str:

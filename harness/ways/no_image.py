@@ -62,6 +62,7 @@ def _grown(machine: Machine) -> dict[str, Any]:
         limit = machine.timeouts.deadline("boot", "the userland of the resuming kernel")
         ready = machine.wait_status("normal", "ready", deadline=limit)
     machine.host_key = str(ready["hostkey"])
+    machine.grown = True
     on_spawned = machine.spawned_line == SPAWNED_LINE
     machine.spawned_line = NORMAL_LINE if on_spawned else SPAWNED_LINE
     machine.connect()

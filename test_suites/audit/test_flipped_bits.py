@@ -39,6 +39,12 @@ def test_flipped_bits_are_named(new_cycle: NewCycle) -> None:
     assert_named(new_cycle(mutate_image=flip, audit=True).run(), flipped)
 
 
+def test_flipped_bits_of_a_grown_kernel_are_named(new_cycle: NewCycle) -> None:
+    """It is the spawned build that runs, and most of its memory was added to it."""
+    flipped, flip = damage.flip_used_pages(8, seed=9)
+    assert_named(new_cycle(mutate_image=flip, resume_path="no-image", audit=True).run(), flipped)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_two_hundred_flipped_bits_are_named(new_cycle: NewCycle, seed: int) -> None:
     """Fifty in each of four cycles; the kernel seldom lives long enough to see them itself."""

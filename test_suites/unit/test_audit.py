@@ -37,6 +37,9 @@ def ram(folder: Path, pages: dict[int, bytes], *, size: int = 64 * MIB, name: st
     return Ram(path, [Part(0, size, 0)])
 
 
+PAGES = 64 * MIB // PAGE
+
+
 def classes(**given: object) -> Classes:
     values = {
         "free": [(32 * MIB, 8 * PAGE)],
@@ -91,16 +94,19 @@ def test_only_some_bytes_of_a_page_may_differ() -> None:
 
 
 def test_a_class_that_grows_is_told() -> None:
-    assert classes().bounds(counted=8, tolerance=0) == []
-    assert "8 pages are in the free lists" in classes().bounds(counted=20, tolerance=5)[0]
+    assert classes().bounds(counted=8, tolerance=0, pages=PAGES) == []
+    fewer = classes().bounds(counted=20, tolerance=5, pages=PAGES)
+    assert "8 pages are in the free lists" in fewer[0]
     above = Jump(backup={16 * MIB: 20 * MIB})
-    assert classes(jump=above).bounds(counted=8, tolerance=0) == [
+    assert classes(jump=above).bounds(counted=8, tolerance=0, pages=PAGES) == [
         "the jump exchanges pages above 16 MiB"
     ]
     twice = Jump(backup={PAGE: 20 * MIB, 2 * PAGE: 20 * MIB})
-    assert "twice" in classes(jump=twice).bounds(counted=8, tolerance=0)[0]
+    assert "twice" in classes(jump=twice).bounds(counted=8, tolerance=0, pages=PAGES)[0]
     two = classes(handoff=[25 * MIB, 26 * MIB])
-    assert "look like the handoff" in two.bounds(counted=8, tolerance=0)[0]
+    assert "look like the handoff" in two.bounds(counted=8, tolerance=0, pages=PAGES)[0]
+    more = PAGES + (1 << 30) // PAGE
+    assert "are no RAM" in classes().bounds(counted=8, tolerance=0, pages=more)[0]
 
 
 def test_a_page_that_was_given_back_is_no_handoff() -> None:

@@ -77,7 +77,7 @@ def _free_pages(machine: Machine, before: Before, seen: Seen, image: Image) -> C
     lines = [line for line in machine.status_lines if line.get("event") == "filtered"]
     if not lines:
         return check(name, False, "the hibernating kernel did not look for free pages")
-    config = machine.kernels.normal.config
+    config = machine.running.config
     ok, detail = free_pages(
         lines[-1],
         left_out=image.info.free_bytes // PAGE,
