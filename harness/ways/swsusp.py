@@ -42,7 +42,10 @@ def swap_on(machine: Machine) -> None:
         machine.link.shell.run(
             # Newer kernels say how large their image is to who debugs only.
             "dmesg -n 8; echo 1 > /sys/power/pm_debug_messages; "
-            f"grep -q ^{disk} /proc/swaps || {{ mkswap {disk} && swapon {disk}; }}",
+            f"grep -q ^{disk} /proc/swaps || {{ mkswap {disk} && "
+            # Its image goes there, and not to the first swap area that there is.
+            f"cat /sys/class/block/{disk.rpartition('/')[2]}/dev > /sys/power/resume && "
+            f"swapon {disk}; }}",
             limit,
         ).check()
 
