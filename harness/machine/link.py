@@ -54,13 +54,29 @@ class Link:
             KernelHangError: Nothing answered in time.
         """
         self.hang_up()
-        self._shell = ssh.Shell(
+        self._shell = self._made()
+        self._shell.connect(deadline)
+
+    def another(self, deadline: Deadline) -> ssh.Shell:
+        """A connection of the caller's own, which stays while the kernel is left.
+
+        Args:
+            deadline: Until when.
+
+        Raises:
+            KernelHangError: Nothing answered in time.
+        """
+        shell = self._made()
+        shell.connect(deadline)
+        return shell
+
+    def _made(self) -> ssh.Shell:
+        return ssh.Shell(
             port=self._lives.domain.ssh_port(),
             key=self.key,
             host_key=self.host_key,
             alive=self._watch.check_alive,
         )
-        self._shell.connect(deadline)
 
     def leave(self, command: str, deadline: Deadline) -> None:
         """Start what takes the kernel away from under the connection."""
