@@ -329,6 +329,8 @@ def command(settings: Settings, kernel: Path, folder: Path) -> list[str]:
         *settings.options,
         *(f"--kernel={settings.kernel}", f"--bzimage={kernel / 'bzImage'}"),
         f"--run-folder={folder}",
+        # Runs that are to tell chance from cause have nothing of a boot in common.
+        "--cold",
     ]
 
 

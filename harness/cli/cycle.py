@@ -229,7 +229,8 @@ def show(result: Result, folder: Path) -> None:
     if result.verdict is Verdict.PASSED:
         out.print(
             f"[bold green]passed[/]: {good} checks in {result.seconds:.1f} s "
-            f"({result.accelerator.name if result.accelerator else '?'}, {result.jump_command})"
+            f"({result.accelerator.name if result.accelerator else '?'}, {result.jump_command}"
+            f"{', from a kept state' if result.warm else ''})"
         )
     else:
         out.print(f"[bold red]failed[/]: {escape(result.reason)}")

@@ -41,6 +41,12 @@ from harness.vm import choices
     show_default=True,
     help="Have the host read all of RAM before and after each cycle.",
 )
+@click.option(
+    "--warm/--cold",
+    default=True,
+    show_default=True,
+    help="Start normal kernels from a kept state, where a test can do with that.",
+)
 @click.option("--prefix", default="", help="Words before each job's command, such as 'nice'.")
 def matrix_command(
     file: Path,
@@ -55,6 +61,7 @@ def matrix_command(
     memory: int | None,
     accel_: str,
     audit: bool,
+    warm: bool,
     prefix: str,
 ) -> int:
     """Run a matrix of kernels, machines, ways back and suites.
@@ -70,6 +77,8 @@ def matrix_command(
     jobs = expand(matrix)
     if not audit:
         jobs = [job.model_copy(update={"args": (*job.args, "--no-audit")}) for job in jobs]
+    if not warm:
+        jobs = [job.model_copy(update={"args": (*job.args, "--cold")}) for job in jobs]
     request = Request(
         matrix=matrix,
         jobs=jobs,

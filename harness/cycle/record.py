@@ -35,6 +35,7 @@ def record(lab: Lab, machine: Machine, *, name: str, failure: str | None) -> Res
         verdict=Verdict.PASSED if good else Verdict.FAILED,
         exit_code=int(ExitCode.PASSED if good else ExitCode.CHECK_FAILED),
         reason=failure or ("" if good else f"{no_complaint.name}: {no_complaint.detail}"),
+        warm=machine.started_warm,
         resume_path=BY_HAND,
         vm_config=machine.config.name,
         cpus=machine.config.cpus,

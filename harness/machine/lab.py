@@ -90,6 +90,8 @@ class Lab(Closing):
 
     def __init__(self, options: Options, *, progress: Builds = no_builds) -> None:
         self.options = options
+        self.warm = options.warm
+        """Whether machines may start from a kept state; a test may want a boot."""
         self.spec = options.own.spec(options.kernel)
         self.config = load_vm_config(options.vm_config)
         # First: a mistake in a file is not to cost a build, nor the start of libvirt.
@@ -162,7 +164,7 @@ class Lab(Closing):
             data_disk=data_disk,
             more_userland=self.options.userland,
         )
-        machine.warm = self.options.warm
+        machine.warm = self.warm
         return machine
 
     def kernel_info(self) -> list[KernelInfo]:

@@ -8,6 +8,8 @@ log in (harness/guest/renew); host key, boot_id and all that follows are its own
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import shutil
 import time
@@ -28,9 +30,13 @@ _STATE, _LOG = "machine.state", "normal.log"
 _LOGS = ("normal", "hibernating")
 _SEED_BYTES = 32
 # A state has 100 MiB and more.
-_KEPT = 8
+_KEPT = 16
 # Until what the guest wrote to its ports is out of them.
 _SETTLE_SECONDS = 0.2
+
+
+class _UnfitError(Exception):
+    """What a boot came to is not to be what all others begin with."""
 
 
 def possible(machine: Parts, *, append: str) -> bool:
@@ -81,13 +87,20 @@ def _start(machine: Parts, initrd: Path, key: str) -> bool:
         booted = True
         _boot_and_keep(machine, initrd, part)
 
-    folder = cache.entry(KIND, key, keep, needed=(_STATE, _LOG))
+    folder: Path | None = None
+    with contextlib.suppress(_UnfitError):
+        folder = cache.entry(KIND, key, keep, needed=(_STATE, _LOG))
+    if folder is None:
+        return False  # it goes on as any other that booted
     if booted:
         # Only now: a state that is not whole is not to have a machine that goes on.
         machine.domain.monitor("cont")
         for old in cache.entries(KIND)[_KEPT:]:
             cache.drop(KIND, old.name)
         return False
+    # Those that were used last are kept.
+    with contextlib.suppress(OSError):
+        os.utime(folder)
     try:
         log = (folder / _LOG).read_bytes()
         machine.power_on(
@@ -112,6 +125,9 @@ def _boot_and_keep(machine: Parts, initrd: Path, part: Path) -> None:
     deadline = machine.timeouts.deadline("boot", "the userland of the normal kernel")
     machine.watch.wait_status("normal", "warm", deadline=deadline)
     time.sleep(_SETTLE_SECONDS)
+    machine.watch.scan()
+    if machine.splats or machine.complaints:
+        raise _UnfitError  # a moment's trouble would be that of all
     part.chmod(0o700)
     size = machine.config.memory_bytes
     state = private_file(part / _STATE)

@@ -60,9 +60,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a folder whose files are added to the userland of the normal kernel",
     )
     group.addoption(
-        "--warm",
+        "--cold",
         action="store_true",
-        help="start normal kernels from a kept state, without a boot, where that is possible",
+        help="boot each normal kernel; by default it starts from a kept state where it can",
     )
     group.addoption(
         "--witness", default="", metavar="NAME", help="hold only this kind of state in a cycle"
@@ -90,6 +90,7 @@ __all__ = ["figures"]
 _MARKS = (
     "vm: boots real kernels in virtual machines",
     "userland_disk: the machine has a second disk, with the normal userland",
+    "cold: its machines boot, and do not start from a kept state",
     "known_bug(name): fails on the kernels that kernels/facts/versions.yaml names for the bug",
 )
 _wrong_defaults = pytest.StashKey[UsageError]()
@@ -214,6 +215,20 @@ def pytest_testnodedown(node: Any) -> None:
     stash[_worst] = max(worst, stash.get(_worst, 0))
 
 
+_LAB = pytest.StashKey[Lab]()
+_BOOTS = pytest.StashKey[bool]()
+"""Whether the test that is run has the mark `cold`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have machines boot where a test wants that: before its first fixture makes one."""
+    boots = item.get_closest_marker("cold") is not None
+    item.config.stash[_BOOTS] = boots
+    if made := item.config.stash.get(_LAB, None):
+        made.warm = made.options.warm and not boots
+
+
 @pytest.fixture(scope="session")
 def options(pytestconfig: pytest.Config) -> Options:
     """What the user chose."""
@@ -226,7 +241,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         built=pytestconfig.getoption("--built"),
         keep_bytes=keep.parse_size(pytestconfig.getoption("--keep-memory")),
         audit=not pytestconfig.getoption("--no-audit"),
-        warm=pytestconfig.getoption("--warm"),
+        warm=not pytestconfig.getoption("--cold"),
         userland=given.absolute() if (given := pytestconfig.getoption("--userland")) else None,
     )
 
@@ -244,6 +259,8 @@ def lab(
     """The kernels, the hypervisor and the accelerator."""
     with StepLines(partial(_say, pytestconfig)) as steps:
         made = Lab(options, progress=(progress_line or steps).build)
+    pytestconfig.stash[_LAB] = made
+    made.warm = options.warm and not pytestconfig.stash.get(_BOOTS, False)
     with made:
         yield made
 

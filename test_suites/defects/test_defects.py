@@ -28,7 +28,8 @@ from harness.record.result import Verdict
 from harness.record.timeline import Timeline
 from test_suites.plain_jump.leaks import lost_pages
 
-pytestmark = [pytest.mark.vm]
+# A kernel of its own for each test.
+pytestmark = [pytest.mark.vm, pytest.mark.cold]
 
 HERE = Path(__file__).parent
 PATCHES = HERE / "patches"

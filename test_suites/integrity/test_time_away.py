@@ -17,7 +17,8 @@ from harness.cycle.seen import kernel_state
 from harness.machine.machine import Machine
 from harness.ways import registry
 
-pytestmark = [pytest.mark.vm]
+# A machine from a kept state has been away once already.
+pytestmark = [pytest.mark.vm, pytest.mark.cold]
 
 AWAY = 3600
 # The RTC counts whole seconds.

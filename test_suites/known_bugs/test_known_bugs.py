@@ -22,7 +22,8 @@ from harness.machine.states import State
 from harness.plugin.suite import NO_GDT
 from harness.ways import plain_jump
 
-pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short]
+# A kernel is to have its bug, or not, from its boot on.
+pytestmark = [pytest.mark.vm, pytest.mark.ci, pytest.mark.short, pytest.mark.cold]
 
 
 def run_payload(machine: Machine, arguments: str, *, rounds: int) -> None:

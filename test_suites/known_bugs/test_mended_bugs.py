@@ -32,6 +32,7 @@ def power_cycle(machine: Machine) -> None:
 
 
 @NO_GDT
+@pytest.mark.cold  # of two CPUs, which no other test has
 @pytest.mark.parametrize(
     "leave",
     [pytest.param(plain_jump.jump, id="jump", marks=pytest.mark.ci), power_cycle],

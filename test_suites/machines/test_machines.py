@@ -26,6 +26,7 @@ from harness.record.result import Verdict
 pytestmark = [pytest.mark.vm]
 
 
+@pytest.mark.cold  # each machine is there once
 @pytest.mark.parametrize(
     "name",
     [

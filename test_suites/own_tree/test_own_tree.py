@@ -20,7 +20,8 @@ from harness.machine.lab import Lab, build_kernels
 from harness.record.result import Verdict
 from harness.record.timeline import Timeline
 
-pytestmark = pytest.mark.vm
+# A kernel of its own for each test.
+pytestmark = [pytest.mark.vm, pytest.mark.cold]
 
 
 @pytest.mark.ci

@@ -85,6 +85,27 @@ def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
     assert key(config=slower) == same
 
 
+@pytest.mark.parametrize("trouble", ["splats", "complaints"])
+def test_boot_with_trouble_goes_on_and_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """What happened once, by chance, would be in all machines from then on."""
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path))
+    monkeypatch.setattr(warming, "_SETTLE_SECONDS", 0)
+    said: list[str] = []
+    machine = parts(tmp_path)
+    machine.splats, machine.complaints = [], []
+    machine.power_on = lambda **_: said.append("power on")
+    machine.timeouts = SimpleNamespace(deadline=lambda *_, **__: None)
+    machine.watch = SimpleNamespace(
+        wait_status=lambda *_, **__: said.append("warm"),
+        scan=lambda: setattr(machine, trouble, [object()]),
+    )
+    assert not warming._start(machine, tmp_path / "initrd", "key")
+    assert said == ["power on", "warm"]
+    assert cache.entries(warming.KIND) == []
+
+
 def test_dropped_entry_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KSPAWN_HOME", str(tmp_path))
 

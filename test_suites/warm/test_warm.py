@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +124,20 @@ def test_state_that_is_not_whole_is_made_again(
     assert machine.started_warm
 
 
+def test_machines_start_warm_unless_the_user_says_cold(lab: Lab, folder: Path) -> None:
+    for name in ("first", "second"):
+        with lab.machine(folder / name) as machine:
+            machine.boot()
+    assert machine.started_warm == lab.options.warm
+
+
+@pytest.mark.cold
+def test_test_that_wants_a_boot_gets_one(machine: Machine) -> None:
+    machine.boot()
+    assert not machine.started_warm
+    assert "kspawn.warm" not in machine.run("cat /proc/cmdline").check()
+
+
 def test_cycle_of_a_warm_machine(
     lab: Lab, folder: Path, new_cycle: NewCycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +145,7 @@ def test_cycle_of_a_warm_machine(
     with lab.machine(folder / "first") as machine:
         machine.warm, machine.qemu.shared_memory = True, True
         machine.boot()
-    monkeypatch.setattr(lab, "options", replace(lab.options, warm=True))
+    monkeypatch.setattr(lab, "warm", True)
     result = new_cycle(audit=True).run()
     assert (result.verdict, result.reason, result.warm) == (Verdict.PASSED, "", True)
     assert result.audit is not None
