@@ -34,6 +34,8 @@ _SOURCE = guestbuild.GUEST / "modules" / "kspawn_types.c"
 _KBUILD = """\
 obj-m := kspawn_types.o
 ccflags-y := -I$(srctree) -g -gdwarf-5 -fno-eliminate-unused-debug-types
+# Of clang's LTO comes no object, but what the linker is to make one of.
+CFLAGS_REMOVE_kspawn_types.o := $(CC_FLAGS_LTO)
 """
 _SECTIONS = (".debug_info", ".debug_abbrev", ".debug_str", ".debug_line", ".debug_line_str")
 
@@ -80,16 +82,17 @@ def with_types(kernel: BuiltKernel, *, notify: Notify = quiet) -> Path:
             )
         notify("compiling the types of the kernel")
         with tempfile.TemporaryDirectory() as name:
-            _merge(kernel.vmlinux, _types(Path(name), kernel.objects), part / "vmlinux")
+            _merge(kernel.vmlinux, _types(Path(name), kernel), part / "vmlinux")
 
     return cache.entry("debug", key, build, notify=notify) / "vmlinux"
 
 
-def _types(folder: Path, objects: Path) -> Path:
+def _types(folder: Path, kernel: BuiltKernel) -> Path:
     """Compile the types; a final link resolves what refers to sections."""
     shutil.copy(_SOURCE, folder)
     (folder / "Kbuild").write_text(_KBUILD)
-    _run(["make", "-s", "-C", str(objects), f"M={folder}", "kspawn_types.o"])
+    make = ["make", "-s", "-C", str(kernel.objects), *kernel.make]
+    _run([*make, f"M={folder}", "kspawn_types.o"])
     linked = folder / "types.elf"
     made = folder / "kspawn_types.o"
     _run(["ld", "-e", "0", "--unresolved-symbols=ignore-all", "-o", str(linked), str(made)])
