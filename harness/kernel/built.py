@@ -12,6 +12,7 @@ from harness.kernel import clang, kconfig
 from harness.kernel.specs import Role
 
 EMBEDDED = "initramfs.cpio"
+MODULES = "modules.cpio"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class BuiltKernel:
     def objects(self) -> Path:
         """The folder of the objects: `make -C <objects> M=<module>` works in it."""
         return self.tree / self.build
+
+    @property
+    def modules(self) -> Path | None:
+        """Its modules, a cpio archive for its userland; None if it has none of its own."""
+        path = self.folder / MODULES
+        return path if path.is_file() else None
 
     @property
     def make(self) -> list[str]:
