@@ -29,7 +29,7 @@ from harness.base import cache, debian
 from harness.base.errors import ExitCode
 from harness.base.terminal import out
 from harness.cli.packages import Package, installed_versions, probe, read_packages, run
-from harness.kernel import sourcespec, specs
+from harness.kernel import clang, sourcespec, specs
 
 _MIN_PYTHON = (3, 11)
 _MIN_DISK = 6 << 30
@@ -79,6 +79,7 @@ def doctor() -> list[Finding]:
         check_libvirt(),
         check_account(os.geteuid()),
         check_static_program(),
+        check_clang(),
         check_kernel_source(),
         check_disk(cache.home()),
         check_ram(Path("/proc/meminfo")),
@@ -202,6 +203,16 @@ def check_static_program() -> Finding:
             advice = "if TMPDIR is mounted noexec, set it to another directory"
             return Finding(name, State.BROKEN, seen, advice)
     return Finding(name, State.OK, "built and ran a static program")
+
+
+def check_clang() -> Finding:
+    """A clang with its linker, which only the flavour of that name needs."""
+    name = "clang"
+    if llvm := clang.newest():
+        done = run([clang.tool(name, llvm), "--version"])
+        return Finding(name, State.OK, done.stdout.partition("\n")[0] or f"LLVM={llvm}")
+    advice = f"install {clang.PACKAGES}, of one version (for --flavor clang)"
+    return Finding(name, State.NOTE, "none that has its linker", advice)
 
 
 def check_kernel_source() -> Finding:

@@ -212,13 +212,21 @@ def link_kernel_headers(includes: Path) -> None:
         (includes / name).symlink_to(found)
 
 
-def build_module(name: str, *, objects: Path, build_hash: str, notify: Notify = quiet) -> Path:
+def build_module(
+    name: str,
+    *,
+    objects: Path,
+    build_hash: str,
+    make: Sequence[str] = (),
+    notify: Notify = quiet,
+) -> Path:
     """Build a test module for the normal kernel.
 
     Args:
         name: Its name; the source is in harness/guest/modules/.
         objects: The folder of the kernel's objects.
         build_hash: The key of the kernel in the cache.
+        make: Variables that make is given, such as "LLVM=1".
         notify: Told what is built.
 
     Returns:
@@ -236,7 +244,10 @@ def build_module(name: str, *, objects: Path, build_hash: str, notify: Notify = 
         for source in sources:
             shutil.copy(source, part)
         done = subprocess.run(
-            ["make", "-s", "-C", str(objects), f"M={part}", f"KSPAWN_MODULE={name}", "modules"],
+            [
+                *("make", "-s", "-C", str(objects), *make),
+                *(f"M={part}", f"KSPAWN_MODULE={name}", "modules"),
+            ],
             capture_output=True,
             text=True,
             check=False,

@@ -19,6 +19,8 @@ from harness.guest.libraries import PACKAGES, required, tool, with_dependencies
 # Raise it when the same packages would make another userland.
 _VERSION = "1"
 _PROGRAMS = ("/bin/busybox", "/sbin/dropbear", "/sbin/dropbearkey", "/sbin/kexec")
+# Modules that neither hardware nor a call of the kernel asks for by name.
+MODULES = ("loop", "zram", "tun", "dm_mod")
 STATUS_LINE = "ttyS1"
 SHELL_LINE = "ttyS3"
 
@@ -36,6 +38,21 @@ mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
 mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs /run
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /tmp
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+# The modules of a kernel that has its own, as a distribution loads them: those of the
+# hardware by its names, and again, for a disk is found when its controller has a driver;
+# then what nobody asks for. The kernel has looked for its image before there was a disk.
+if [ -d "/lib/modules/$(uname -r)" ]; then
+    for round in 1 2; do
+        find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u |
+            xargs modprobe -abq 2>/dev/null
+    done
+    modprobe -aq @MODULES@ 2>/dev/null
+    for word in $(cat /proc/cmdline); do
+        case $word in
+        resume=/dev/*) cat "/sys/class/block/${word#resume=/dev/}/dev" >/sys/power/resume ;;
+        esac
+    done
+fi
 hostname kspawn
 ifconfig lo 127.0.0.1 up
 if [ -e /sys/class/net/eth0 ]; then
@@ -139,6 +156,7 @@ def normal_initramfs(
     files: Mapping[str, bytes | str] | None = None,
     tree: Path | None = None,
     more: Path | None = None,
+    modules: Path | None = None,
     notify: Notify = quiet,
 ) -> bytes:
     """The userland of the normal kernel: busybox, sshd, kexec and our programs.
@@ -149,6 +167,7 @@ def normal_initramfs(
         files: More files, by their absolute path in the guest.
         tree: What the packages give, as `userland` makes it; by default made now.
         more: A folder of the user's: what is in it comes last.
+        modules: An archive with the modules of the kernel, which is put behind ours.
         notify: Told what is fetched.
 
     Returns:
@@ -168,7 +187,7 @@ def normal_initramfs(
         archive.file(path, data)
     if more is not None:
         _add_folder(archive, more)
-    return archive.to_bytes()
+    return archive.to_bytes() + (modules.read_bytes() if modules else b"")
 
 
 def check_folder(folder: Path) -> None:
@@ -311,7 +330,8 @@ def _add_skeleton(archive: Archive, authorized_key: str) -> None:
 
 
 def _filled(script: str) -> str:
-    for word, value in (("JSON", _READY_JSON), ("STATUS", STATUS_LINE), ("SHELL", SHELL_LINE)):
+    words = {"JSON": _READY_JSON, "STATUS": STATUS_LINE, "SHELL": SHELL_LINE}
+    for word, value in (words | {"MODULES": " ".join(MODULES)}).items():
         script = script.replace(f"@{word}@", value)
     return script
 

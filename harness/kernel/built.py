@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.base import cache
-from harness.kernel import kconfig
+from harness.kernel import clang, kconfig
 from harness.kernel.specs import Role
 
 EMBEDDED = "initramfs.cpio"
+MODULES = "modules.cpio"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,18 @@ class BuiltKernel:
     def objects(self) -> Path:
         """The folder of the objects: `make -C <objects> M=<module>` works in it."""
         return self.tree / self.build
+
+    @property
+    def modules(self) -> Path | None:
+        """Its modules, a cpio archive for its userland; None if it has none of its own."""
+        path = self.folder / MODULES
+        return path if path.is_file() else None
+
+    @property
+    def make(self) -> list[str]:
+        """The variables of make that a module for it is to be built with."""
+        llvm = clang.of_config(self.config)
+        return [f"LLVM={llvm}"] if llvm else []
 
     @cached_property
     def release(self) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 NEWEST = "newest"
@@ -28,6 +29,21 @@ def newest() -> str | None:
         if _is_whole(f"-{number}"):
             return f"-{number}"
     return "1" if _is_whole("") else None
+
+
+def of_config(config: Mapping[str, str]) -> str | None:
+    """The value of LLVM that a kernel was built with: its modules are to be built with it, too.
+
+    Args:
+        config: Its options, as `kconfig.parse` gives them.
+
+    Returns:
+        None if it was not built by clang.
+    """
+    if config.get("CC_IS_CLANG") != "y":
+        return None
+    suffix = f"-{int(config.get('CLANG_VERSION', '0')) // 10000}"
+    return suffix if _is_whole(suffix) else "1"
 
 
 def tool(name: str, llvm: str) -> str:

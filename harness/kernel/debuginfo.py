@@ -115,11 +115,12 @@ def compiler(saved: str, *, source: Path, target: Path) -> list[str]:
     if not made.strip().endswith(f"cmd_{_LIKE}") or words.count("-o") != 1:
         raise BuildError(f"{_LIKE} was compiled by a command that is not understood: {saved[:80]}")
     del words[words.index("-o") : words.index("-o") + 2]
+    # Of clang's LTO comes no object, but what the linker is to make one of.
     kept = [
         word
         for word in words
         if not word.endswith(str(_LIKE.with_suffix(".c")))
-        and not word.startswith(("-Wp,-MMD", "-flto"))
+        and not word.startswith(("-Wp,-MMD", "-flto", "-fsplit-lto-unit"))
     ]
     return [*kept, *_DEBUG, "-o", str(target), str(source)]
 

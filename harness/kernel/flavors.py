@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import lzma
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.base import cache, debian
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, PrerequisiteError, SpecError, UsageError
 from harness.base.version import Version
-from harness.kernel import clang, versions
+from harness.kernel import clang, kconfig, versions
 
 QUICK = "quick"
 """The flavour that is no flavour: what the version brings, and nothing besides."""
@@ -62,7 +63,6 @@ def kind(
     names: Sequence[str],
     version: Version,
     *,
-    suites: Sequence[str] = (),
     notify: Notify = quiet,
 ) -> Kind:
     """What flavours come to for a version.
@@ -70,7 +70,6 @@ def kind(
     Args:
         names: Their names.
         version: That of the source.
-        suites: Suites of Debian where a package with a config may be.
         notify: Told what is fetched.
 
     Raises:
@@ -85,7 +84,7 @@ def kind(
             raise SpecError(f"Linux {version} has no flavour {name}: {_bounds(one)}")
         make |= _make(one)
         if one.base:
-            base = _config_of(one.base.format(series=version.series), suites, notify)
+            base = _config_of(one, version, notify)
     return Kind(fragments=tuple(versions.flavor_fragments(version, names)), make=make, base=base)
 
 
@@ -114,19 +113,42 @@ def _make(one: versions.Flavor) -> dict[str, str]:
     if llvm is None:
         raise PrerequisiteError(
             f"flavour {one.name} is built by clang, and there is none with its linker",
-            hint=f"install {clang.PACKAGES}, of one version (such as clang-19)",
+            hint=f"install {clang.PACKAGES}, of one version, such as clang-19, lld-19, llvm-19",
         )
     return one.make | {"LLVM": llvm}
 
 
-def _config_of(package: str, suites: Sequence[str], notify: Notify) -> Path:
-    """The whole .config of Debian's kernel without a variant, unpacked."""
-    root = debian.unpack(package, suites=suites, notify=notify)
+def _config_of(one: versions.Flavor, version: Version, notify: Notify) -> Path:
+    """The .config of Debian's kernel without a variant, of its modules those that we need."""
+    package = one.base.format(series=version.series)
+    root = debian.unpack(package, suites=one.suites, notify=notify)
     found = sorted(root.glob("usr/src/*/config.amd64_none_amd64.xz"))
     if not found:
         raise BuildError(f"the package {package} has no config of amd64")
 
-    def unpack(part: Path) -> None:
-        (part / "config").write_bytes(lzma.decompress(found[0].read_bytes()))
+    fragments = versions.fragments(version, "normal")
+    wanted = {name for path in fragments for name in kconfig.parse(path.read_text())}
 
-    return cache.entry("configs", root.name, unpack, notify=notify) / "config"
+    def unpack(part: Path) -> None:
+        text = lzma.decompress(found[0].read_bytes()).decode()
+        (part / "config").write_text(narrowed(text, wanted))
+
+    key = f"{root.name}-{cache.short(cache.digest(*sorted(wanted)))}"
+    return cache.entry("configs", key, unpack, notify=notify) / "config"
+
+
+def narrowed(config: str, wanted: Collection[str]) -> str:
+    """A config without the modules that nobody asks for.
+
+    A distribution has thousands, and a virtual machine loads a dozen. What is built in
+    stays, and what the other modules depend on is known by Kconfig.
+
+    Args:
+        config: The whole .config.
+        wanted: The options that stay modules, without CONFIG_.
+    """
+
+    def off(found: re.Match[str]) -> str:
+        return found[0] if found[1] in wanted else f"# CONFIG_{found[1]} is not set"
+
+    return re.sub(r"^CONFIG_(\w+)=m$", off, config, flags=re.MULTILINE)

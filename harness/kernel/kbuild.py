@@ -20,7 +20,7 @@ from harness.base import cache
 from harness.base.errors import PrerequisiteError, UsageError
 from harness.base.toolversions import version_line
 from harness.guest import initramfs
-from harness.kernel import clang, kconfig, making, versions
+from harness.kernel import clang, kconfig, making, modules, versions
 from harness.kernel.built import EMBEDDED, BuiltKernel
 from harness.kernel.checkout import Fetched, fetch
 from harness.kernel.making import (
@@ -77,7 +77,7 @@ def build_kernel(
     _check_tools()
     recipe = _recipe(spec, role, fragments, base, make or {}, progress)
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
-    key = cache.short(cache.digest(recipe.key, embedded))
+    key = recipe.kernel_key(embedded)
     tree = cache.home() / "trees" / recipe.key
 
     def build(part: Path) -> None:
@@ -86,7 +86,7 @@ def build_kernel(
         with cache.lock("trees", recipe.key, notify=recipe.say):
             with no_orphans(tree / recipe.build, recipe) as guard:
                 _compile(recipe, tree, embedded, guard)
-            _collect(tree / recipe.build, part)
+            _collect(recipe, tree, part)
 
     folder = cache.entry("kernels", key, build, notify=recipe.say, needed=tuple(FILES))
     return BuiltKernel(folder=folder, name=spec.name, role=role, tree=tree)
@@ -100,6 +100,13 @@ class _Recipe(Work):
     patches: Sequence[Path]
     allconfig: str
     base: str | None
+
+    def kernel_key(self, embedded: bytes) -> str:
+        """The key of the kernel that is made with an init."""
+        options = kconfig.parse(f"{self.base or ''}\n{self.allconfig}")
+        # What has modules was kept without them once.
+        kept = ["modules"] if "m" in options.values() else []
+        return cache.short(cache.digest(self.key, embedded, *kept))
 
 
 def _recipe(
@@ -127,7 +134,7 @@ def _recipe(
         role=role,
         source=source,
         patches=patches,
-        plain=base is None and all(path.is_relative_to(KERNELS) for path in fragments),
+        plain=_is_ours(base, fragments),
         allconfig=allconfig,
         base=base.read_text() if base else None,
         # Without the name: what two specs have in common is built once.
@@ -135,6 +142,13 @@ def _recipe(
         progress=progress,
         make=make,
     )
+
+
+def _is_ours(base: Path | None, fragments: Sequence[Path]) -> bool:
+    """Whether a build is one that others have too: nothing of the user's is in its config."""
+    if base is not None and not base.is_relative_to(cache.home() / "configs"):
+        return False
+    return all(path.is_relative_to(KERNELS) for path in fragments)
 
 
 def compiler(make: Mapping[str, str] | None = None) -> str:
@@ -266,7 +280,7 @@ def compile_in(
     embedded = initramfs.spawned_initramfs(init) if init and role == "spawned" else b""
     with no_orphans(tree / build, work) as guard:
         _compile(work, tree, embedded, guard, makes=makes)
-    _collect(tree / build, target)
+    _collect(work, tree, target)
 
 
 def is_complete(tree: Path, build: str) -> bool:
@@ -297,8 +311,8 @@ def _compile(
     unsure.touch()
     if embedded:
         _write_if_changed(objects / EMBEDDED, embedded)
-    modules = kconfig.parse(config.read_text()).get("MODULES") == "y"
-    goals = ["bzImage", *(["modules"] if modules else [])]
+    modular = kconfig.parse(config.read_text()).get("MODULES") == "y"
+    goals = ["bzImage", *(["modules"] if modular else [])]
     make_with_progress(work, tree, goals, inherit=(guard,), makes=makes or Makes())
     complete.touch()
     unsure.unlink()
@@ -321,9 +335,10 @@ def _forget_since(objects: Path, began: int) -> None:
                     made.unlink()
 
 
-def _collect(objects: Path, target: Path) -> None:
+def _collect(work: Work, tree: Path, target: Path) -> None:
     for name, source in FILES.items():
-        shutil.copy2(objects / source, target / name)
+        shutil.copy2(tree / work.build / source, target / name)
+    modules.collect(tree, work.build, target, make=work.make)
 
 
 def _write_if_changed(path: Path, data: bytes) -> None:

@@ -18,19 +18,23 @@ class Need:
         option: Its name, without CONFIG_; alternatives are parted by `|`.
         why: What it is for.
         value: What it must be: "y", "n", or the least that a number may be.
+        driver: Whether it may be a module, where the userland loads those of the kernel.
     """
 
     option: str
     why: str
     value: str = "y"
+    driver: bool = False
 
-    def met(self, config: Mapping[str, str]) -> bool:
+    def met(self, config: Mapping[str, str], *, modules: bool = False) -> bool:
         """Whether a config has it.
 
         Args:
             config: As `kconfig.parse` gives it.
+            modules: Whether the userland loads the modules of this kernel.
         """
-        return any(self._met(config.get(name, "n")) for name in self.option.split("|"))
+        got = [config.get(name, "n") for name in self.option.split("|")]
+        return any(self._met(one) or (modules and self.driver and one == "m") for one in got)
 
     def _met(self, got: str) -> bool:
         if self.value.isdigit():
@@ -57,8 +61,8 @@ _BOTH = (
     Need("DEVTMPFS", "for its device files"),
     Need("KEXEC", "it loads the next kernel"),
     Need("PCI", "for its disk"),
-    Need("VIRTIO_PCI|SATA_AHCI", "for its disk"),
-    Need("VIRTIO_BLK|SATA_AHCI", "for its disk"),
+    Need("VIRTIO_PCI|SATA_AHCI", "for its disk", driver=True),
+    Need("VIRTIO_BLK|SATA_AHCI", "for its disk", driver=True),
 )
 _NEEDS: Mapping[Role, tuple[Need, ...]] = {
     "normal": (
@@ -70,7 +74,7 @@ _NEEDS: Mapping[Role, tuple[Need, ...]] = {
         Need("NET", "for SSH"),
         Need("INET", "for SSH"),
         Need("UNIX", "the witness has sockets"),
-        Need("VIRTIO_NET", "for SSH"),
+        Need("VIRTIO_NET", "for SSH", driver=True),
         Need("FUTEX", "the witness has threads"),
         Need("EPOLL", "the witness waits by it"),
         Need("TIMERFD", "the witness has timers"),
@@ -86,7 +90,9 @@ _NEEDS: Mapping[Role, tuple[Need, ...]] = {
 }
 
 
-def check(config: Mapping[str, str], role: Role, *, label: str, hint: str = "") -> None:
+def check(
+    config: Mapping[str, str], role: Role, *, label: str, hint: str = "", modules: bool = False
+) -> None:
     """Check that a config has what a run needs.
 
     Args:
@@ -94,16 +100,22 @@ def check(config: Mapping[str, str], role: Role, *, label: str, hint: str = "") 
         role: Which of the two builds.
         label: Names the kernel.
         hint: What the user can do.
+        modules: Whether the userland loads the modules of this kernel.
 
     Raises:
         PrerequisiteError: It has not; the first missing option is named with
             its reason, and the others are named.
     """
-    check_needs(config, _NEEDS[role], label=label, hint=hint)
+    check_needs(config, _NEEDS[role], label=label, hint=hint, modules=modules)
 
 
 def check_needs(
-    config: Mapping[str, str], needs: Sequence[Need], *, label: str, hint: str = ""
+    config: Mapping[str, str],
+    needs: Sequence[Need],
+    *,
+    label: str,
+    hint: str = "",
+    modules: bool = False,
 ) -> None:
     """Check that a config has some options.
 
@@ -112,12 +124,13 @@ def check_needs(
         needs: The options.
         label: Names the kernel.
         hint: What the user can do.
+        modules: Whether the userland loads the modules of this kernel.
 
     Raises:
         PrerequisiteError: It has not; the first missing option is named with
             its reason, and the others are named.
     """
-    missing = [need for need in needs if not need.met(config)]
+    missing = [need for need in needs if not need.met(config, modules=modules)]
     if not missing:
         return
     others = ", ".join(dict.fromkeys(f"CONFIG_{need.option}" for need in missing[1:]))

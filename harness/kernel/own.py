@@ -159,7 +159,6 @@ class Own:
         kind = flavors.kind(
             self.flavors,
             spec.kernel_version(),
-            suites=spec.suites,
             notify=lambda what: progress(0, 0, what),
         )
         if self.kernel_tree is not None:
@@ -173,7 +172,7 @@ class Own:
             make=kind.make,
             progress=progress,
         )
-        needs.check(normal.config, "normal", label=f"{spec.name} normal")
+        needs.check(normal.config, "normal", label=f"{spec.name} normal", modules=True)
         return normal, kbuild.build_kernel(spec, "spawned", init=init, progress=tell("spawned"))
 
     def _build_tree(
@@ -190,7 +189,7 @@ class Own:
         ) as mirror:
             # Both configs first: a mistake in one is not to cost a build.
             options = mirror.configure("normal", **normally, progress=progress)
-            needs.check(options, "normal", label=f"{mirror.name} normal")
+            needs.check(options, "normal", label=f"{mirror.name} normal", modules=True)
             options = mirror.configure("spawned", progress=progress)
             needs.check(options, "spawned", label=f"{mirror.name} spawned")
             normal = functools.partial(mirror.build, "normal", **normally)

@@ -103,7 +103,11 @@ class Flavor(Bounds):
     base: str = Field(
         default="",
         description="a Debian package with a whole .config, in place of our fragments; "
-        "{series} stands for the series, such as 6.12",
+        "{series} stands for the series, such as 6.12; of its modules, those stay that our "
+        "fragments ask for",
+    )
+    suites: list[str] = Field(
+        default_factory=list, description="where the package is looked for, as those of a source"
     )
 
 

@@ -22,5 +22,8 @@ class Kernels:
     def module(self, name: str) -> Path:
         """A test module for the normal kernel, built when it is first asked for."""
         return guestbuild.build_module(
-            name, objects=self.normal.objects, build_hash=self.normal.build_hash
+            name,
+            objects=self.normal.objects,
+            build_hash=self.normal.build_hash,
+            make=self.normal.make,
         )

@@ -182,6 +182,7 @@ class Parts:
                     authorized_key=authorized_key,
                     files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
                     more=self.more_userland,
+                    modules=self.kernels.normal.modules,
                 ),
             )
         return path

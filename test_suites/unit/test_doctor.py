@@ -138,6 +138,16 @@ def test_a_compiler_that_is_not_there() -> None:
     assert finding.found == "musl-gcc: not found"
 
 
+def test_a_clang_without_its_linker_is_none(empty_path: Path) -> None:
+    """It fails nothing: one flavour alone is built by it."""
+    script(empty_path / "clang-19", "echo Debian clang version 19.1.7")
+    found = doctor.check_clang()
+    assert (found.state, found.advice.endswith("(for --flavor clang)")) == (State.NOTE, True)
+    for name in ("ld.lld-19", "llvm-ar-19"):
+        script(empty_path / name, "")
+    assert doctor.check_clang() == Finding("clang", State.OK, "Debian clang version 19.1.7")
+
+
 def test_libvirt_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libvirt.py").write_text("raise ImportError('libvirt.so.0: cannot open')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

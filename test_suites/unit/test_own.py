@@ -203,6 +203,17 @@ def test_an_alternative_does_as_well() -> None:
     needs.check(kconfig.parse(config), "normal", label="mine")
 
 
+def test_drivers_may_be_modules_where_they_are_loaded() -> None:
+    config = kconfig.parse(NORMAL.replace("VIRTIO_BLK=y", "VIRTIO_BLK=m"))
+    needs.check(config, "normal", label="mine", modules=True)
+    with pytest.raises(PrerequisiteError, match="CONFIG_VIRTIO_BLK or"):
+        needs.check(config, "normal", label="mine")
+    # What is read before there are modules.
+    config = kconfig.parse(NORMAL.replace("BLK_DEV_INITRD=y", "BLK_DEV_INITRD=m"))
+    with pytest.raises(PrerequisiteError, match="CONFIG_BLK_DEV_INITRD"):
+        needs.check(config, "normal", label="mine", modules=True)
+
+
 def test_all_that_is_missing_is_named() -> None:
     with pytest.raises(PrerequisiteError) as caught:
         needs.check({}, "normal", label="mine", hint="do this")

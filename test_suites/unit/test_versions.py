@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import lzma
 import subprocess
 from pathlib import Path
 
@@ -332,9 +333,50 @@ def test_the_newest_clang_with_its_linker_is_taken(
     install("clang-9", "ld.lld-9", "llvm-ar-9", "clang-19", "ld.lld-19", "llvm-ar-19")
     assert clang.newest() == "-19"
     assert flavors.kind(["clang"], version("7.3")).make == {"LLVM": "-19"}
+    built = {"CC_IS_CLANG": "y", "CLANG_VERSION": "190107"}
+    assert clang.of_config(built) == "-19"
+    assert clang.of_config(built | {"CLANG_VERSION": "140006"}) == "1"
+    assert clang.of_config({"CC_IS_GCC": "y", "CLANG_VERSION": "0"}) is None
     assert clang.tool("clang", "-19") == "clang-19"
     assert clang.tool("clang", "1") == "clang"
     assert clang.tool("clang", "/opt/llvm/bin/") == "/opt/llvm/bin/clang"
+
+
+def test_of_a_whole_config_those_modules_stay_that_are_asked_for() -> None:
+    config = 'CONFIG_A=y\nCONFIG_B=m\nCONFIG_BB=m\n# CONFIG_C is not set\nCONFIG_D="=m"\n'
+    assert flavors.narrowed(config, {"A", "BB", "C"}) == config.replace(
+        "CONFIG_B=m", "# CONFIG_B is not set"
+    )
+
+
+def test_the_config_of_a_package_is_unpacked_and_narrowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the machines have, by our own fragments; of all that Debian has as a module."""
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+    packed = tmp_path / "root" / "usr" / "src" / "linux-config-7.3"
+    packed.mkdir(parents=True)
+    text = "CONFIG_SMP=y\nCONFIG_VIRTIO_BLK=m\nCONFIG_XFS_FS=m\nCONFIG_E1000=m\n"
+    (packed / "config.amd64_none_amd64.xz").write_bytes(lzma.compress(text.encode()))
+    asked = []
+
+    def unpack(package: str, *, suites: list[str], notify: object) -> Path:
+        asked.append((package, suites))
+        return tmp_path / "root"
+
+    monkeypatch.setattr(debian, "unpack", unpack)
+    found = flavors.kind(["distro"], version("7.3.4"))
+    assert asked == [("linux-config-7.3", ["trixie-backports", "forky", "sid"])]
+    assert found.base is not None
+    assert kconfig.parse(found.base.read_text()) == {
+        **{"SMP": "y", "VIRTIO_BLK": "m"},
+        **{"XFS_FS": "n", "E1000": "n"},
+    }
+    assert [path.name for path in found.fragments] == ["distro.config"]
+    assert flavors.kind(["distro"], version("7.3.4")).base == found.base
+    (packed / "config.amd64_none_amd64.xz").rename(packed / "config.armhf_none_armmp.xz")
+    with pytest.raises(BuildError, match=r"linux-config-6\.12 has no config of amd64"):
+        flavors.kind(["distro"], version("6.12"))
 
 
 @pytest.mark.usefixtures("flavored")
