@@ -12,7 +12,8 @@ from harness.audit.hibernation import HibernationMoments
 from harness.audit.moments import Moments
 from harness.audit.seen import Back, Left
 from harness.audit.state import cpu_of, differences
-from harness.audit.switches import turned
+from harness.audit.switches import DEVICE, turned
+from harness.audit.text import rewritten
 from harness.image.image import PAGE
 from harness.kernel.built import BuiltKernel
 from harness.machine.statemachine import StateMachine
@@ -77,6 +78,7 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
             answerer=cpu_of(answered.state, answered.registers["rsp"]),
         )
         changed += turned(called.switches, answered.switches, why=moments.TURNED)
+        changed += rewritten(called.text, answered.text, left.symbols, device=DEVICE)
     return AuditInfo(
         state_reason=moments.not_held,
         fields=sum(len(fields) for fields in called.state.values()) if called else 0,

@@ -19,6 +19,7 @@ from harness.audit.ram import live, taken
 from harness.audit.seen import Back, Held, Left, read_left
 from harness.audit.switches import switches
 from harness.audit.symbols import NoSymbolsError, Symbols, first_handler, of_kernel
+from harness.audit.text import text_of
 from harness.base.errors import HarnessError, KspawnError
 from harness.image.image import PAGE
 from harness.machine.statemachine import StateMachine
@@ -276,19 +277,20 @@ class Moments:
         if ram is None:
             self.not_held = NOT_SHARED
             return None
-        ram.close()
         deadline = machine.timeouts.deadline("save", "the state of CPUs and devices")
         try:
             with self._meddled("called" if back else "answered", machine, gdb):
                 turned = switches(symbols, gdb)
+                constant = text_of(ram, symbols, gdb.word(symbols["phys_base"]))
                 data = machine.domain.devices_state(deadline)
         finally:
+            ram.close()
             # This, and not the gdb stub, gives QEMU its disks back.
             machine.domain.monitor("cont")
             gdb.settle()
         try:
             state = read(data, shared=True)
-            return Held(registers=registers, state=state, switches=turned, back=back)
+            return Held(registers=registers, state=state, switches=turned, text=constant, back=back)
         except StreamError as exc:
             self.not_held = str(exc)
             return None

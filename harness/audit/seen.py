@@ -11,6 +11,7 @@ from harness.audit.classes import HANDOFF_MAGIC, Classes
 from harness.audit.migration import State
 from harness.audit.ram import Ram, Space
 from harness.audit.symbols import Symbols
+from harness.audit.text import Text
 
 # What a CPU has not added yet to the counters of a zone (vm_stat_diff).
 _NOT_ADDED = 125
@@ -75,12 +76,14 @@ class Held:
         registers: The general registers of the CPU that is there.
         state: The state of all CPUs and devices.
         switches: The kernel's own switches, by name.
+        text: Its code and constants.
         back: At the entry, the address that it returns to.
     """
 
     registers: dict[str, int]
     state: State
     switches: dict[str, bytes] = field(default_factory=dict)
+    text: Text = field(default_factory=dict)
     back: int = 0
 
 

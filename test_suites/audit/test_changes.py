@@ -11,6 +11,7 @@ import pytest
 
 from harness.audit.classes import PageClass
 from harness.audit.gdb import Gdb
+from harness.audit.text import START_KERNEL_MAP
 from harness.cycle.cycle import Cycle
 from harness.image.image import PAGE
 from harness.machine.statemachine import StateMachine
@@ -31,6 +32,7 @@ class Damage:
 
     def __init__(self) -> None:
         self.low = 0
+        self.banner = 0
         self.saved: dict[str, int] = {}
         self.page = b""
 
@@ -48,10 +50,16 @@ class Damage:
             gdb.set_register(KERNEL_GS_BASE, self.saved[str(KERNEL_GS_BASE)] ^ 0x1000)
             gdb.set_register(CR4, self.saved[str(CR4)] ^ _TSD)
             self._devices(machine, gdb, alarm=0x17, command="0x107", mask=True)
+            self._constant(gdb)
         elif moment == "answered seen":
             for number in (RBX, KERNEL_GS_BASE, CR4):
                 gdb.set_register(number, self.saved[str(number)])
             self._devices(machine, gdb, alarm=0, command="0x507", mask=False)
+            self._constant(gdb)
+
+    def _constant(self, gdb: Gdb) -> None:
+        at = self.banner + 3
+        gdb.write_physical(at, bytes([gdb.read_physical(at, 1)[0] ^ 1]))
 
     def _devices(
         self, machine: StateMachine, gdb: Gdb, *, alarm: int, command: str, mask: bool
@@ -80,6 +88,9 @@ def test_what_was_changed_is_named(new_cycle: NewCycle) -> None:
                 of = moments.left.classes.of
                 kept = (at for at in range(PAGE, 16 << 20, PAGE) if of(at) is PageClass.KEPT)
                 harm.low = next(kept)
+                symbols = moments.left.symbols
+                moved = gdb.word(symbols["phys_base"]) - START_KERNEL_MAP
+                harm.banner = symbols["linux_banner"] + moved
             harm(moment, machine, gdb)
 
         moments.meddle = meddle
@@ -97,6 +108,7 @@ def test_what_was_changed_is_named(new_cycle: NewCycle) -> None:
         ("ioapic/0", "ioredtbl[4]"),
         ("mc146818rtc/0", "cmos_data[5]"),
         ("0000:00:10.0/virtio-net/0", "pci.config[0x04]"),
+        ("kernel", "linux_banner+0x3"),
     }
     failed = {check.name for check in result.checks if not check.ok}
-    assert failed == {"audit.memory", "audit.cpu", "audit.devices"}
+    assert failed == {"audit.memory", "audit.cpu", "audit.devices", "audit.kernel"}

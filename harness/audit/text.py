@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's code and constants: nothing writes to them, also after the jump itself.
+
+What is in RAM is compared at the jump. Until the system call returns, devices, CPUs and
+processes are brought back, by code that may write anywhere; most of RAM changes then by
+right, and this does not. Static keys are patched into the code, and back (the freezer's).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+from harness.audit.ram import Ram
+from harness.audit.symbols import Symbols
+from harness.base.errors import HarnessError
+from harness.record.result import AuditState
+
+START_KERNEL_MAP = 0xFFFFFFFF80000000
+"""Where the kernel's image is mapped (arch/x86/include/asm/page_64_types.h)."""
+_BORDERS = (("_stext", "_etext"), ("__start_rodata", "__end_rodata"))
+_SHOWN = 8
+_CHUNK = 4096
+
+Text = Mapping[int, bytes]
+"""What is at an address of the kernel."""
+
+
+def text_of(ram: Ram, symbols: Symbols, phys_base: int) -> Text:
+    """The kernel's code and constants.
+
+    Args:
+        ram: The memory.
+        symbols: The kernel's symbols, where it runs.
+        phys_base: Its variable of that name: by how much it is moved in RAM.
+
+    Raises:
+        HarnessError: The symbols do not say where they are.
+    """
+    found = {}
+    for first, last in _BORDERS:
+        start, end = symbols[first], symbols[last]
+        if not start < end:
+            raise HarnessError(f"{first} is not below {last}")
+        found[start] = ram.read(start - START_KERNEL_MAP + phys_base, end - start)
+    return found
+
+
+def rewritten(before: Text, after: Text, symbols: Symbols, *, device: str) -> list[AuditState]:
+    """Where the code or a constant is not as it was, a page each.
+
+    Args:
+        before: What was there.
+        after: What is there now.
+        symbols: The kernel's symbols, where it runs.
+        device: What the pages are said to be of.
+    """
+    names = sorted((address, name) for name, address in symbols.linked.items())
+    found = []
+    for start, was in before.items():
+        now = after.get(start, b"")
+        if now == was:
+            continue
+        for at in range(0, len(was), _CHUNK):
+            old, new = was[at : at + _CHUNK], now[at : at + _CHUNK]
+            if old == new:
+                continue
+            first = next((i for i in range(len(new)) if old[i] != new[i]), len(new))
+            address = start + at + first - symbols.offset
+            symbol, name = names[bisect_right(names, (address, "\U0010ffff")) - 1]
+            found.append(
+                AuditState(
+                    device=device,
+                    field=f"{name}+{address - symbol:#x}",
+                    before=old[first : first + _SHOWN].hex(),
+                    after=new[first : first + _SHOWN].hex(),
+                )
+            )
+    return found
