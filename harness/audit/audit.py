@@ -68,22 +68,12 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
     unexplained, named = _unexplained(left, back)
     if named:
         named = _with_owners(left, named, kernel)
-    called, answered = moments.called, moments.answered
-    changed: list[AuditState] = []
-    if called is not None and answered is not None:
-        changed = differences(
-            called.state,
-            answered.state,
-            caller=cpu_of(called.state, called.registers["rsp"]),
-            answerer=cpu_of(answered.state, answered.registers["rsp"]),
-        )
-        changed += turned(called.switches, answered.switches, why=moments.TURNED)
-        changed += rewritten(called.text, answered.text, left.symbols, device=DEVICE)
+    called = moments.called
     return AuditInfo(
         state_reason=moments.not_held,
         fields=sum(len(fields) for fields in called.state.values()) if called else 0,
         switches=len(called.switches) if called else 0,
-        state=changed,
+        state=_changed(moments, left),
         seconds=moments.seconds,
         pages=left.ram.pages,
         differ=len(back.different),
@@ -102,6 +92,22 @@ def found_by(moments: Moments, kernel: BuiltKernel) -> AuditInfo:
             if left.registers[name] != back.registers[name]
         ],
     )
+
+
+def _changed(moments: Moments, left: Left) -> list[AuditState]:
+    """What of CPUs, devices and the kernel itself is not as it was, explained or not."""
+    called, answered = moments.called, moments.answered
+    if called is None or answered is None:
+        return []
+    changed = differences(
+        called.state,
+        answered.state,
+        caller=cpu_of(called.state, called.registers["rsp"]),
+        answerer=cpu_of(answered.state, answered.registers["rsp"]),
+    )
+    changed += turned(called.switches, answered.switches, why=moments.TURNED)
+    changed += rewritten(called.text, answered.text, left.symbols, device=DEVICE)
+    return changed
 
 
 def _with_owners(left: Left, named: list[AuditPage], kernel: BuiltKernel) -> list[AuditPage]:

@@ -15,13 +15,13 @@ from harness.base.files import run_folder
 from harness.base.progress import ProgressLine
 from harness.base.terminal import err, out
 from harness.cli.options import own_options, vm_options
+from harness.cli.way import way_option
 from harness.cycle.cycle import Cycle
 from harness.kernel.own import Own
 from harness.machine import keep
 from harness.machine.lab import Lab, Options
 from harness.record.result import AuditInfo, Result, Verdict
 from harness.record.timeline import Timeline
-from harness.ways import registry
 
 # A script is passed on as a word of a command line.
 _LARGEST = 100 << 10
@@ -38,12 +38,7 @@ _LARGEST = 100 << 10
     help="Keep memory and image of a run that fails, if its memory is not above this size.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--resume-path",
-    type=click.Choice(registry.resume_paths()),
-    default=registry.DEFAULT,
-    show_default=True,
-)
+@way_option
 @click.option(
     "--audit/--no-audit",
     default=True,

@@ -11,9 +11,9 @@ import click
 
 from harness.cli.listing import completes
 from harness.cli.options import own_options, vm_options
+from harness.cli.way import way_option
 from harness.guest.witnesses import witnesses
 from harness.kernel.own import Own
-from harness.ways import registry
 
 # In place of the name of one.
 _ALL = "all"
@@ -44,12 +44,7 @@ def list_command(as_json: bool) -> int:
 @click.argument("name", shell_complete=completes("witnesses"))
 @vm_options
 @own_options
-@click.option(
-    "--resume-path",
-    type=click.Choice(registry.resume_paths()),
-    default=registry.DEFAULT,
-    show_default=True,
-)
+@way_option
 @click.option("--warm/--cold", default=True, show_default=True, help="As for `cycle`.")
 @click.option("--audit/--no-audit", default=False, show_default=True, help="As for `cycle`.")
 def run_command(

@@ -92,11 +92,10 @@ class Parts:
         # More of the command line of the last kernel that was to save; the host key of the
         # kernel in the image on the disk, while another one runs.
         self.jump_command = self.saved_with = self.image_key = ""
-        # Where spawned kernels log to, and whether one lies in memory, to be entered again.
+        # Where spawned kernels log to; whether one lies in memory, to be entered again; and
+        # whether one took all of RAM, and has the userland.
         self.spawned_line = commandline.SPAWNED_LINE
-        self.stays = False
-        # Whether the kernel that has the userland is a spawned one, which took all of RAM.
-        self.grown = False
+        self.stays = self.grown = False
         self.folder.mkdir(parents=True, exist_ok=True)
         self._private = _private_folder(hypervisor)
         self.disk = self._private / "image.raw"
