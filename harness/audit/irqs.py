@@ -27,8 +27,9 @@ _TYPE_SHIFT, _TYPE_MASK, _NODE = 3, 0xF, -0x100
 _LEAF = 1
 _SLOTS = {1: (128, 16), 2: (128, 16), 3: (80, 10)}
 _PIVOTS = 8
-# include/linux/xarray.h: struct xa_node, and the marks of a pointer to one.
-_XA_SLOTS, _XA_SHIFT = 40, 6
+# include/linux/xarray.h: struct xa_node, the bits of an index that one is for, fewer with
+# BASE_SMALL, and the marks of a pointer to one.
+_XA_SLOTS, _XA_SHIFT, _XA_SHIFT_SMALL = 40, 6, 4
 _XA_INTERNAL, _XA_MARKS = 2, 3
 _DEEPEST = 8
 
@@ -64,7 +65,8 @@ def _descriptors(symbols: Symbols, gdb: Gdb) -> Iterator[tuple[int, int]]:
     elif "irq_desc_tree" in symbols:
         root = gdb.word(symbols["irq_desc_tree"] + _ROOT)
         if root & _XA_MARKS == _XA_INTERNAL:
-            yield from _radix(gdb, root - _XA_INTERNAL, 0, 0)
+            bits = _XA_SHIFT_SMALL if symbols.small else _XA_SHIFT
+            yield from _radix(gdb, root - _XA_INTERNAL, 0, 0, bits=bits)
 
 
 def _maple(gdb: Gdb, entry: int, first: int, depth: int) -> Iterator[tuple[int, int]]:
@@ -91,18 +93,18 @@ def _maple(gdb: Gdb, entry: int, first: int, depth: int) -> Iterator[tuple[int, 
         first = last + 1
 
 
-def _radix(gdb: Gdb, node: int, first: int, depth: int) -> Iterator[tuple[int, int]]:
+def _radix(gdb: Gdb, node: int, first: int, depth: int, *, bits: int) -> Iterator[tuple[int, int]]:
     """What is below a node of a radix tree."""
     shift = gdb.read(node, 1)[0]
     if depth > _DEEPEST:
         return
-    data = gdb.read(node + _XA_SLOTS, 8 << _XA_SHIFT)
-    for i in range(1 << _XA_SHIFT):
+    data = gdb.read(node + _XA_SLOTS, 8 << bits)
+    for i in range(1 << bits):
         slot = int.from_bytes(data[8 * i : 8 * i + 8], "little")
         number = first + (i << shift)
         if slot < _KERNEL:
             continue
         if slot & _XA_MARKS == _XA_INTERNAL:
-            yield from _radix(gdb, slot - _XA_INTERNAL, number, depth + 1)
+            yield from _radix(gdb, slot - _XA_INTERNAL, number, depth + 1, bits=bits)
         elif not shift:
             yield number, slot

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,10 +38,12 @@ class Symbols:
     Args:
         linked: The addresses.
         offset: By how much the kernel runs elsewhere.
+        small: Whether the kernel was built with BASE_SMALL, and has smaller tables.
     """
 
     linked: dict[str, int]
     offset: int = 0
+    small: bool = False
 
     def __contains__(self, name: str) -> bool:
         return name in self.linked
@@ -64,7 +66,7 @@ class Symbols:
         offset = handler - self[_FIRST_HANDLER] + self.offset
         if offset % _ALIGN or not 0 <= offset < _MOST:
             raise NoSymbolsError("System.map is not that of the kernel that runs")
-        return Symbols(self.linked, offset)
+        return replace(self, offset=offset)
 
 
 def of_kernel(kernel: BuiltKernel) -> Symbols:
@@ -73,15 +75,16 @@ def of_kernel(kernel: BuiltKernel) -> Symbols:
     Raises:
         NoSymbolsError: It has neither.
     """
+    # A number before v6.10.
+    small = kernel.config.get("BASE_SMALL", "0") in ("y", "1")
     if kernel.symbols.is_file():
-        return Symbols(_system_map(kernel.symbols))
+        return Symbols(_system_map(kernel.symbols), small=small)
     if kernel.vmlinux.is_file():
         with kernel.vmlinux.open("rb") as file:
             section = elffile.ELFFile(file).get_section_by_name(".symtab")
             if isinstance(section, sections.SymbolTableSection):
-                return Symbols(
-                    {symbol.name: symbol["st_value"] for symbol in section.iter_symbols()}
-                )
+                linked = {symbol.name: symbol["st_value"] for symbol in section.iter_symbols()}
+                return Symbols(linked, small=small)
     raise NoSymbolsError("the kernel has neither System.map nor a vmlinux with symbols")
 
 

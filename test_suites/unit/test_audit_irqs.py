@@ -38,8 +38,8 @@ class Memory:
         return int.from_bytes(self.read(address, 8), "little")
 
 
-def found(memory: Memory, name: str) -> dict[str, bytes]:
-    return disabled(Symbols({name: TREE}), cast(Gdb, memory))
+def found(memory: Memory, name: str, *, small: bool = False) -> dict[str, bytes]:
+    return disabled(Symbols({name: TREE}, small=small), cast(Gdb, memory))
 
 
 def descs(memory: Memory, *off: int, count: int) -> list[int]:
@@ -71,21 +71,24 @@ def test_a_maple_tree_of_two_levels() -> None:
     assert [i for i in range(24) if got[f"irq {i} disabled"] == b"\1"] == [9, 20]
 
 
-def test_a_radix_tree_of_two_levels() -> None:
+@pytest.mark.parametrize("bits", [6, 4])
+def test_a_radix_tree_of_two_levels(bits: int) -> None:
+    """With BASE_SMALL, as a spawned kernel has it, nodes have fewer slots."""
     memory = Memory()
+    most = 1 << bits
     each = descs(memory, 2, count=4)
-    for number, slots in enumerate(({0: each[0], 9: each[1]}, {1: each[2], 63: each[3]})):
-        array = [slots.get(i, 0) for i in range(64)]
-        memory.put(NODES + 0x400 * number, bytes(40) + struct.pack("<64Q", *array))
-    array = [NODES | 2, (NODES + 0x400) | 2, *[0] * 62]
-    memory.put(NODES + 0x800, b"\6" + bytes(39) + struct.pack("<64Q", *array))
+    for number, slots in enumerate(({0: each[0], 9: each[1]}, {1: each[2], most - 1: each[3]})):
+        array = [slots.get(i, 0) for i in range(most)]
+        memory.put(NODES + 0x400 * number, bytes(40) + struct.pack(f"<{most}Q", *array))
+    array = [NODES | 2, (NODES + 0x400) | 2, *[0] * (most - 2)]
+    memory.put(NODES + 0x800, bytes([bits, *bytes(39)]) + struct.pack(f"<{most}Q", *array))
     memory.put(TREE, struct.pack("<IIQ", 0, 1, (NODES + 0x800) | 2))
-    got = found(memory, "irq_desc_tree")
+    got = found(memory, "irq_desc_tree", small=bits == 4)
     assert got == {
         "irq 0 disabled": b"\0",
         "irq 9 disabled": b"\0",
-        "irq 65 disabled": b"\1",
-        "irq 127 disabled": b"\0",
+        f"irq {most + 1} disabled": b"\1",
+        f"irq {2 * most - 1} disabled": b"\0",
     }
 
 

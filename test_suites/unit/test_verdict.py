@@ -64,7 +64,8 @@ class Recorded:
     resume_path: str = "restricted"
     config: VMConfig = field(default_factory=lambda: load_vm_config("default"))
 
-    kernels = SimpleNamespace(normal=SimpleNamespace(config={"KEXEC_JUMP": "y"}))
+    running = SimpleNamespace(config={"KEXEC_JUMP": "y"})
+    kernels = SimpleNamespace(normal=running)
 
     @property
     def logs(self) -> list[Any]:
