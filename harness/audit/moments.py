@@ -340,8 +340,14 @@ def _or_let_go(gdb: Gdb) -> Iterator[None]:
 
 
 def _callers(symbols: Symbols) -> list[str]:
-    """The functions that a system call leaves by."""
-    return [name for name in ("kernel_kexec", "kernel_kspawn") if name in symbols]
+    """The functions that a system call leaves by.
+
+    clang's LTO makes them a part of the system call, which then counts as a whole.
+    """
+    names = ["kernel_kexec", "kernel_kspawn"]
+    if any(".llvm." in name for name in symbols.linked):
+        names.append("__x64_sys_reboot")
+    return [name for name in names if name in symbols]
 
 
 def _direct(gdb: Gdb, symbols: Symbols, page: int) -> int:

@@ -14,6 +14,7 @@ from harness.audit import migration, virtio
 from harness.audit.classes import HANDOFF_BYTES, Classes, PageClass, first_difference
 from harness.audit.facts import Jump, read_list
 from harness.audit.kept import Changed, Comparison, _codes
+from harness.audit.moments import Moments
 from harness.audit.ram import Part, Ram, Space, layout, tables
 from harness.audit.state import differences
 from harness.audit.switches import turned
@@ -194,6 +195,17 @@ def test_the_list_of_pages(tmp_path: Path) -> None:
     assert jump.lists == {17 * MIB, 2 * MIB}
     with pytest.raises(HarnessError, match="makes no sense"):
         read_list(Jump(), made, 3 * MIB | 2)
+
+
+def test_a_linker_that_inlines_leaves_the_system_call() -> None:
+    """Of clang's LTO: kernel_kspawn() is there, and nobody calls it."""
+    names = ["machine_kexec", "kernel_kexec", "kernel_kspawn", "__x64_sys_reboot"]
+    plain = dict.fromkeys(names, 1)
+    assert Moments()._first(Symbols(plain)) == names[:3]
+    inlined = plain | {"__kernel_kexec.llvm.15123404952600268470": 1}
+    assert Moments()._first(Symbols(inlined)) == names
+    del plain["kernel_kspawn"]
+    assert Moments()._first(Symbols(plain)) == names[:2]
 
 
 def test_where_the_kernel_was_moved() -> None:
