@@ -19,6 +19,7 @@ from harness.base.progress import ProgressLine, StepLines
 from harness.cycle import cycle, verdict
 from harness.cycle.checks.log import COMPLAINTS_CHECK
 from harness.cycle.record import record
+from harness.guest import debianimage
 from harness.kernel import known_bugs
 from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
@@ -56,8 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--userland",
         type=Path,
-        metavar="DIR",
-        help="a folder whose files are added to the userland of the normal kernel",
+        metavar="DIR|IMAGE|debian",
+        help="a folder that is added to the userland of the normal kernel, or an ext4 root of it",
     )
     group.addoption(
         "--warm",
@@ -227,7 +228,7 @@ def options(pytestconfig: pytest.Config) -> Options:
         keep_bytes=keep.parse_size(pytestconfig.getoption("--keep-memory")),
         audit=not pytestconfig.getoption("--no-audit"),
         warm=pytestconfig.getoption("--warm"),
-        userland=given.absolute() if (given := pytestconfig.getoption("--userland")) else None,
+        userland=debianimage.given(pytestconfig.getoption("--userland")),
     )
 
 
