@@ -57,10 +57,10 @@ def check(path: Path) -> None:
     if path == NAME:
         if not _is_made():
             _check_tools()
-    elif path.is_file():
-        rootdisk.check(path)
-    else:
+    elif path.is_dir():
         initramfs.check_folder(path)
+    else:
+        rootdisk.check(path)
 
 
 def image(path: Path = NAME, *, notify: Notify = quiet) -> Path:

@@ -105,6 +105,8 @@ def check(path: Path) -> None:
     Raises:
         UsageError: It is not an ext4 filesystem.
     """
+    if not path.exists():
+        raise UsageError(f"--userland: there is no folder or image {path}")
     try:
         with path.open("rb") as file:
             start = file.read(_MAGIC_AT + 2)

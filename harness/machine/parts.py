@@ -39,6 +39,14 @@ def _private_folder(hypervisor: Hypervisor) -> Path:
     return path
 
 
+def _check_second_disk(*wanted: bool) -> None:
+    if sum(wanted) > 1:
+        raise UsageError(
+            "a machine has one second disk: with the userland of a resuming kernel, with data, "
+            "or with --userland IMAGE"
+        )
+
+
 def overlay(base: Path, path: Path) -> Path:
     """Make a disk that begins as another one is, and takes all that is written.
 
@@ -95,11 +103,7 @@ class Parts:
         more_userland: Path | None = None,
         root_image: Path | None = None,
     ) -> None:
-        if userland_disk + (data_disk is not None) + (root_image is not None) > 1:
-            raise UsageError(
-                "a machine has one second disk: for a userland of a resuming kernel, for data, "
-                "or for --userland IMAGE"
-            )
+        _check_second_disk(userland_disk, data_disk is not None, root_image is not None)
         self.state = State.OFF
         self.kernels = kernels
         self.config = config
@@ -110,8 +114,6 @@ class Parts:
         self.keep_bytes = keep_bytes
         self.data_disk, self.userland_disk = data_disk, userland_disk
         self.more_userland = more_userland
-        # What its normal kernel is told of its root, where that is on a disk.
-        self.root_words = ""
         # More of the command line of the last kernel that was to save; the host key of the
         # kernel in the image on the disk, while another one runs.
         self.jump_command = self.saved_with = self.image_key = ""
@@ -120,9 +122,7 @@ class Parts:
         self.stays = False
         self.folder.mkdir(parents=True, exist_ok=True)
         self._private = _private_folder(hypervisor)
-        if root_image is not None:
-            self.data_disk = overlay(root_image, self._private / "root.qcow2")
-            self.root_words = f"{rootdisk.OPTION}={self.disk_name('b')} {rootdisk.WORDS}"
+        self.root_words = self._add_root(root_image) if root_image else ""
         self.disk = self._private / "image.raw"
         # An image is all that the processes of the machine knew.
         with private_file(self.disk).open("r+b") as file:
@@ -135,6 +135,11 @@ class Parts:
         self.qemu = Lives(hardware, logs=self.kernel_logs, timeline=timeline)
         self.watch = Watch(self.qemu, self.kernel_logs, timeline=timeline, timeouts=timeouts)
         self.link = Link(self.qemu, self.watch, key=ssh.make_key(self._private))
+
+    def _add_root(self, image: Path) -> str:
+        """Give it a disk for its root; what its normal kernel is told of that."""
+        self.data_disk = overlay(image, self._private / "root.qcow2")
+        return f"{rootdisk.OPTION}={self.disk_name('b')} {rootdisk.WORDS}"
 
     def power_on(
         self,

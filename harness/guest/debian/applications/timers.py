@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Timers of systemd: one by CLOCK_MONOTONIC, one by the time of day.
+
+Each tick notes the clocks. The first kind goes on for the rest of its time, as that clock
+stands still meanwhile; of the second, those that were missed come once, right after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from applications.application import Application, drop_line, lines, run
+
+# As in the units.
+INTERVAL, CALENDAR = 3.0, 5
+# How late a tick may be: a service has to start, under an emulator that has much to do.
+_LATE = 4.0
+# Steps of the clocks that are none of a sleep.
+_STEP = 0.5
+
+
+@dataclass(frozen=True)
+class Tick:
+    """The clocks as of a tick, in seconds."""
+
+    monotonic: float
+    boottime: float
+    realtime: float
+
+    @property
+    def away(self) -> float:
+        """How long the kernel had slept until then."""
+        return self.boottime - self.monotonic
+
+
+class Timers(Application):
+    """Both timers; their services end at once."""
+
+    name = "timers"
+    units = ("kspawn-interval.timer", "kspawn-calendar.timer")
+    least = 2
+
+    def ticks(self, kind: str) -> list[Tick]:
+        """What the ticks of a timer noted."""
+        read = [line.split() for line in lines(self.folder / kind)]
+        return [Tick(*map(float, words)) for words in read if len(words) == 3]
+
+    def progress(self) -> int:
+        """The ticks of the slower one."""
+        return min(len(self.ticks("interval")), len(self.ticks("calendar")))
+
+    def note(self) -> dict[str, Any]:
+        """As of all, and what slept until then."""
+        return {**super().note(), "away": self.ticks("interval")[-1].away}
+
+    def settle(self) -> None:
+        """Stop them."""
+        for unit in self.units:
+            run("systemctl", "stop", unit)
+
+    def judge(self) -> list[str]:
+        """Look at the time between ticks."""
+        return [*interval(self.ticks("interval")), *calendar(self.ticks("calendar"))]
+
+    @property
+    def damages(self) -> Mapping[str, Callable[[], None]]:
+        """A tick less, of either."""
+        return {
+            "interval": lambda: drop_line(self.folder / "interval"),
+            "calendar": lambda: drop_line(self.folder / "calendar"),
+        }
+
+
+def interval(ticks: list[Tick]) -> list[str]:
+    """What is wrong with ticks by CLOCK_MONOTONIC."""
+    wrong = []
+    for old, new in pairwise(ticks):
+        took = new.monotonic - old.monotonic
+        if not INTERVAL - _STEP <= took < 2 * INTERVAL:
+            wrong.append(f"interval: {took:.1f} s after the tick at {old.monotonic:.1f} s")
+    return wrong
+
+
+def calendar(ticks: list[Tick]) -> list[str]:
+    """What is wrong with ticks by the time of day: each multiple has one, but those of a sleep."""
+    wrong = []
+    for old, new in pairwise(ticks):
+        missed = int(new.realtime // CALENDAR) - int(old.realtime // CALENDAR) - 1
+        awake = new.monotonic - old.monotonic
+        if new.away - old.away > _STEP:
+            # It comes when the kernel is back, whatever time it is then.
+            if awake > CALENDAR + _LATE:
+                wrong.append(f"calendar: {awake:.1f} s awake until the tick after the sleep")
+        elif missed > 0:
+            wrong.append(f"calendar: {missed} ticks missed after {old.monotonic:.1f} s")
+        elif missed < 0:
+            wrong.append(f"calendar: two ticks at once at {old.monotonic:.1f} s")
+    return wrong
