@@ -25,10 +25,10 @@ from applications.sqlite import SQLite
 from applications.threads import Java, Python
 from applications.timers import Timers
 
-# What systemd runs is looked at before others are stopped. The build is the last that is
-# armed: it must not be done before the machine leaves.
+# What systemd runs is looked at before others are stopped. Who takes long to start begins,
+# and the build is the last: it must not be done before the machine leaves.
 ALL: Sequence[Application] = (
-    *(Manager(), PostgreSQL(), Java(), Container(), Emulator(), Redis(), SQLite(), Python()),
+    *(Manager(), Java(), PostgreSQL(), Container(), Emulator(), Redis(), SQLite(), Python()),
     *(Timers(), Journal(), Build()),
 )
 _NOTED = STATE / "noted.json"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 STATE = Path("/var/lib/kspawn")
 _PROPERTIES = ("ActiveState", "MainPID", "NRestarts", "ExecMainStartTimestampMonotonic")
 # Under an emulator, with all of them at once.
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 _POLL = 0.2
 
 

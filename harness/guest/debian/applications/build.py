@@ -14,13 +14,15 @@ from applications.application import Application, run
 PROJECT = Path("/usr/lib/kspawn/project")
 """The sources, and the build that was made with the image."""
 
-_UNITS = 40
+# With a pause before each: where a compiler takes no time at all it is to be under way too.
+_UNITS = 16
 _MAKEFILE = """\
 objects := $(patsubst %.c,%.o,$(sort $(wildcard unit*.c)))
 program: main.o $(objects)
 \tgcc -o $@ $^
 %.o: %.c
-\tgcc -O2 -c -o $@ $<
+\tsleep $(PAUSE)
+\tgcc -O1 -c -o $@ $<
 """
 
 
@@ -106,7 +108,7 @@ def write_project() -> None:
         f"#include <stdio.h>\n{declared}int main(void)\n{{\n\tunsigned long value = 1;\n{calls}"
         '\tprintf("%lx\\n", value);\n\treturn 0;\n}\n'
     )
-    run("make", "-C", str(PROJECT), "-j2")
+    run("make", "-C", str(PROJECT), "-j2", "PAUSE=0")
 
 
 def _unit(name: str, number: int) -> str:

@@ -19,7 +19,7 @@ class Container(Application):
 
     name = "container"
     units = ("kspawn-container.service",)
-    least = 10
+    least = 6
 
     def inside(self) -> int:
         """The process in it."""

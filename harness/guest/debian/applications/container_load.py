@@ -24,7 +24,7 @@ def main() -> None:
                 (folder / "wrong").write_text(f"{number} did not come through the loopback\n")
             interfaces = ",".join(name for _, name in socket.if_nameindex())
             counted.write(f"{number} {os.getpid()} {socket.gethostname()} {interfaces}\n")
-            time.sleep(0.2)
+            time.sleep(0.5)
 
 
 if __name__ == "__main__":

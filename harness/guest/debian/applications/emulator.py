@@ -16,7 +16,7 @@ class Emulator(Application):
 
     name = "emulator"
     units = ("kspawn-emulator.service",)
-    least = 20
+    least = 8
 
     def progress(self) -> int:
         """Steps that it told of."""

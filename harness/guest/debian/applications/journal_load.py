@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-_PAUSE = 0.3
+_PAUSE = 0.5
 
 
 def main() -> None:
@@ -13,7 +13,8 @@ def main() -> None:
     number = 0
     while True:
         number += 1
-        slept = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        monotonic = time.monotonic()
+        slept = time.clock_gettime(time.CLOCK_BOOTTIME) - monotonic
         print(f"number {number} slept {slept:.3f}")
         time.sleep(_PAUSE)
 

@@ -45,7 +45,7 @@ class PostgreSQL(Application):
     name = "postgresql"
     units = ("postgresql@15-main.service", "kspawn-postgresql.service")
     stops = ("kspawn-postgresql.service",)
-    least = 20
+    least = 8
 
     def acknowledged(self, client: int) -> list[int]:
         """The numbers of the transfers that a client was told are done."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from applications.postgresql import ACCOUNTS, CLIENTS, SETUP, connect
 
-_PAUSE = 0.3
+_PAUSE = 1.0
 _stop = threading.Event()
 _LEDGER = "INSERT INTO ledger (client, number, source, target, amount) VALUES (%s, %s, %s, %s, %s)"
 _MOVE = "UPDATE accounts SET balance = balance + %s WHERE id = %s"

@@ -48,7 +48,7 @@ class Redis(Application):
     name = "redis"
     units = ("redis-server.service", "kspawn-redis.service")
     stops = ("kspawn-redis.service",)
-    least = 20
+    least = 10
 
     def progress(self) -> int:
         """What was acknowledged."""

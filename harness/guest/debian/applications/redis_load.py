@@ -11,7 +11,7 @@ from pathlib import Path
 from applications.application import ApplicationError
 from applications.redis import Client
 
-_PAUSE = 0.2
+_PAUSE = 0.5
 _stop = threading.Event()
 
 

@@ -18,7 +18,7 @@ class SQLite(Application):
     name = "sqlite"
     units = ("kspawn-sqlite.service",)
     stops = units
-    least = 20
+    least = 10
 
     def progress(self) -> int:
         """Rows that were acknowledged."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from applications.sqlite import FILE, chained
 
-_PAUSE = 0.2
+_PAUSE = 0.5
 _stop = threading.Event()
 
 

@@ -14,14 +14,14 @@ from applications.application import Application
 class Threads(Application):
     """What both have: a socket that answers how the process is."""
 
-    least = 10
+    least = 4
     # The least of these that a process has.
     fewest = 32
 
     def ask(self, word: str) -> dict[str, Any]:
         """Ask the process something."""
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(30)
+            client.settimeout(120)
             client.connect(str(self.folder / "socket"))
             client.sendall(f"{word}\n".encode())
             answer = b""
@@ -65,6 +65,11 @@ class Java(Threads):
 
     name = "java"
     units = ("kspawn-java.service",)
+
+    def arm(self) -> None:
+        """Start it, and wait: a Java that starts beside all others takes minutes."""
+        super().arm()
+        self.under_way()
 
 
 class Python(Threads):

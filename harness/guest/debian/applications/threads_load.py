@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import queue
@@ -138,7 +139,9 @@ class Process:
                 if asked == "thread":
                     self.ending = True
                     self.threads[0].join()
-                client.sendall(json.dumps(self.status()).encode() + b"\n")
+                # Who asked may be gone.
+                with contextlib.suppress(OSError):
+                    client.sendall(json.dumps(self.status()).encode() + b"\n")
 
 
 if __name__ == "__main__":

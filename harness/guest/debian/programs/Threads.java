@@ -4,6 +4,7 @@
 // on, workers whose numbers can be computed again from how many there were, makers of
 // garbage that must have what was put into it, and a timer. Its socket answers questions.
 
+import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -22,7 +23,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 
 public final class Threads {
-	static final int RING = 24, WORKERS = 32, MAKERS = 4, BLOCK = 500;
+	static final int RING = 24, WORKERS = 32, MAKERS = 2, BLOCK = 500;
 	static final long FACTOR = 6364136223846793005L, SUMMAND = 1442695040888963407L;
 
 	static final List<Thread> threads = new ArrayList<>();
@@ -68,7 +69,7 @@ public final class Threads {
 				double again = block();
 				if (Double.doubleToRawLongBits(again) != Double.doubleToRawLongBits(floats))
 					wrong = "floating point: " + again + " and not " + floats;
-				pause(500);
+				pause(2000);
 			}
 		}
 
@@ -100,7 +101,7 @@ public final class Threads {
 						if (got % RING != mine || got != token.get())
 							wrong = "ring: " + got + " at " + mine;
 						token.set(got + 1);
-						pause(30);
+						pause(60);
 						queues.get((mine + 1) % RING).put(got + 1);
 					}
 				} catch (InterruptedException exc) {
@@ -114,10 +115,10 @@ public final class Threads {
 	static void make() {
 		for (long round = 0; ; round++) {
 			Map<Long, String> map = new HashMap<>();
-			for (long i = 0; i < 500; i++)
+			for (long i = 0; i < 200; i++)
 				map.put(i * round, "text " + (i ^ round));
-			pause(500);
-			for (long i = 1; round > 0 && i < 500; i++)
+			pause(700);
+			for (long i = 1; round > 0 && i < 200; i++)
 				if (!("text " + (i ^ round)).equals(map.get(i * round)))
 					wrong = "an object lost its content";
 			made.incrementAndGet();
@@ -165,7 +166,7 @@ public final class Threads {
 		ring();
 		ScheduledExecutorService timer = Executors.newScheduledThreadPool(2);
 		timer.scheduleAtFixedRate(ticks::incrementAndGet, 0, 250, TimeUnit.MILLISECONDS);
-		timer.scheduleWithFixedDelay(System::gc, 5, 5, TimeUnit.SECONDS);
+		timer.scheduleWithFixedDelay(System::gc, 5, 10, TimeUnit.SECONDS);
 		ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
 		server.bind(UnixDomainSocketAddress.of(arguments[0]));
 		for (;;) {
@@ -174,6 +175,8 @@ public final class Threads {
 				client.read(asked);
 				String word = new String(asked.array(), 0, asked.position(), StandardCharsets.US_ASCII);
 				client.write(ByteBuffer.wrap(answer(word.strip()).getBytes(StandardCharsets.US_ASCII)));
+			} catch (IOException exc) {
+				// Who asked is gone.
 			}
 		}
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The firmware, and all there is, of the machine in the machine: at each tick of its
- * timer it takes a step, looks through its memory, and says on its serial port how far
+ * The firmware, and all there is, of the machine in the machine: at each fourth tick of
+ * its timer it takes a step, looks through its memory, and says on its serial port how far
  * it is: the number of the step, a sum that follows from it, and words that are wrong.
  */
 	.code16
@@ -49,7 +49,11 @@ fill:
 	xor	%ebx, %ebx
 	xor	%ebp, %ebp
 step:
+	/* The fourth tick. */
 	sti
+	hlt
+	hlt
+	hlt
 	hlt
 	inc	%ebx
 	imul	$FACTOR, %ebp, %ebp
