@@ -46,7 +46,7 @@ def test_ticks_go_on_for_the_rest_of_their_time() -> None:
     good = ticks(INTERVAL, away={7: 33.3})
     assert timers.interval(good) == []
     del good[4]
-    assert timers.interval(good) == ["interval: 8.0 s after the tick at 112.0 s"]
+    assert timers.interval(good) == ["interval: 16.0 s after the tick at 124.0 s"]
 
 
 def test_ticks_of_the_day_are_missed_in_a_sleep_alone() -> None:
@@ -55,10 +55,10 @@ def test_ticks_of_the_day_are_missed_in_a_sleep_alone() -> None:
     slept = ticks(CALENDAR, away={7: 6 * CALENDAR})
     assert timers.calendar(slept) == []
     del slept[3]
-    assert timers.calendar(slept) == ["calendar: 1 ticks missed after 110.0 s"]
+    assert timers.calendar(slept) == ["calendar: 1 ticks missed after 120.0 s"]
     late = ticks(CALENDAR, away={7: 6 * CALENDAR})
     del late[8:10]
-    assert timers.calendar(late) == ["calendar: 15.0 s awake until the tick after the sleep"]
+    assert timers.calendar(late) == ["calendar: 30.0 s awake until the tick after the sleep"]
 
 
 def test_a_gap_of_the_journal_is_the_time_away() -> None:

@@ -15,9 +15,9 @@ from itertools import pairwise
 from applications.application import Application, drop_line, lines, run
 
 # As in the units.
-INTERVAL, CALENDAR = 4.0, 5
+INTERVAL, CALENDAR = 8.0, 10
 # How late a tick may be, under an emulator that has much to do.
-_LATE = 4.0
+_LATE = 7.0
 # Steps of the clocks that are none of a sleep.
 _STEP = 0.5
 
@@ -41,11 +41,12 @@ class Timers(Application):
 
     name = "timers"
     units = ("kspawn-interval.timer", "kspawn-calendar.timer")
-    least = 2
+    least = 1
 
     def ticks(self, kind: str) -> list[Tick]:
         """What the ticks of a timer noted."""
-        return [Tick.from_line(line) for line in lines(self.folder / kind)]
+        # A service that is late finds the next tick noted, as does that of the next one.
+        return list(dict.fromkeys(map(Tick.from_line, lines(self.folder / kind))))
 
     def progress(self) -> int:
         """The ticks of the slower one."""
@@ -74,7 +75,7 @@ def interval(ticks: list[Tick]) -> list[str]:
     wrong = []
     for old, new in pairwise(ticks):
         took = new.monotonic - old.monotonic
-        if not INTERVAL - _STEP <= took < 2 * INTERVAL:
+        if not INTERVAL - _STEP <= took <= INTERVAL + _LATE:
             wrong.append(f"interval: {took:.1f} s after the tick at {old.monotonic:.1f} s")
     return wrong
 
