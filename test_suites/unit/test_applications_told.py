@@ -120,3 +120,15 @@ def test_each_application_has_a_damage() -> None:
 
 def test_a_tick_is_read() -> None:
     assert Tick.from_line("t 1300000 t 1000000000500000") == Tick(1.3, 1000000000.5)
+
+
+def test_a_line_is_dropped_where_others_write(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    with path.open("w") as writer:
+        writer.write("".join(f"{number}\n" for number in range(1, 8)))
+        writer.flush()
+        application.drop_line(path)
+        writer.write("8\n")
+    numbers = [int(line) for line in application.lines(path)]
+    assert numbers == [1, 2, 3, 3, 5, 6, 7, 8]
+    assert application.sequence(numbers, what="x")[0] == "1 x lost, the first is 4"

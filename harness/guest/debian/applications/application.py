@@ -138,10 +138,16 @@ def lines(path: Path) -> list[str]:
 
 
 def drop_line(path: Path) -> None:
-    """Take a line out of the middle of a file, in place."""
-    kept = path.read_text().splitlines(keepends=True)
-    del kept[len(kept) // 2]
-    path.write_text("".join(kept))
+    """Write over a line in the middle of a file by the one before: who writes there goes on."""
+    kept = path.read_bytes().splitlines(keepends=True)
+    at = next(
+        number
+        for number in range(len(kept) // 2, len(kept))
+        if len(kept[number]) == len(kept[number - 1])
+    )
+    with path.open("r+b") as file:
+        file.seek(sum(map(len, kept[:at])))
+        file.write(kept[at - 1])
 
 
 def sequence(numbers: list[int], *, what: str) -> list[str]:

@@ -57,7 +57,7 @@ class Container(Application):
         if others := {tuple(word[1:]) for word in words} - {("2", "inside", "lo")}:
             wrong.append(f"its PID, its name or its interfaces changed: {sorted(others)}")
         wrong += lines(self.folder / "wrong")
-        if run("systemctl", "is-active", *self.units).strip() != "active":
+        if run("systemctl", "show", "-P", "ActiveState", *self.units).strip() != "active":
             wrong.append("it is not active")
         return wrong
 

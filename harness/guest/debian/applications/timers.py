@@ -45,8 +45,10 @@ class Timers(Application):
 
     def ticks(self, kind: str) -> list[Tick]:
         """What the ticks of a timer noted."""
-        # A service that is late finds the next tick noted, as does that of the next one.
-        return list(dict.fromkeys(map(Tick.from_line, lines(self.folder / kind))))
+        # A service that is late finds the next tick, as does that of the next one; or that
+        # its timer was stopped, and knows of none.
+        noted = dict.fromkeys(map(Tick.from_line, lines(self.folder / kind)))
+        return [tick for tick in noted if tick.monotonic]
 
     def progress(self) -> int:
         """The ticks of the slower one."""
