@@ -120,7 +120,7 @@ class Archive:
         failed = ""
         with cache.lock("apt", folder.name, notify=notify):
             notify(f"fetching the package lists of {self}")
-            for mirror in _mirrors(self.suite) if self.suite else [""]:
+            for mirror in mirrors(self.suite) if self.suite else [""]:
                 site = urlsplit(mirror).netloc
                 failed = _recent(_unreachable, site) or self._fetch_lists(mirror)
                 if not failed:
@@ -267,8 +267,12 @@ def _keyring() -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def _mirrors(suite: str) -> list[str]:
-    """Where a suite may be: at the mirror that the system has, and at Debian's own."""
+def mirrors(suite: str) -> list[str]:
+    """Where a suite may be: at the mirror that the system has, and at Debian's own.
+
+    Args:
+        suite: A suite of Debian.
+    """
     name = "debian-security" if suite.endswith("-security") else "debian"
     # Where the mirror has one, it has the other beside it.
     sites = [

@@ -39,6 +39,7 @@ KINDS = (
         "debug",
         "emulator",
         "guest",
+        "images",
         "kernels",
         "logs",
     ),

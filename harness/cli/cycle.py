@@ -17,6 +17,7 @@ from harness.base.terminal import err, out
 from harness.cli.options import own_options, vm_options
 from harness.cli.way import way_option
 from harness.cycle.cycle import Cycle
+from harness.guest import debianimage
 from harness.kernel.own import Own
 from harness.machine import keep
 from harness.machine.lab import Lab, Options
@@ -56,8 +57,9 @@ _LARGEST = 100 << 10
 @click.option(
     "--userland",
     type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="A folder whose files are added to the userland of the normal kernel.",
+    metavar="DIR|IMAGE|debian",
+    help="A folder whose files are added to the userland of the normal kernel, or an ext4 "
+    "filesystem that is its root. `debian`: one with systemd, made for this.",
 )
 @click.option(
     "--warm/--cold",
@@ -92,7 +94,7 @@ def cycle_command(
                 keep_bytes=keep.parse_size(keep_memory),
                 audit=audit,
                 warm=warm,
-                userland=userland.absolute() if userland is not None else None,
+                userland=debianimage.given(userland),
             ),
             results=results,
             json_file=json_file,

@@ -71,6 +71,7 @@ class Cycle:
         audit: Whether the host reads all of RAM before and after.
         trace: Whether QEMU logs exceptions, which takes several times as long. A cycle in
             which the machine is reset silently is run once more like that.
+        root_image: An ext4 filesystem for the root of the machine; by default that of the lab.
     """
 
     lab: Lab
@@ -93,6 +94,7 @@ class Cycle:
     fill: int | None = None
     audit: bool = False
     trace: bool = False
+    root_image: Path | None = None
 
     machine: Machine = field(init=False)
     witness: Witness = field(init=False)
@@ -130,6 +132,7 @@ class Cycle:
             disk_bytes=self.disk_bytes,
             expected=self.expected,
             userland_disk=self.way.userland_disk,
+            root_image=self.root_image,
         )
         if self.trace:
             self.machine.qemu.trace_exceptions()

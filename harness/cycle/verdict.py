@@ -94,9 +94,12 @@ def userland_checks(machine: Machine, holder: Witness, before: Before) -> list[C
         holder: The witness in it.
         before: What was seen before.
     """
+    # In a userland that is not ours others work as well: those that were there before it.
+    first = before.processes.get(holder.pid) if machine.root_words else None
+    since = int(first.aspects["start-time"]) if first else 0
     # /proc first: a check of the witness may well move something.
-    after = witness.processes(machine, like=before.processes)
-    return [*holder.check(), *witness.compare(before.processes, after)]
+    after = witness.processes(machine, like=before.processes, since=since)
+    return [*holder.check(), *witness.compare(before.processes, after, since=since)]
 
 
 def machine_checks(machine: Machine, before: Before, seen: Seen, *, way: Way) -> list[Check]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.base import cache, debian
 from harness.base.cache import Notify, quiet
 from harness.base.errors import BuildError, UsageError
+from harness.guest import rootdisk
 from harness.guest.cpio import Archive
 from harness.guest.libraries import PACKAGES, required, tool, with_dependencies
 
@@ -70,6 +71,9 @@ fi
 case " $(cat /proc/cmdline) " in
 *" kspawn.warm "*) renew /dev/@STATUS@ 2>/dev/console ;;
 esac
+for word in $(cat /proc/cmdline); do
+    case $word in @ROOT@=*) . /etc/switch "${word#*=}" ;; esac
+done
 exec /bin/busybox init </dev/null >/dev/null 2>&1
 """
 
@@ -324,14 +328,28 @@ def _add_skeleton(archive: Archive, authorized_key: str) -> None:
         archive.symlink(path, os.path.relpath(target, os.path.dirname(path)))  # noqa: PTH120
     for path, text in _FILES.items():
         archive.file(path, text)
-    scripts = {"/init": _INIT, "/etc/sshd": _SSHD, "/etc/ready": _READY}
+    scripts = {
+        "/init": _INIT,
+        "/etc/sshd": _SSHD,
+        "/etc/ready": _READY,
+        "/etc/switch": rootdisk.SWITCH,
+        "/etc/ready.outside": rootdisk.READY,
+        "/etc/kexec.outside": rootdisk.KEXEC,
+        "/bin/enter": rootdisk.ENTER,
+    }
     for path, text in scripts.items():
         archive.file(path, _filled(text), mode=0o755)
 
 
 def _filled(script: str) -> str:
-    words = {"JSON": _READY_JSON, "STATUS": STATUS_LINE, "SHELL": SHELL_LINE}
-    for word, value in (words | {"MODULES": " ".join(MODULES)}).items():
+    words = {
+        "JSON": _READY_JSON,
+        "STATUS": STATUS_LINE,
+        "SHELL": SHELL_LINE,
+        "ROOT": rootdisk.OPTION,
+        "MODULES": " ".join(MODULES),
+    }
+    for word, value in words.items():
         script = script.replace(f"@{word}@", value)
     return script
 

@@ -241,7 +241,7 @@ def _keep_machine(machine: Standing, folder: Path) -> None:
     # Now that it stands still, so does its disk.
     _copy_sparse(machine.disk, folder / "disk.raw")
     if machine.data_disk is not None:
-        _copy_sparse(machine.data_disk, folder / "data.raw")
+        copy_whole(machine.data_disk, folder / "data.raw")
     if machine.life.initrd is not None:
         shutil.copy(machine.life.initrd, folder / "initrd.cpio")
     shutil.copy(machine.private_key, folder / "id_ed25519")
@@ -299,6 +299,20 @@ def keep_image(disk: Path, target: Path) -> bool:
 
 def _copy_sparse(source: Path, target: Path) -> None:
     subprocess.run(["cp", "--sparse=always", str(source), str(target)], check=True)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a disk, with what lies below it if it is but the difference to another one.
+
+    Args:
+        source: The disk; QEMU may have it open.
+        target: The copy, a raw file.
+    """
+    if source.suffix != ".qcow2":
+        _copy_sparse(source, target)
+        return
+    # QEMU, which stands still, holds its lock.
+    subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", str(source), str(target)], check=True)
 
 
 def load(run: Path) -> Kept:

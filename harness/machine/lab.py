@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.base import cache
 from harness.base.closing import Closing
 from harness.base.errors import SpecError
-from harness.guest import guestbuild, initramfs
+from harness.guest import debianimage, guestbuild, initramfs
 from harness.kernel import flavors, making
 from harness.kernel.own import Own
 from harness.kernel.specs import DEFAULT, KernelSpec, load_vm_config, shown
@@ -94,9 +94,11 @@ class Lab(Closing):
         """Whether machines may start from a kept state; a test may want a boot."""
         self.spec = options.own.spec(options.kernel)
         self.config = load_vm_config(options.vm_config)
+        self.folder: Path | None = None
+        self.root_image: Path | None = None
         # First: a mistake in a file is not to cost a build, nor the start of libvirt.
         if options.userland is not None:
-            initramfs.check_folder(options.userland)
+            debianimage.check(options.userland)
         if options.built is None:
             options.own.check_source(self.spec)
         self.hypervisor = Hypervisor(uri=options.libvirt_uri)
@@ -106,6 +108,7 @@ class Lab(Closing):
                 self.kernels = bundle.load(options.built)
             else:
                 self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
+            self._add_userland(progress)
             progress("machine", 0, 0, "finding out how machines run here")
             self.accelerator = accel.choose(
                 options.accel, hypervisor=self.hypervisor, spawned=self.kernels.spawned
@@ -113,6 +116,16 @@ class Lab(Closing):
         except BaseException:
             self.hypervisor.close()
             raise
+
+    def _add_userland(self, progress: Builds) -> None:
+        """Of what the user chose: a folder that is added, or the image of a root filesystem."""
+        given = self.options.userland
+        if given is not None and given.is_dir():
+            self.folder = given
+        elif given is not None:
+            self.root_image = debianimage.image(
+                given, notify=lambda what: progress("userland", 0, 0, what)
+            )
 
     def _check_cpu(self) -> None:
         try:
@@ -136,6 +149,7 @@ class Lab(Closing):
         expected: Sequence[str] = (),
         userland_disk: bool = False,
         data_disk: Path | None = None,
+        root_image: Path | None = None,
     ) -> Machine:
         """A new machine, switched off.
 
@@ -148,6 +162,8 @@ class Lab(Closing):
             expected: Patterns of splats and complaints that do not fail a run.
             userland_disk: Whether it has a second disk, with the normal userland.
             data_disk: A file that is its second disk.
+            root_image: An ext4 filesystem for the root of its normal kernel; by default that
+                of the options.
         """
         machine = Machine(
             hypervisor=self.hypervisor,
@@ -162,7 +178,8 @@ class Lab(Closing):
             keep_bytes=self.options.keep_bytes,
             userland_disk=userland_disk,
             data_disk=data_disk,
-            more_userland=self.options.userland,
+            more_userland=self.folder,
+            root_image=root_image or self.root_image,
         )
         machine.warm = self.warm
         return machine

@@ -58,7 +58,7 @@ class Machine(StateMachine, Closing):
         self.power_on(
             kernel=self.kernels.normal.bzimage,
             initrd=self.initrd(),
-            cmdline=f"{commandline.NORMAL_CMDLINE} {append}".strip(),
+            cmdline=f"{commandline.NORMAL_CMDLINE} {self.root_words} {append}".strip(),
             logs=("normal", "hibernating"),
         )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import shlex
 import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.base.deadline import Deadline
-from harness.base.errors import StateError, UsageError
+from harness.base.errors import HarnessError, StateError, UsageError
 from harness.base.files import private_file
-from harness.guest import initramfs
+from harness.guest import initramfs, rootdisk
 from harness.kernel.built import BuiltKernel
 from harness.kernel.vmconfig import VMConfig
 from harness.machine import commandline
@@ -39,6 +40,29 @@ def _private_folder(hypervisor: Hypervisor) -> Path:
     return path
 
 
+def _check_second_disk(*wanted: bool) -> None:
+    if sum(wanted) > 1:
+        raise UsageError(
+            "a machine has one second disk: with the userland of a resuming kernel, with data, "
+            "or with --userland IMAGE"
+        )
+
+
+def overlay(base: Path, path: Path) -> Path:
+    """Make a disk that begins as another one is, and takes all that is written.
+
+    Args:
+        base: The other one, a raw file; it stays as it is.
+        path: What is made.
+    """
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(path)]
+    private_file(path)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HarnessError(f"qemu-img makes no disk of {base}: {done.stderr.strip()}")
+    return path
+
+
 class Parts:
     """What a machine has, through as many lives of QEMU as it takes.
 
@@ -58,6 +82,8 @@ class Parts:
         userland_disk: Whether it has a second disk, with the normal userland for
             a resuming kernel that finds no image.
         more_userland: A folder of the user's that is added to the userland.
+        root_image: An ext4 filesystem that is the root of its normal kernel. A copy of it is
+            its second disk.
     """
 
     def __init__(
@@ -76,9 +102,9 @@ class Parts:
         userland_disk: bool = False,
         data_disk: Path | None = None,
         more_userland: Path | None = None,
+        root_image: Path | None = None,
     ) -> None:
-        if userland_disk and data_disk is not None:
-            raise UsageError("a machine has one second disk: userland_disk or data_disk")
+        _check_second_disk(userland_disk, data_disk is not None, root_image is not None)
         self.state = State.OFF
         self.kernels = kernels
         self.config = config
@@ -86,9 +112,8 @@ class Parts:
         self.folder = folder
         self.timeline = timeline
         self.expected = list(expected)
-        self.keep_bytes = keep_bytes
         self.data_disk, self.userland_disk = data_disk, userland_disk
-        self.more_userland = more_userland
+        self.keep_bytes, self.more_userland = keep_bytes, more_userland
         # More of the command line of the last kernel that was to save; the host key of the
         # kernel in the image on the disk, while another one runs.
         self.jump_command = self.saved_with = self.image_key = ""
@@ -98,6 +123,7 @@ class Parts:
         self.stays = self.grown = False
         self.folder.mkdir(parents=True, exist_ok=True)
         self._private = _private_folder(hypervisor)
+        self.root_words = self._add_root(root_image) if root_image else ""
         self.disk = self._private / "image.raw"
         # An image is all that the processes of the machine knew.
         with private_file(self.disk).open("r+b") as file:
@@ -110,6 +136,11 @@ class Parts:
         self.qemu = Lives(hardware, logs=self.kernel_logs, timeline=timeline)
         self.watch = Watch(self.qemu, self.kernel_logs, timeline=timeline, timeouts=timeouts)
         self.link = Link(self.qemu, self.watch, key=ssh.make_key(self._private))
+
+    def _add_root(self, image: Path) -> str:
+        """Give it a disk for its root; what its normal kernel is told of that."""
+        self.data_disk = overlay(image, self._private / "root.qcow2")
+        return f"{rootdisk.OPTION}={self.disk_name('b')} {rootdisk.WORDS}"
 
     def power_on(
         self,

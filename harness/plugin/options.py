@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.guest import debianimage
 from harness.kernel.specs import DEFAULT
 from harness.machine import keep
 from harness.machine.lab import Options
@@ -35,8 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--userland",
         type=Path,
-        metavar="DIR",
-        help="a folder whose files are added to the userland of the normal kernel",
+        metavar="DIR|IMAGE|debian",
+        help="a folder that is added to the userland of the normal kernel, or an ext4 root of it",
     )
     group.addoption(
         "--cold",
@@ -79,5 +80,5 @@ def chosen(pytestconfig: pytest.Config) -> Options:
         keep_bytes=keep.parse_size(pytestconfig.getoption("--keep-memory")),
         audit=not pytestconfig.getoption("--no-audit"),
         warm=not pytestconfig.getoption("--cold"),
-        userland=given.absolute() if (given := pytestconfig.getoption("--userland")) else None,
+        userland=debianimage.given(pytestconfig.getoption("--userland")),
     )

@@ -355,6 +355,6 @@ def test_the_mirror_is_that_of_the_system(
 ) -> None:
     (system.root / "etc" / "sources.list").unlink()
     (system.root / "etc" / "sources.list.d" / name).write_text(text)
-    assert apt._mirrors("sid") == [*mirrors, system.mirror.as_uri()]
+    assert apt.mirrors("sid") == [*mirrors, system.mirror.as_uri()]
     expected = [f"{mirror}-security" for mirror in mirrors]
-    assert apt._mirrors("bookworm-security")[:-1] == expected
+    assert apt.mirrors("bookworm-security")[:-1] == expected
