@@ -154,5 +154,6 @@ def _run(part: Path, command: Sequence[str], *, what: str) -> None:
         )
     if done.returncode:
         lines = log.read_text(errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("E: ")] or lines or ["no message"]
-        raise BuildError(f"the Debian userland could not be made: {what}: {errors[-1].strip()}")
+        # The first one says why; the last line is of who was told so.
+        errors = [line for line in lines if line.startswith("E: ")] or lines[-1:] or ["no message"]
+        raise BuildError(f"the Debian userland could not be made: {what}: {errors[0].strip()}")

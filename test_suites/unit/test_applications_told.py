@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ sys.path.insert(0, str(debianimage.SOURCE))
 from applications import application, journal, timers
 from applications.emulator import FACTOR, SUMMAND, Emulator
 from applications.threads_load import Worker
-from applications.timers import CALENDAR, INTERVAL, Tick
+from applications.timers import Tick
 
 
 @pytest.mark.parametrize(
@@ -37,28 +38,29 @@ def ticks(every: float, *, away: dict[int, float] | None = None) -> list[Tick]:
     """Ticks of a timer; away says after which of them the kernel slept, and for how long."""
     made, slept = [], 0.0
     for number in range(20):
-        made.append(Tick(100 + number * every, 1e9 + number * every + slept))
+        awake = 100 + number * every
+        made.append(Tick(awake, awake + slept, 1e9 + awake + slept))
         slept += (away or {}).get(number, 0.0)
     return made
 
 
-def test_ticks_go_on_for_the_rest_of_their_time() -> None:
-    good = ticks(INTERVAL, away={7: 33.3})
-    assert timers.interval(good) == []
-    del good[4]
-    assert timers.interval(good) == ["interval: 16.0 s after the tick at 124.0 s"]
+def test_ticks_go_on_where_the_kernel_is_awake() -> None:
+    assert timers.regular(ticks(8.0), 8.0) == []
+    assert timers.regular(ticks(8.0, away={7: 333.3}), 8.0) == []
+    assert timers.regular([], 8.0) == []
+    stopped = ticks(8.0)
+    del stopped[4:9]
+    assert timers.regular(stopped, 8.0) == ["48.0 s awake after the tick at 124.0 s"]
 
 
-def test_ticks_of_the_day_are_missed_in_a_sleep_alone() -> None:
-    good = ticks(CALENDAR)
-    assert timers.calendar(good) == []
-    slept = ticks(CALENDAR, away={7: 6 * CALENDAR})
-    assert timers.calendar(slept) == []
-    del slept[3]
-    assert timers.calendar(slept) == ["calendar: 1 ticks missed after 120.0 s"]
-    late = ticks(CALENDAR, away={7: 6 * CALENDAR})
-    del late[8:10]
-    assert timers.calendar(late) == ["calendar: 30.0 s awake until the tick after the sleep"]
+def test_ticks_of_a_sleep_come_once() -> None:
+    slept = ticks(10.0, away={7: 60.0})
+    first = slept[8]
+    early = replace(first, monotonic=first.monotonic - 9, boottime=first.boottime - 9)
+    assert timers.regular([*slept[:8], early, *slept[8:]], 10.0) == []
+    often = [replace(early, monotonic=early.monotonic + n / 10) for n in range(6)]
+    said = timers.regular([*slept[:8], *often, *slept[8:]], 10.0)
+    assert said == ["26 ticks in 190.0 s awake"]
 
 
 def test_a_gap_of_the_journal_is_the_time_away() -> None:
@@ -116,10 +118,6 @@ def test_each_application_has_a_damage() -> None:
     known = {path.name for path in (debianimage.SOURCE / "units").iterdir()}
     units = {unit for one in ALL for unit in one.units if unit.startswith("kspawn-")}
     assert units <= known
-
-
-def test_a_tick_is_read() -> None:
-    assert Tick.from_line("t 1300000 t 1000000000500000") == Tick(1.3, 1000000000.5)
 
 
 def test_a_line_is_dropped_where_others_write(tmp_path: Path) -> None:

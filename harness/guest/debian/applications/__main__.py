@@ -44,8 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     chosen_ones = [one for one in ALL if not names or one.name in names]
     if command == "note":
-        # The build first: it is the one that ends.
-        noted = {one.name: one.note() for one in reversed(chosen_ones)}
+        noted = {one.name: one.note() for one in chosen_ones}
         STATE.mkdir(exist_ok=True)
         _NOTED.write_text(json.dumps(noted))
     commands: dict[str, Callable[[Application], dict[str, Any]]] = {

@@ -60,7 +60,7 @@ class Application:
 
     def note(self) -> dict[str, Any]:
         """What must be the same after the hibernation, as JSON takes it."""
-        return {"progress": self.progress(), "units": {u: properties(u) for u in self.units}}
+        return {"progress": self.progress(), "units": properties(*self.units)}
 
     def goes_on(self, noted: Mapping[str, Any]) -> list[str]:
         """Wait until it got further than it was.
@@ -72,8 +72,9 @@ class Application:
             What is wrong with that, a line each.
         """
         wrong = []
+        found = properties(*noted["units"])
         for unit, before in noted["units"].items():
-            now = properties(unit)
+            now = found[unit]
             if now != before:
                 wrong.append(f"{unit} is not what it was: {before} before, {now} now")
         if not wrong:
@@ -122,10 +123,13 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-def properties(unit: str) -> dict[str, str]:
-    """What systemd says of a unit, as far as it must stay the same."""
-    text = run("systemctl", "show", "-p", ",".join(_PROPERTIES), unit)
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+def properties(*units: str) -> dict[str, dict[str, str]]:
+    """What systemd says of units, as far as it must stay the same."""
+    blocks = run("systemctl", "show", "-p", ",".join(_PROPERTIES), *units).strip().split("\n\n")
+    return {
+        unit: dict(line.split("=", 1) for line in block.splitlines())
+        for unit, block in zip(units, blocks, strict=True)
+    }
 
 
 def lines(path: Path) -> list[str]:
