@@ -24,7 +24,8 @@ from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
 from harness.machine.lab import Lab, Options
 from harness.machine.machine import Machine
-from harness.plugin import defaults, faults, own
+from harness.plugin import cold, defaults, faults, own
+from harness.plugin.cold import pytest_runtest_setup
 from harness.plugin.faults import figures
 from harness.plugin.options import chosen, pytest_addoption
 from harness.plugin.reports import show_controls
@@ -34,13 +35,13 @@ from harness.record.result import Result
 from harness.record.timeline import Timeline
 from harness.report.junit import complaint_properties
 
-__all__ = ["figures", "pytest_addoption"]
+__all__ = ["figures", "pytest_addoption", "pytest_runtest_setup"]
 
 # Those that tests outside of the checkout have a use for.
 _MARKS = (
     "vm: boots real kernels in virtual machines",
     "userland_disk: the machine has a second disk, with the normal userland",
-    "cold: its machines boot, and do not start from a kept state",
+    cold.MARK,
     "known_bug(name): fails on the kernels that kernels/facts/versions.yaml names for the bug",
 )
 _wrong_defaults = pytest.StashKey[UsageError]()
@@ -165,20 +166,6 @@ def pytest_testnodedown(node: Any) -> None:
     stash[_worst] = max(worst, stash.get(_worst, 0))
 
 
-_LAB = pytest.StashKey[Lab]()
-_BOOTS = pytest.StashKey[bool]()
-"""Whether the test that is run has the mark `cold`."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Have machines boot where a test wants that: before its first fixture makes one."""
-    boots = item.get_closest_marker("cold") is not None
-    item.config.stash[_BOOTS] = boots
-    if made := item.config.stash.get(_LAB, None):
-        made.warm = made.options.warm and not boots
-
-
 @pytest.fixture(scope="session")
 def options(pytestconfig: pytest.Config) -> Options:
     """What the user chose."""
@@ -198,8 +185,7 @@ def lab(
     """The kernels, the hypervisor and the accelerator."""
     with StepLines(partial(_say, pytestconfig)) as steps:
         made = Lab(options, progress=(progress_line or steps).build)
-    pytestconfig.stash[_LAB] = made
-    made.warm = options.warm and not pytestconfig.stash.get(_BOOTS, False)
+    cold.join(pytestconfig, made)
     with made:
         yield made
 

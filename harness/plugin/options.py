@@ -11,7 +11,7 @@ from harness.guest import debianimage
 from harness.kernel.specs import DEFAULT
 from harness.machine import keep
 from harness.machine.lab import Options
-from harness.plugin import faults, own
+from harness.plugin import cold, faults, own
 from harness.vm import choices
 from harness.ways import registry
 
@@ -39,11 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR|IMAGE|debian",
         help="a folder that is added to the userland of the normal kernel, or an ext4 root of it",
     )
-    group.addoption(
-        "--cold",
-        action="store_true",
-        help="boot each normal kernel; by default it starts from a kept state where it can",
-    )
+    cold.add_option(group)
     group.addoption(
         "--witness", default="", metavar="NAME", help="hold only this kind of state in a cycle"
     )

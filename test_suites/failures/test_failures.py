@@ -43,6 +43,7 @@ NewTimeline = Callable[[], Timeline]
 
 
 @pytest.mark.short
+@pytest.mark.cold  # no other machine has such a disk
 def test_disk_too_small_loses_nothing(lab: Lab, folder: Path, new_timeline: NewTimeline) -> None:
     """The save fails, the hibernating kernel jumps back, the processes go on."""
     with lab.machine(folder, timeline=new_timeline(), disk_bytes=8 << 20) as machine:
