@@ -38,7 +38,7 @@ _FIX = """\
 +static atomic_t notifier_calls = ATOMIC_INIT(0); /* {nonce} */
  BLOCKING_NOTIFIER_HEAD(reboot_notifier_list);
 """
-_JUMP = "test_suites/plain_jump/test_one_jump.py"
+JUMP = "test_suites/plain_jump/test_one_jump.py"
 
 
 def history(*, short: bool) -> Path:
@@ -72,7 +72,7 @@ def run_bisection(
     command = [
         *(sys.executable, "-m", "harness", "bisect", "--tree", tree, *more),
         *("--kernel", options.kernel, "--results", folder, "--json", stored),
-        *(trial.BASE, branch, "--", _JUMP, *machine_options(options)),
+        *(trial.BASE, branch, "--", JUMP, *machine_options(options)),
     ]
     run(command)
     return State.model_validate_json(stored.read_text())
@@ -138,7 +138,7 @@ def drive_git_bisect(tree: Path, folder: Path, options: lab.Options) -> None:
     run(["git", "clone", "-q", "--branch", "witness", history(short=True), tree])
     run(["git", "bisect", "start", "HEAD", f"origin/{trial.BASE}"], tree)
     step: list[str | Path] = [sys.executable, "-m", "harness", "bisect-step"]
-    step += ["--kernel", options.kernel, "--results", folder, "--", ROOT / _JUMP]
+    step += ["--kernel", options.kernel, "--results", folder, "--", ROOT / JUMP]
     step += machine_options(options)
     said = run(["git", "bisect", "run", *step], tree)
     (folder / "git-bisect-run.log").write_text(said)

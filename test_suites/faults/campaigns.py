@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Campaign:
         codes: What it may end with where something of it was hit, but not itself.
         reasons: What it says then, unless all went well: a regular expression.
         beside: Other commands that it needs, started before it and ended after it.
+        before: Called before each start of the command.
     """
 
     here: Place
@@ -45,11 +46,13 @@ class Campaign:
     codes: frozenset[int] = frozenset({0, 5})
     reasons: str = "QEMU"
     beside: Sequence[list[str]] = ()
+    before: Callable[[], None] = lambda: None
     shots: Counter[str] = field(default_factory=Counter)
     number: int = 0
 
     def _start(self) -> tuple[Victim, list[Victim]]:
         self.number += 1
+        self.before()
         others = [
             Victim(self.here, words, self.folder / f"{self.number:03d}-{index}.log")
             for index, words in enumerate(self.beside)
