@@ -19,6 +19,7 @@ from harness.record.result import AuditState
 START_KERNEL_MAP = 0xFFFFFFFF80000000
 """Where the kernel's image is mapped (arch/x86/include/asm/page_64_types.h)."""
 _BORDERS = (("_stext", "_etext"), ("__start_rodata", "__end_rodata"))
+_WORD = (1 << 64) - 1
 _SHOWN = 8
 _CHUNK = 4096
 
@@ -42,7 +43,8 @@ def text_of(ram: Ram, symbols: Symbols, phys_base: int) -> Text:
         start, end = symbols[first], symbols[last]
         if not start < end:
             raise HarnessError(f"{first} is not below {last}")
-        found[start] = ram.read(start - START_KERNEL_MAP + phys_base, end - start)
+        # KASLR may move it down in RAM, and further up by its addresses.
+        found[start] = ram.read((start - START_KERNEL_MAP + phys_base) & _WORD, end - start)
     return found
 
 

@@ -90,7 +90,7 @@ def test_what_was_changed_is_named(new_cycle: NewCycle) -> None:
                 harm.low = next(kept)
                 symbols = moments.left.symbols
                 moved = gdb.word(symbols["phys_base"]) - START_KERNEL_MAP
-                harm.banner = symbols["linux_banner"] + moved
+                harm.banner = (symbols["linux_banner"] + moved) % (1 << 64)
             harm(moment, machine, gdb)
 
         moments.meddle = meddle

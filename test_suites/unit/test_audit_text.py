@@ -14,7 +14,7 @@ from harness.base.errors import HarnessError
 
 MIB = 1 << 20
 PHYS = 4 * MIB
-KASLR = 2 * MIB
+KASLR = 6 * MIB
 LINKED = {
     "_stext": START_KERNEL_MAP + MIB,
     "entry": START_KERNEL_MAP + MIB + 0x1010,
@@ -24,7 +24,7 @@ LINKED = {
     "__end_rodata": START_KERNEL_MAP + 2 * MIB + 0x1000,
 }
 # By the symbols it is moved by KASLR, which phys_base takes back; and it lies elsewhere in RAM.
-SYMBOLS, BASE = Symbols(LINKED, KASLR), PHYS - KASLR
+SYMBOLS, BASE = Symbols(LINKED, KASLR), (PHYS - KASLR) % (1 << 64)
 
 
 @pytest.fixture
