@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -93,7 +92,7 @@ class Owners:
     ) -> None:
         self._ram = ram
         self._levels = levels
-        self._names = sorted((at + symbols.offset, name) for name, at in symbols.linked.items())
+        self._symbols = symbols
         self._text = (symbols["_text"], symbols["_end"])
         pieces = [vmcore.Piece(part.phys, part.size, part.offset) for part in ram.parts]
         notes = cpustate.prstatus(text)
@@ -183,17 +182,11 @@ class Owners:
                     return answer
         return "unknown"
 
-    def _nearest(self, address: int) -> str:
-        i = bisect_right(self._names, (address, "\x7f")) - 1
-        if i < 0:
-            return f"{address:#x}"
-        return f"{self._names[i][1]}+{address - self._names[i][0]:#x}"
-
     def _image(self, page: int, at: int) -> str | None:
         virtual = page - int(self._program["phys_base"]) + vmcore.KERNEL_MAP + at
         # What was for the boot only is given back, and somebody else's by then.
         if self._text[0] <= virtual < self._text[1] and PageReserved(self._page(page)):
-            return f"kernel image, {self._nearest(virtual)}"
+            return f"kernel image, {self._symbols.nearest(virtual)}"
         return None
 
     def _mapped_user(self, page: int, at: int) -> str | None:
@@ -286,5 +279,5 @@ class Owners:
             for cpu in range(64):
                 inside = address - int(program["__per_cpu_offset"][cpu])
                 if start <= inside % (1 << 64) < end:
-                    return f"per-CPU of CPU {cpu}, {self._nearest(inside % (1 << 64))}"
+                    return f"per-CPU of CPU {cpu}, {self._symbols.nearest(inside % (1 << 64))}"
         return "reserved since boot"

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +55,22 @@ class Symbols:
             return self.linked[name] + self.offset
         except KeyError:
             raise NoSymbolsError(f"the kernel has no symbol {name}") from None
+
+    @cached_property
+    def _by_address(self) -> list[tuple[int, str]]:
+        return sorted((at + self.offset, name) for name, at in self.linked.items())
+
+    def nearest(self, address: int) -> str:
+        """An address by the symbol at or below it, such as "linux_banner+0x3".
+
+        Args:
+            address: Where the kernel runs; below all of them it stays a number.
+        """
+        i = bisect_right(self._by_address, (address, "\x7f")) - 1
+        if i < 0:
+            return f"{address:#x}"
+        at, name = self._by_address[i]
+        return f"{name}+{address - at:#x}"
 
     def moved(self, handler: int) -> Symbols:
         """The same, where the kernel runs.

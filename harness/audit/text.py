@@ -8,20 +8,19 @@ right, and this does not. Static keys are patched into the code, and back (the f
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping
 
+from harness.audit.classes import first_difference
 from harness.audit.ram import Ram
 from harness.audit.symbols import Symbols
 from harness.base.errors import HarnessError
+from harness.image.image import PAGE
+from harness.image.vmcore import KERNEL_MAP
 from harness.record.result import AuditState
 
-START_KERNEL_MAP = 0xFFFFFFFF80000000
-"""Where the kernel's image is mapped (arch/x86/include/asm/page_64_types.h)."""
 _BORDERS = (("_stext", "_etext"), ("__start_rodata", "__end_rodata"))
 _WORD = (1 << 64) - 1
 _SHOWN = 8
-_CHUNK = 4096
 
 Text = Mapping[int, bytes]
 """What is at an address of the kernel."""
@@ -44,7 +43,7 @@ def text_of(ram: Ram, symbols: Symbols, phys_base: int) -> Text:
         if not start < end:
             raise HarnessError(f"{first} is not below {last}")
         # KASLR may move it down in RAM, and further up by its addresses.
-        found[start] = ram.read((start - START_KERNEL_MAP + phys_base) & _WORD, end - start)
+        found[start] = ram.read((start - KERNEL_MAP + phys_base) & _WORD, end - start)
     return found
 
 
@@ -57,23 +56,20 @@ def rewritten(before: Text, after: Text, symbols: Symbols, *, device: str) -> li
         symbols: The kernel's symbols, where it runs.
         device: What the pages are said to be of.
     """
-    names = sorted((address, name) for name, address in symbols.linked.items())
     found = []
     for start, was in before.items():
-        now = after.get(start, b"")
+        now = after[start]
         if now == was:
             continue
-        for at in range(0, len(was), _CHUNK):
-            old, new = was[at : at + _CHUNK], now[at : at + _CHUNK]
+        for at in range(0, len(was), PAGE):
+            old, new = was[at : at + PAGE], now[at : at + PAGE]
             if old == new:
                 continue
-            first = next((i for i in range(len(new)) if old[i] != new[i]), len(new))
-            address = start + at + first - symbols.offset
-            symbol, name = names[bisect_right(names, (address, "\U0010ffff")) - 1]
+            first, _ = first_difference(old, new)
             found.append(
                 AuditState(
                     device=device,
-                    field=f"{name}+{address - symbol:#x}",
+                    field=symbols.nearest(start + at + first),
                     before=old[first : first + _SHOWN].hex(),
                     after=new[first : first + _SHOWN].hex(),
                 )

@@ -11,9 +11,9 @@ import pytest
 
 from harness.audit.classes import PageClass
 from harness.audit.gdb import Gdb
-from harness.audit.text import START_KERNEL_MAP
 from harness.cycle.cycle import Cycle
 from harness.image.image import PAGE
+from harness.image.vmcore import KERNEL_MAP
 from harness.machine.statemachine import StateMachine
 from harness.plugin.suite import NewCycle
 
@@ -89,7 +89,7 @@ def test_what_was_changed_is_named(new_cycle: NewCycle) -> None:
                 kept = (at for at in range(PAGE, 16 << 20, PAGE) if of(at) is PageClass.KEPT)
                 harm.low = next(kept)
                 symbols = moments.left.symbols
-                moved = gdb.word(symbols["phys_base"]) - START_KERNEL_MAP
+                moved = gdb.word(symbols["phys_base"]) - KERNEL_MAP
                 harm.banner = (symbols["linux_banner"] + moved) % (1 << 64)
             harm(moment, machine, gdb)
 

@@ -9,19 +9,20 @@ import pytest
 
 from harness.audit.ram import Part, Ram
 from harness.audit.symbols import Symbols
-from harness.audit.text import START_KERNEL_MAP, rewritten, text_of
+from harness.audit.text import rewritten, text_of
 from harness.base.errors import HarnessError
+from harness.image.vmcore import KERNEL_MAP
 
 MIB = 1 << 20
 PHYS = 4 * MIB
 KASLR = 6 * MIB
 LINKED = {
-    "_stext": START_KERNEL_MAP + MIB,
-    "entry": START_KERNEL_MAP + MIB + 0x1010,
-    "_etext": START_KERNEL_MAP + MIB + 0x3000,
-    "__start_rodata": START_KERNEL_MAP + 2 * MIB,
-    "banner": START_KERNEL_MAP + 2 * MIB,
-    "__end_rodata": START_KERNEL_MAP + 2 * MIB + 0x1000,
+    "_stext": KERNEL_MAP + MIB,
+    "entry": KERNEL_MAP + MIB + 0x1010,
+    "_etext": KERNEL_MAP + MIB + 0x3000,
+    "__start_rodata": KERNEL_MAP + 2 * MIB,
+    "banner": KERNEL_MAP + 2 * MIB,
+    "__end_rodata": KERNEL_MAP + 2 * MIB + 0x1000,
 }
 # By the symbols it is moved by KASLR, which phys_base takes back; and it lies elsewhere in RAM.
 SYMBOLS, BASE = Symbols(LINKED, KASLR), (PHYS - KASLR) % (1 << 64)
@@ -36,7 +37,7 @@ def ram(tmp_path: Path) -> Ram:
 
 def write(ram: Ram, address: int, data: bytes) -> None:
     with ram.path.open("r+b") as file:
-        file.seek(address - START_KERNEL_MAP + PHYS)
+        file.seek(address - KERNEL_MAP + PHYS)
         file.write(data)
 
 
