@@ -132,6 +132,17 @@ def properties(*units: str) -> dict[str, dict[str, str]]:
     }
 
 
+def inactive(*units: str) -> list[str]:
+    """What is wrong where not all units are active."""
+    states = run("systemctl", "show", "-P", "ActiveState", *units).split()
+    return [] if set(states) == {"active"} else ["it is not active"]
+
+
+def wait_inactive(unit: str) -> None:
+    """Wait until systemd has seen that a unit is killed."""
+    run("sh", "-c", f"while systemctl -q is-active {unit}; do sleep 0.1; done")
+
+
 def lines(path: Path) -> list[str]:
     """The whole lines of a file that grows; none where it is not there."""
     try:

@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from applications.application import Application, drop_line, lines, run, sequence
+from applications.application import (
+    Application,
+    drop_line,
+    inactive,
+    lines,
+    run,
+    sequence,
+    wait_inactive,
+)
 
 _KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 
@@ -57,9 +65,7 @@ class Container(Application):
         if others := {tuple(word[1:]) for word in words} - {("2", "inside", "lo")}:
             wrong.append(f"its PID, its name or its interfaces changed: {sorted(others)}")
         wrong += lines(self.folder / "wrong")
-        if run("systemctl", "show", "-P", "ActiveState", *self.units).strip() != "active":
-            wrong.append("it is not active")
-        return wrong
+        return wrong + inactive(*self.units)
 
     @property
     def damages(self) -> Mapping[str, Callable[[], None]]:
@@ -67,6 +73,6 @@ class Container(Application):
 
         def kill() -> None:
             os.kill(self.inside(), signal.SIGKILL)
-            run("sh", "-c", f"while systemctl -q is-active {self.units[0]}; do sleep 0.1; done")
+            wait_inactive(self.units[0])
 
         return {"lost": lambda: drop_line(self.folder / "counted"), "killed": kill}

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from applications.application import Application, drop_line, lines, run, sequence
+from applications.application import (
+    Application,
+    drop_line,
+    inactive,
+    lines,
+    run,
+    sequence,
+    wait_inactive,
+)
 
 # As in programs/counter.S.
 FACTOR, SUMMAND = 1664525, 1013904223
@@ -34,9 +42,7 @@ class Emulator(Application):
             if bad or (found != value and not wrong):
                 wrong.append(f"step {number}: {found:#x} and not {value:#x}, {bad} words wrong")
                 break
-        if run("systemctl", "show", "-P", "ActiveState", *self.units).strip() != "active":
-            wrong.append("it is not active")
-        return wrong
+        return wrong + inactive(*self.units)
 
     @property
     def damages(self) -> Mapping[str, Callable[[], None]]:
@@ -44,6 +50,6 @@ class Emulator(Application):
 
         def kill() -> None:
             run("systemctl", "kill", "-s", "KILL", self.units[0])
-            run("sh", "-c", f"while systemctl -q is-active {self.units[0]}; do sleep 0.1; done")
+            wait_inactive(self.units[0])
 
         return {"lost": lambda: drop_line(self.folder / "serial"), "killed": kill}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from applications.application import Application, run
+from applications.application import Application, run, wait_inactive
 
 _SERVICE = "kspawn-idle.service"
 
@@ -58,6 +58,6 @@ class Manager(Application):
 
         def kill() -> None:
             run("systemctl", "kill", "-s", "KILL", _SERVICE)
-            run("sh", "-c", f"while systemctl -q is-active {_SERVICE}; do sleep 0.1; done")
+            wait_inactive(_SERVICE)
 
         return {"killed": kill}
