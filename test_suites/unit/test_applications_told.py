@@ -93,7 +93,7 @@ def test_the_steps_of_the_machine_in_the_machine(
     for number in range(1, 6):
         value = (value * FACTOR + SUMMAND) & 0xFFFFFFFF
         told.append(f"{number:08x} {value:08x} 00000000 \n")
-    monkeypatch.setattr("applications.emulator.run", lambda *_: "active\n")
+    monkeypatch.setattr("applications.application.run", lambda *_: "active\n")
     monkeypatch.setattr(Emulator, "folder", tmp_path)
 
     def judged(text: str) -> list[str]:
