@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.base import cache
-from harness.base.errors import PrerequisiteError, UsageError
+from harness.base.errors import BuildError, PrerequisiteError, UsageError
 from harness.base.toolversions import version_line
 from harness.guest import initramfs
 from harness.kernel import clang, kconfig, making, modules, versions
@@ -33,10 +33,12 @@ from harness.kernel.making import (
 )
 from harness.kernel.objects import FILES, forget_harmed
 from harness.kernel.patching import apply_series
-from harness.kernel.specs import KERNELS, KernelSpec, Role
+from harness.kernel.specs import KernelSpec, Role
 
-# Goes into every key: raise it when the same inputs would be built otherwise.
-_VERSION = "1"
+# Goes into every key: raise it when the same inputs would be built otherwise. 2: with the
+# init that it was given, and not with one that ccache had.
+_VERSIONS: Mapping[Role, str] = {"normal": "1", "spawned": "2"}
+_EMBEDDING = "usr/initramfs_data.o"
 _TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "tar", "patch", "cp")
 _TOOL_PACKAGES = "make gcc binutils flex bison bc tar patch libelf-dev"
 
@@ -128,13 +130,12 @@ def _recipe(
     allconfig = versions.fit(allconfig, spec.kernel_version())
     patches = spec.patch_files(role)
     whole = [base] if base else []
-    key = cache.digest(_VERSION, source.digest, allconfig, compiler(make), *patches, *whole)
+    key = cache.digest(_VERSIONS[role], source.digest, allconfig, compiler(make), *patches, *whole)
     return _Recipe(
         name=spec.name,
         role=role,
         source=source,
         patches=patches,
-        plain=_is_ours(base, fragments),
         allconfig=allconfig,
         base=base.read_text() if base else None,
         # Without the name: what two specs have in common is built once.
@@ -142,13 +143,6 @@ def _recipe(
         progress=progress,
         make=make,
     )
-
-
-def _is_ours(base: Path | None, fragments: Sequence[Path]) -> bool:
-    """Whether a build is one that others have too: nothing of the user's is in its config."""
-    if base is not None and not base.is_relative_to(cache.home() / "configs"):
-        return False
-    return all(path.is_relative_to(KERNELS) for path in fragments)
 
 
 def compiler(make: Mapping[str, str] | None = None) -> str:
@@ -309,13 +303,35 @@ def _compile(
     if complete.exists():
         forget_harmed(objects, work)
     unsure.touch()
+    options = kconfig.parse(config.read_text())
     if embedded:
         _write_if_changed(objects / EMBEDDED, embedded)
-    modular = kconfig.parse(config.read_text()).get("MODULES") == "y"
-    goals = ["bzImage", *(["modules"] if modular else [])]
+        if not embeds(objects / "vmlinux", embedded, options):
+            (objects / _EMBEDDING).unlink(missing_ok=True)
+    goals = ["bzImage", *(["modules"] if options.get("MODULES") == "y" else [])]
     make_with_progress(work, tree, goals, inherit=(guard,), makes=makes or Makes())
+    if not embeds(objects / "vmlinux", embedded, options):
+        raise BuildError(
+            f"{work.label}: it was linked with another init than the one that it was given",
+            hint=f"remove {objects / _EMBEDDING}, and build it again",
+        )
     complete.touch()
     unsure.unlink()
+
+
+def embeds(vmlinux: Path, embedded: bytes, options: Mapping[str, str]) -> bool:
+    """Whether a kernel has the init that it was given, as far as it can be seen.
+
+    make and ccache go by names and dates, and either was wrong before.
+
+    Args:
+        vmlinux: The kernel.
+        embedded: The initramfs that was given, if any.
+        options: The kernel's: one that is compressed is not looked for.
+    """
+    if not embedded or options.get("INITRAMFS_COMPRESSION_NONE") != "y":
+        return True
+    return vmlinux.is_file() and embedded in vmlinux.read_bytes()
 
 
 def _forget_since(objects: Path, began: int) -> None:

@@ -46,7 +46,6 @@ class Work:
         progress: Told how far it is.
         build: The folder of the objects.
         make: Variables of make.
-        plain: Whether it is built as kernels/ has it, without a config of the user's.
     """
 
     name: str
@@ -55,7 +54,6 @@ class Work:
     progress: Progress
     build: str = "build"
     make: Mapping[str, str] = field(default_factory=dict)
-    plain: bool = False
 
     @property
     def label(self) -> str:
@@ -166,9 +164,7 @@ def make_with_progress(
     try:
         with (
             log.open("w") as file,
-            _running(
-                tree, arguments, inherit=inherit, variables=work.make, plain=work.plain
-            ) as process,
+            _running(tree, arguments, inherit=inherit, variables=work.make) as process,
             makes.holding(process),
         ):
             assert process.stdout is not None
@@ -233,7 +229,6 @@ def _running(
     *,
     inherit: Sequence[int] = (),
     variables: Mapping[str, str] | None = None,
-    plain: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run make in a session of its own, which is ended with whatever ends us."""
     command = ["make", "-C", str(tree), "ARCH=x86_64"]
@@ -245,7 +240,7 @@ def _running(
     # Should we be killed, make gets a signal, and ends what it started.
     process = subprocess.Popen(
         [*processes.bound(signal.SIGTERM), *command, *arguments],
-        env=build_environment(tree, plain=plain),
+        env=build_environment(tree),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -262,25 +257,25 @@ def _running(
             process.stdout.close()
 
 
-def build_environment(tree: Path, *, plain: bool = False) -> dict[str, str]:
+def build_environment(tree: Path) -> dict[str, str]:
     """The same build for everyone: nothing of the user's make, no dates and names.
 
     Args:
         tree: The source, with the objects in a folder of it.
-        plain: Whether it is built as kernels/ has it.
     """
     env = {
         name: value
         for name, value in os.environ.items()
-        if not re.match(r"MAKE|KBUILD_|KCONFIG_|ARCH$|CROSS_COMPILE$|LOCALVERSION$|[KC]FLAGS", name)
+        if not re.match(
+            r"MAKE|KBUILD_|KCONFIG_|ARCH$|CROSS_COMPILE$|LOCALVERSION$|[KC]FLAGS|CCACHE_DEPEND",
+            name,
+        )
     }
     # Objects are below the source, so kbuild names all files relative to it:
     # the paths are the same for all trees, and ccache knows a file again.
-    if plain:
-        # What is not in the cache is compiled at once, by the list of headers that the
-        # compiler writes anyhow. Preprocessed first, it would be found again under another
-        # config, too: of 1,500 files of the two builds of a kernel, that was so for 18.
-        env["CCACHE_DEPEND"] = "1"
+    # Not CCACHE_DEPEND, though it saves the preprocessor: what `.incbin` reads is in no list
+    # of headers, so a spawned kernel got the init of the one before it from the cache. A
+    # preprocessed file tells of it, and is not kept. Nor is what was kept by that mode.
     return env | {
         "LC_ALL": "C",
         "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
@@ -288,6 +283,7 @@ def build_environment(tree: Path, *, plain: bool = False) -> dict[str, str]:
         "KBUILD_BUILD_USER": "kspawn",
         "KBUILD_BUILD_HOST": "kspawn",
         "CCACHE_DIR": str(cache.home() / "ccache"),
+        "CCACHE_NAMESPACE": "preprocessed",
         "CCACHE_BASEDIR": str(tree),
         "CCACHE_NOHASHDIR": "1",
         "CCACHE_SLOPPINESS": "time_macros",

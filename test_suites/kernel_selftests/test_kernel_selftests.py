@@ -94,8 +94,9 @@ def test_kunit(
         lab.spec, own=replace(own, fragments=(*own.fragments, fragment.absolute()))
     )
     with lab.machine(folder, timeline=new_timeline(), kernels=kernels) as machine:
-        # Built in they are off, unless KUNIT_DEFAULT_ENABLED is set.
-        machine.boot(append="kunit.enable=1")
+        # Built in they are off, unless KUNIT_DEFAULT_ENABLED is set; and since v6.16 they
+        # do not run by themselves, unless KUNIT_AUTORUN_ENABLED is.
+        machine.boot(append="kunit.enable=1 kunit.autorun=1")
         command = "cat /sys/kernel/debug/kunit/*/results"
         (folder / "kunit.ktap").write_text(machine.run(command).check())
         log = (folder / "1-normal.log").read_bytes().decode(errors="replace")

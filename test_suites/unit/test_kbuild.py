@@ -396,6 +396,52 @@ def test_environment_of_make_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert env["PATH"] == os.environ["PATH"]
 
 
+def test_what_an_assembler_file_includes_is_read_anew(tmp_path: Path, home: Path) -> None:
+    if not (shutil.which("ccache") and shutil.which("gcc")):
+        pytest.skip("ccache or gcc is not installed")
+    source, blob, made = (tmp_path / name for name in ("a.S", "blob", "a.o"))
+    source.write_text('.incbin "blob"\n')
+    env = making.build_environment(tmp_path)
+    for content in (b"the first", b"another", b"another"):
+        blob.write_bytes(content)
+        command = ["ccache", "gcc", "-MMD", "-MF", "a.d", "-c", "-o", "a.o", "a.S"]
+        subprocess.run(command, cwd=tmp_path, env=env, check=True)
+        assert content in made.read_bytes()
+
+
+# It links what is in usr/initramfs_data.o, which it makes only where there is none.
+LAZY = """\
+bzImage:
+\tmkdir -p $(O)/usr
+\ttest -e $(O)/usr/initramfs_data.o || cp $(O)/initramfs.cpio $(O)/usr/initramfs_data.o
+\t{link}
+\tmkdir -p $(O)/arch/x86/boot $(O)/include/config
+\ttouch $(O)/arch/x86/boot/bzImage $(O)/System.map $(O)/include/config/kernel.release
+"""
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_a_kernel_has_the_init_that_it_was_given(tmp_path: Path, home: Path, goes: bool) -> None:
+    tree, target, init = (tmp_path / name for name in ("tree", "target", "init"))
+    (tree / "build").mkdir(parents=True)
+    (tree / "build" / ".config").write_text("CONFIG_INITRAMFS_COMPRESSION_NONE=y\n")
+    target.mkdir()
+    link = "cp $(O)/usr/initramfs_data.o $(O)/vmlinux" if goes else "echo old >$(O)/vmlinux"
+    (tree / "Makefile").write_text(LAZY.format(link=link))
+
+    def build(content: str) -> bytes:
+        init.write_text(content)
+        kbuild.compile_in(tree, "build", target, name="it", log="it-0", role="spawned", init=init)
+        return (target / "vmlinux").read_bytes()
+
+    if not goes:
+        with pytest.raises(BuildError, match="another init than the one that it was given"):
+            build("the first")
+        return
+    assert b"the first" in build("the first")
+    assert b"another" in build("another")
+
+
 def test_guest_program_builds_and_reports_errors(tmp_path: Path, home: Path) -> None:
     if not shutil.which("musl-gcc"):
         pytest.skip("musl-gcc is not installed")
