@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The I/O of the image's chunks, beside the work on them. */
+/* The I/O of the image's data, beside the work on them. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -7,7 +7,6 @@
 #include "disk.h"
 #include "disk_thread.h"
 #include "failure.h"
-#include "image_format.h"
 #include "types.h"
 
 enum request { NONE, WRITE, READ, QUIT };
@@ -65,17 +64,17 @@ struct disk_thread *disk_thread_start(int fd)
 		return NULL;
 	}
 	t->fd = fd;
-	t->busy = disk_memory(2 * CHUNK);
+	t->busy = disk_memory(2 * UNIT);
 	if (!t->busy) {
 		free(t);
 		return NULL;
 	}
-	t->idle = t->busy + CHUNK;
+	t->idle = t->busy + UNIT;
 	if (pthread_mutex_init(&t->lock, NULL) ||
 	    pthread_cond_init(&t->changed, NULL) ||
 	    pthread_create(&t->thread, NULL, serve, t)) {
 		fail("no-memory", "the thread for the disk does not start");
-		munmap(t->busy, 2 * CHUNK);
+		munmap(t->busy, 2 * UNIT);
 		free(t);
 		return NULL;
 	}
@@ -107,7 +106,7 @@ int disk_thread_end(struct disk_thread *t)
 	pthread_cond_broadcast(&t->changed);
 	pthread_mutex_unlock(&t->lock);
 	if (pthread_join(t->thread, NULL) ||
-	    munmap(MIN(t->busy, t->idle), 2 * CHUNK))
+	    munmap(MIN(t->busy, t->idle), 2 * UNIT))
 		err = fail("no-memory", "the thread for the disk does not end");
 	free(t);
 	return err;

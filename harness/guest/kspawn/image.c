@@ -36,7 +36,8 @@ struct image {
 	const char *vmcoreinfo;	/* text, not terminated */
 	size_t vmcoreinfo_len;
 	struct disk_thread *thread;
-	const u8 *chunk;	/* the chunk in memory */
+	const u8 *unit;		/* what was read last */
+	const u8 *chunk;	/* the one of its chunks that is in use */
 	u32 chunk_at;		/* its index + 1 */
 	u32 segments;
 };
@@ -191,26 +192,36 @@ static u64 chunk_bytes(const struct image *image, u32 index)
 	return MIN(image->info.stored_bytes - index * CHUNK, CHUNK);
 }
 
-static int read_ahead(struct image *image, u32 index)
+static int read_ahead(struct image *image, u64 at)
 {
-	size_t len = (chunk_bytes(image, index) + BLOCK - 1) & ~(BLOCK - 1);
+	u64 len = MIN(image->info.stored_bytes - at, UNIT);
 
-	return disk_thread_read(image->thread, len, DATA_OFFSET + index * CHUNK);
+	return disk_thread_read(image->thread, (len + BLOCK - 1) & ~(BLOCK - 1),
+				DATA_OFFSET + at);
 }
 
-/* Chunks are asked for in their order: the next is read while this one is used. */
+/* Units are taken in their order: the next is read while this one is used. */
+static int load_unit(struct image *image, u64 at)
+{
+	if (!at && read_ahead(image, at))
+		return -1;
+	image->unit = disk_thread_take(image->thread);
+	if (!image->unit)
+		return -1;
+	return at + UNIT < image->info.stored_bytes ?
+		       read_ahead(image, at + UNIT) : 0;
+}
+
 static int load_chunk(struct image *image, u32 index)
 {
+	u64 at = index * CHUNK;
+
 	if (image->chunk_at == index + 1)
 		return 0;
 	image->chunk_at = 0;
-	if (!index && read_ahead(image, index))
+	if (!(at % UNIT) && load_unit(image, at))
 		return -1;
-	image->chunk = disk_thread_take(image->thread);
-	if (!image->chunk)
-		return -1;
-	if (index + 1 < image->nr_sums && read_ahead(image, index + 1))
-		return -1;
+	image->chunk = image->unit + at % UNIT;
 	if (chunk_sum(image->info.version, image->chunk,
 		      chunk_bytes(image, index)) != image->sums[index])
 		return fail("damaged", "the checksum of chunk %u is wrong", index);

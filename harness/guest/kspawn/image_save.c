@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Saving: chunks first, then the header, its first block last. */
+/* Saving: the data first, then the header, its first block last. */
 #include <elf.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -25,6 +25,8 @@
 
 /* A shorter run of zero pages is stored: a segment costs 56 bytes. */
 #define MIN_ZERO_RUN	8
+/* A shorter gap is mapped with what is around it. */
+#define MIN_GAP		32
 
 struct segment {
 	u64 phys;
@@ -37,7 +39,7 @@ struct saver {
 	int fd;
 	u64 disk_bytes;
 	struct disk_thread *thread;
-	u8 *chunk;		/* the thread's buffer that is being filled */
+	u8 *unit;		/* the thread's buffer that is being filled */
 	size_t fill;
 	u32 *sums;
 	u32 nr_sums;
@@ -49,7 +51,7 @@ struct saver {
 	u64 free_pages;
 };
 
-static int flush_chunk(struct saver *s)
+static int flush_unit(struct saver *s)
 {
 	u64 offset = DATA_OFFSET + s->nr_sums * CHUNK;
 	size_t len = (s->fill + BLOCK - 1) & ~(BLOCK - 1);
@@ -60,13 +62,15 @@ static int flush_chunk(struct saver *s)
 		return fail("no-space",
 			    "the image needs more than the %llu bytes of %s",
 			    (unsigned long long)s->disk_bytes, s->job->disk);
-	if (s->nr_sums == s->max_sums)
-		return fail("no-memory", "too many chunks");
-	s->sums[s->nr_sums] = chunk_sum(FORMAT_VERSION, s->chunk, s->fill);
+	for (size_t at = 0; at < s->fill; at += CHUNK) {
+		if (s->nr_sums == s->max_sums)
+			return fail("no-memory", "too many chunks");
+		s->sums[s->nr_sums++] = chunk_sum(FORMAT_VERSION, s->unit + at,
+						  MIN(s->fill - at, CHUNK));
+	}
 	if (disk_thread_write(s->thread, len, offset))
 		return -1;
-	s->chunk = disk_thread_buffer(s->thread);
-	s->nr_sums++;
+	s->unit = disk_thread_buffer(s->thread);
 	s->fill = 0;
 	return 0;
 }
@@ -74,12 +78,12 @@ static int flush_chunk(struct saver *s)
 static int store_page(struct saver *s, const void *page)
 {
 	if (page)
-		memcpy(s->chunk + s->fill, page, PAGE);
+		memcpy(s->unit + s->fill, page, PAGE);
 	else
-		memset(s->chunk + s->fill, 0, PAGE);
+		memset(s->unit + s->fill, 0, PAGE);
 	s->fill += PAGE;
 	s->stored_pages++;
-	return s->fill == CHUNK ? flush_chunk(s) : 0;
+	return s->fill == UNIT ? flush_unit(s) : 0;
 }
 
 static bool zero_page(const void *page)
@@ -156,18 +160,43 @@ static int save_page(struct saver *s, u64 phys, const void *page)
 	return store_page(s, page);
 }
 
+/* Passes over what is not stored: it need not be mapped either. */
+static u64 leave_free(struct saver *s, u64 phys, u64 end)
+{
+	u64 at = phys;
+
+	if (s->nr_segs < MAX_SEGMENTS - 2)
+		while (at < end && may_skip(s, at / PAGE))
+			at += PAGE;
+	s->free_pages += (at - phys) / PAGE;
+	return at;
+}
+
+/* How much to map at once: up to a gap of what is not stored. */
+static size_t run_bytes(const struct saver *s, u64 phys, u64 end)
+{
+	u64 run = phys + PAGE;
+
+	for (u64 at = run; at < end && at - run < MIN_GAP * PAGE; at += PAGE)
+		if (!may_skip(s, at / PAGE))
+			run = at + PAGE;
+	return run - phys;
+}
+
 static int save_range(struct saver *s, const struct range *range)
 {
-	for (u64 phys = range->start; phys < range->end;) {
-		size_t len = range->end - phys;
-		const u8 *mem = phys_map(phys, &len);
+	u64 phys = leave_free(s, range->start, range->end);
+
+	while (phys < range->end) {
+		size_t len = run_bytes(s, phys, range->end);
+		const u8 *mem = phys_map_only(phys, &len);
 
 		if (!mem)
 			return -1;
 		for (size_t at = 0; at < len; at += PAGE)
 			if (save_page(s, phys + at, mem + at))
 				return -1;
-		phys += len;
+		phys = leave_free(s, phys + len, range->end);
 	}
 	return 0;
 }
@@ -416,11 +445,11 @@ static int save_all(struct saver *s)
 	s->thread = disk_thread_start(s->fd);
 	if (!s->thread)
 		return -1;
-	s->chunk = disk_thread_buffer(s->thread);
+	s->unit = disk_thread_buffer(s->thread);
 	for (u32 i = 0; i < ram.nr; i++)
 		if (save_range(s, &ram.r[i]))
 			return -1;
-	if (flush_chunk(s) || !disk_thread_take(s->thread))
+	if (flush_unit(s) || !disk_thread_take(s->thread))
 		return -1;
 	return write_header(s);
 }

@@ -23,6 +23,7 @@
 static int mem_fd = -1;
 static u8 *window;
 static u64 window_start;
+static size_t window_len;
 
 int phys_open(void)
 {
@@ -56,6 +57,24 @@ const char *dev_mem_state(void)
 	return close(fd) ? "unknown" : state;
 }
 
+static int move_window(u64 start, size_t len)
+{
+	if (phys_open())
+		return -1;
+	if (window && munmap(window, window_len))
+		return fail_errno("no-dev-mem", "munmap");
+	window = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd,
+		      start);
+	if (window == MAP_FAILED) {
+		window = NULL;
+		return fail("no-dev-mem", "mmap of /dev/mem at %#llx: %s",
+			    (unsigned long long)start, strerror(errno));
+	}
+	window_start = start;
+	window_len = len;
+	return 0;
+}
+
 /**
  * phys_map() - make physical memory readable and writable
  * @phys: the address
@@ -67,25 +86,25 @@ void *phys_map(u64 phys, size_t *len)
 {
 	u64 start = phys & ~(WINDOW - 1);
 
-	if (!window || start != window_start) {
-		if (phys_open())
-			return NULL;
-		if (window && munmap(window, WINDOW)) {
-			fail_errno("no-dev-mem", "munmap");
-			return NULL;
-		}
-		window = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED,
-			      mem_fd, start);
-		if (window == MAP_FAILED) {
-			window = NULL;
-			fail("no-dev-mem", "mmap of /dev/mem at %#llx: %s",
-			     (unsigned long long)start, strerror(errno));
-			return NULL;
-		}
-		window_start = start;
-	}
-	*len = MIN(*len, start + WINDOW - phys);
-	return window + (phys - start);
+	if ((!window || phys < window_start ||
+	     phys >= window_start + window_len) &&
+	    move_window(start, WINDOW))
+		return NULL;
+	*len = MIN(*len, window_start + window_len - phys);
+	return window + (phys - window_start);
+}
+
+/**
+ * phys_map_only() - make whole pages readable and writable, and no others
+ * @phys: the address of the first
+ * @len: in: how much is wanted; out: how much there is in one piece
+ *
+ * An emulated CPU takes longer to map a page and to unmap it than to copy it.
+ */
+void *phys_map_only(u64 phys, size_t *len)
+{
+	*len = MIN(*len, WINDOW);
+	return move_window(phys, *len) ? NULL : window;
 }
 
 int phys_read(u64 phys, void *buf, size_t len)

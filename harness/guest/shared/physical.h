@@ -7,6 +7,7 @@
 
 int phys_open(void);
 void *phys_map(u64 phys, size_t *len);
+void *phys_map_only(u64 phys, size_t *len);
 int phys_read(u64 phys, void *buf, size_t len);
 int phys_write(u64 phys, const void *buf, size_t len);
 /* What /dev/mem gives of this kernel's own memory. */
