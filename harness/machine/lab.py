@@ -109,9 +109,11 @@ class Lab(Closing):
             else:
                 self.kernels = build_kernels(self.spec, own=options.own, progress=progress)
             self._add_userland(progress)
-            progress("machine", 0, 0, "finding out how machines run here")
             self.accelerator = accel.choose(
-                options.accel, hypervisor=self.hypervisor, spawned=self.kernels.spawned
+                options.accel,
+                hypervisor=self.hypervisor,
+                spawned=self.kernels.spawned,
+                notify=lambda what: progress("machine", 0, 0, what),
             )
         except BaseException:
             self.hypervisor.close()

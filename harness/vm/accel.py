@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from harness.base import files
-from harness.base.cache import file_digest, home
+from harness.base.cache import Notify, file_digest, home, quiet
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError, UsageError
 from harness.kernel.built import BuiltKernel
@@ -30,20 +30,23 @@ _KVM_CREATE_VM = 0xAE01
 _DEVICE = Path("/dev/kvm")
 
 
-def choose(wanted: str, *, hypervisor: Hypervisor, spawned: BuiltKernel) -> Accelerator:
+def choose(
+    wanted: str, *, hypervisor: Hypervisor, spawned: BuiltKernel, notify: Notify = quiet
+) -> Accelerator:
     """Choose the accelerator, and say why.
 
     Args:
         wanted: "auto", "kvm" or "tcg".
         hypervisor: Where the guest to try runs.
         spawned: The kernel to try.
+        notify: Told where a guest has to be tried.
 
     Raises:
         UsageError: KVM was asked for by name and does not work.
     """
     if wanted == "tcg":
         return Accelerator(name="tcg", reason="asked for")
-    problem = _device_problem(_DEVICE) or _remembered(hypervisor, spawned)
+    problem = _device_problem(_DEVICE) or _remembered(hypervisor, spawned, notify)
     if not problem:
         return Accelerator(name="kvm", reason="a guest ran under it")
     if wanted == "kvm":
@@ -69,7 +72,7 @@ def _device_problem(device: Path) -> str:
     return ""
 
 
-def _remembered(hypervisor: Hypervisor, spawned: BuiltKernel) -> str:
+def _remembered(hypervisor: Hypervisor, spawned: BuiltKernel, notify: Notify = quiet) -> str:
     """The outcome of the trial, kept until the host is booted again."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     emulator = Path(emulator_path()).stat()
@@ -83,6 +86,7 @@ def _remembered(hypervisor: Hypervisor, spawned: BuiltKernel) -> str:
         # Whatever else is in it, is as good as nothing.
         if isinstance(known, dict) and known.get("key") == key and "problem" in known:
             return str(known["problem"])
+    notify("finding out how machines run here")
     problem = try_guest(hypervisor, spawned)
     files.write(store, json.dumps({"key": key, "problem": problem}))
     return problem
