@@ -212,7 +212,7 @@ def show(result: Result, folder: Path) -> None:
     if result.image is not None:
         out.print(
             f"image: {result.image.stored_bytes >> 20} MiB stored, "
-            f"{result.image.zero_bytes >> 20} MiB zero, of {result.image.ram_bytes >> 20} MiB"
+            f"{result.image.zero_bytes >> 20} MiB of one byte, of {result.image.ram_bytes >> 20} MiB"
         )
     for check in result.checks:
         if not check.ok:

@@ -67,7 +67,7 @@ class Outcome(_Model):
     used_bytes: int | None = Field(default=None, description="of these, in use before it was left")
     witness_bytes: int | None = Field(default=None, description="known pages that were checked")
     stored_bytes: int | None = Field(default=None, description="pages in the image, with content")
-    zero_bytes: int | None = Field(default=None, description="pages marked as zero")
+    zero_bytes: int | None = Field(default=None, description="pages of one byte, marked only")
     file_bytes: int | None = Field(default=None, description="the image, compressed if it is")
     disk_bytes: int | None = Field(default=None, description="the disk: image and swapped out")
     phases: list[PhaseTime] = Field(default_factory=list)

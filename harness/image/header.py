@@ -18,7 +18,9 @@ import xxhash
 
 from harness.base.errors import CheckFailedError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+# As 4, but what is not stored is zero.
+FORMAT_ZEROS = 3
 # As 3, but the sums of chunks are CRC-32s.
 FORMAT_CRC32 = 2
 PAGE = 4096
@@ -54,6 +56,8 @@ _EHDR = struct.Struct("<4sBBB9xHHIQQQIHHHHHH")
 PHDR = struct.Struct("<IIQQQQQQ")
 NHDR = struct.Struct("<III")
 PT_LOAD, PT_NOTE = 1, 4
+# PF_R | PF_W | PF_X; and, in PF_MASKOS, the byte that fills what is not stored.
+_ACCESS, FILL_SHIFT = 7, 20
 _CLASS64, _LITTLE, _CORE, _X86_64 = 2, 1, 4, 62
 _MAX_NAME = 64
 
@@ -73,13 +77,29 @@ class ImageError(CheckFailedError):
 
 @dataclass(frozen=True)
 class Segment:
-    """A range of memory: stored pages, then pages that are zero; in bytes."""
+    """A range of memory: stored pages, then pages that are filled with a byte; in bytes."""
 
     phys: int
     stored: int
     size: int
     offset: int
     kind: int = PT_LOAD
+    flags: int = _ACCESS
+
+    @property
+    def value(self) -> int:
+        """The byte that fills what is not stored."""
+        return self.flags >> FILL_SHIFT & 0xFF
+
+    def fill_fits(self, version: int) -> bool:
+        """Whether it is filled with a byte where it may be.
+
+        Args:
+            version: Of the image's format.
+        """
+        if self.flags - (self.value << FILL_SHIFT) != _ACCESS:
+            return False
+        return not self.value or (version == FORMAT_VERSION and self.size > self.stored)
 
 
 @dataclass(frozen=True)
@@ -201,8 +221,8 @@ def _check_ehdr(first: bytes) -> tuple[int, int]:
 
 
 def _segment(data: bytes, at: int) -> Segment:
-    kind, _, offset, _, phys, stored, size, _ = PHDR.unpack_from(data, at)
-    return Segment(phys, stored, size, offset, kind)
+    kind, flags, offset, _, phys, stored, size, _ = PHDR.unpack_from(data, at)
+    return Segment(phys, stored, size, offset, kind, flags)
 
 
 def _walk(data: bytes, at: int) -> Iterator[tuple[bytes, int, Note]]:
@@ -282,7 +302,7 @@ def check_version(version: int) -> None:
     Raises:
         ImageError: They cannot.
     """
-    if version not in (FORMAT_VERSION, FORMAT_CRC32):
+    if version not in (FORMAT_VERSION, FORMAT_ZEROS, FORMAT_CRC32):
         raise ImageError(f"format version {version}, not {FORMAT_VERSION}", status="foreign")
 
 

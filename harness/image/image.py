@@ -170,12 +170,12 @@ class Image:
             return read_exactly(file, offset, size)
 
     def word(self, phys: int) -> int:
-        """Eight bytes of that memory, as a number; in a zero page too."""
+        """Eight bytes of that memory, as a number; in a page that is not stored too."""
         for segment in self.segments:
             if segment.phys <= phys < segment.phys + segment.stored:
                 return int(struct.unpack("<Q", self.read(phys, 8))[0])
             if segment.phys <= phys < segment.phys + segment.size:
-                return 0
+                return segment.value * 0x0101010101010101
         raise ImageError(f"{phys:#x} is in no segment")
 
     def flip_bit(self, phys: int, *, bit: int = 0, mend: bool) -> None:

@@ -151,6 +151,7 @@ def _check_segments(header: Header) -> None:
             segment.kind != PT_LOAD
             or segment.stored > segment.size
             or not segment.size
+            or not segment.fill_fits(info.version)
             or segment.offset != DATA_OFFSET + stored
             or (segment.phys | segment.size | segment.stored) % PAGE
             or end >= _WORD_END
@@ -163,7 +164,7 @@ def _check_segments(header: Header) -> None:
         raise ImageError("the segments are not all there")
     if size - stored != info.zero_bytes:
         raise ImageError(
-            f"segments with {size - stored} bytes of zero pages, and not {info.zero_bytes}"
+            f"segments with {size - stored} bytes that are not stored, and not {info.zero_bytes}"
         )
     ram = sum(end - start for start, end in info.ram)
     if size + info.free_bytes != ram:

@@ -148,7 +148,7 @@ class ImageInfo(_Model):
 
     file_bytes: int = Field(description="header, notes and stored pages")
     stored_bytes: int = Field(description="pages whose content is in the image")
-    zero_bytes: int = Field(description="pages marked as zero")
+    zero_bytes: int = Field(description="pages of one byte, nearly always zero: marked only")
     free_bytes: int = Field(default=0, description="free pages, left out")
     ram_bytes: int = Field(description="RAM above 16 MiB that it describes")
     segments: int

@@ -33,7 +33,7 @@ KIND_MEANING = {
     "backup": "backup area, where the normal kernel's 0-16 MiB waits",
     "hot-added": "memory that the resuming kernel took when there was no image",
     "saved": "in the hibernation image, with content",
-    "zero": "in the hibernation image, marked as zero",
+    "zero": "in the hibernation image, marked as full of one byte, nearly always zero",
     "free": "free pages, left out of the image",
     "swap_pages": "brought back from the backup area by the normal kernel, at the jump back",
     "/dev/mem": "restored through /dev/mem",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.image.header import CHUNK, DATA_OFFSET, FORMAT_CRC32, FORMAT_VERSION, PAGE
+from harness.image.header import CHUNK, DATA_OFFSET, FILL_SHIFT, FORMAT_CRC32, FORMAT_VERSION, PAGE
 from harness.image.image import Image, ImageError
-from test_suites.unit.images import RAM, make
+from test_suites.unit.images import PHDR, RAM, make
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ def test_words_of_zero_pages_are_zero(image: Image) -> None:
     assert image.word((16 << 20) + 75 * PAGE) == 0
     with pytest.raises(ImageError, match="no segment"):
         image.word((16 << 20) + 99 * PAGE)
+
+
+def test_words_of_filled_pages_are_of_their_byte(image: Image) -> None:
+    with image.path.open("r+b") as file:
+        file.seek(PHDR + 4)
+        file.write((7 | 0xAA << FILL_SHIFT).to_bytes(4, "little"))
+    image.reseal()
+    image.verify()
+    assert image.word((16 << 20) + 75 * PAGE) == 0xAAAAAAAAAAAAAAAA
+    assert image.word((16 << 20) + 101 * PAGE) == 0x4848484848484848
 
 
 def test_flipped_bit_is_found(image: Image) -> None:
@@ -124,7 +134,7 @@ def test_zero_pages_are_counted(image: Image, pages: int) -> None:
     image.patch_info(zero_delta=pages * PAGE)
     again = Image(image.path)
     assert again.info.zero_bytes == (15 + pages) * PAGE
-    with pytest.raises(ImageError, match="zero pages"):
+    with pytest.raises(ImageError, match="not stored"):
         again.verify()
 
 

@@ -19,7 +19,9 @@ from harness.guest import guestbuild
 from harness.image.header import (
     CHUNK,
     DATA_OFFSET,
+    FILL_SHIFT,
     FORMAT_CRC32,
+    FORMAT_ZEROS,
     NT_INFO,
     NT_SEAL,
     NT_SUMS,
@@ -45,7 +47,7 @@ from test_suites.unit.images import (
 pytestmark = pytest.mark.skipif(not kbuild.compiler(), reason="gcc is not installed")
 # More of them by hand: KSPAWN_FUZZ=100000 pytest -k fuzz
 FUZZ = int(os.environ.get("KSPAWN_FUZZ", "150"))
-P_TYPE, P_OFFSET, P_PADDR, P_FILESZ, P_MEMSZ = 0, 8, 24, 32, 40
+P_TYPE, P_FLAGS, P_OFFSET, P_PADDR, P_FILESZ, P_MEMSZ = 0, 4, 8, 24, 32, 40
 # In the info; ram, firmware and backup follow one another.
 RAM_AT, FIRMWARE_AT, BACKUP_AT = (184 + i * RANGES_BYTES for i in range(3))
 TIB = 1 << 40
@@ -108,6 +110,16 @@ def swap_segments(f: File) -> None:
     f.data[PHDR : PHDR + 112] = second + first
 
 
+def filled(f: File, at: int, value: int) -> None:
+    """Say that what is not stored of a segment is filled with a byte."""
+    f.put(at + P_FLAGS, "I", 7 | value << FILL_SHIFT)
+
+
+def filled_too_early(f: File) -> None:
+    f.info(0, "I", FORMAT_ZEROS)
+    filled(f, LAST, 0xAA)
+
+
 def far_away(f: File) -> None:
     """A last segment at 1 TiB, in RAM to 2^52: all sums are right but where it is."""
     f.ranges(RAM_AT, (RAM[0], 1 << 52))
@@ -149,6 +161,7 @@ NOTES: dict[str, tuple[Callable[[File], None], str]] = {
     "a short info": (lambda f: f.put(f.notes[NT_INFO] - 16, "I", 1740), "damaged"),
     "version": (lambda f: f.info(0, "I", 1), "foreign"),
     "a version with other sums": (lambda f: f.info(0, "I", FORMAT_CRC32), "damaged"),
+    "the version before": (lambda f: f.info(0, "I", FORMAT_ZEROS), "whole"),
     "page size": (lambda f: f.info(4, "I", 8192), "foreign"),
     "chunk size": (lambda f: f.info(48, "I", 0xFFFFFFFF), "foreign"),
     "chunks": (lambda f: f.info(52, "I", 3), "foreign"),
@@ -191,6 +204,11 @@ PLACES: dict[str, tuple[Callable[[File], None], str]] = {
         "damaged",
     ),
     "segment type": (lambda f: f.put(PHDR + P_TYPE, "I", 4), "damaged"),
+    "segment filled with a byte": (lambda f: filled(f, LAST, 0xAA), "whole"),
+    "segment filled, in the version before": (filled_too_early, "damaged"),
+    "segment filled, and all of it stored": (lambda f: filled(f, PHDR + 56, 1), "damaged"),
+    "segment filled with more than a byte": (lambda f: filled(f, LAST, 0x100), "damaged"),
+    "segment that may not be written": (lambda f: f.put(LAST + P_FLAGS, "I", 5), "damaged"),
     "segment offset": (lambda f: f.put(PHDR + P_OFFSET, "Q", DATA_OFFSET + PAGE), "damaged"),
     "segment stored": (lambda f: f.put(PHDR + P_FILESZ, "Q", 71 * PAGE), "damaged"),
     "segment size": (lambda f: f.put(PHDR + P_MEMSZ, "Q", 1 << 63), "damaged"),

@@ -296,6 +296,7 @@ void image_segment(const struct image *image, u32 index, struct image_segment *s
 		.phys = phdr->p_paddr,
 		.stored = phdr->p_filesz,
 		.size = phdr->p_memsz,
+		.value = (phdr->p_flags & FILL_MASK) >> FILL_SHIFT,
 	};
 }
 

@@ -18,11 +18,12 @@ struct image_facts {
 	size_t vmcoreinfo_len;
 };
 
-/* Stored memory, then memory that is zero; in bytes, whole pages. */
+/* Stored memory, then memory that is filled with a byte; in bytes, whole pages. */
 struct image_segment {
 	u64 phys;
 	u64 stored;
 	u64 size;
+	u8 value;
 };
 
 /* Takes stored memory; whole pages. */

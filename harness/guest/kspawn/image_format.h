@@ -12,8 +12,14 @@
 #define CHUNK		(256UL << 10)	/* unit of I/O and of the checksums */
 #define MAX_SEGMENTS	32768
 
-#define FORMAT_VERSION	3
+#define FORMAT_VERSION	4
+#define FORMAT_ZEROS	3	/* as 4, but what is not stored is zero */
 #define FORMAT_CRC32	2	/* as 3, but the sums of chunks are CRC-32s */
+
+/* PF_MASKOS of p_flags: the byte that fills a segment after what is stored. */
+#define FILL_SHIFT	20
+#define FILL_MASK	(0xffU << FILL_SHIFT)
+
 #define NOTE_NAME	"KSPAWN"
 /* Not 1 to 3: readelf takes those for NT_PRSTATUS and its like, whoever's. */
 #define NT_KSPAWN_INFO	0x4b530001

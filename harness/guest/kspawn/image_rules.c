@@ -29,7 +29,8 @@ int check_version(const void *desc, u32 size)
 	if (size < sizeof(version))
 		return fail("damaged", "the note is too short");
 	memcpy(&version, desc, sizeof(version));
-	if (version != FORMAT_VERSION && version != FORMAT_CRC32)
+	if (version != FORMAT_VERSION && version != FORMAT_ZEROS &&
+	    version != FORMAT_CRC32)
 		return fail("foreign", "format version %u, not %u", version,
 			    FORMAT_VERSION);
 	return size == sizeof(struct info) ? 0 :
@@ -134,6 +135,16 @@ static int check_backup(const struct info *info)
 	return 0;
 }
 
+/* Whether a segment is filled with a byte where it may be. */
+static bool fill_fits(const struct info *info, const Elf64_Phdr *load)
+{
+	u32 fill = load->p_flags & FILL_MASK;
+
+	return load->p_flags - fill == (PF_R | PF_W | PF_X) &&
+	       (!fill || (info->version == FORMAT_VERSION &&
+			  load->p_memsz > load->p_filesz));
+}
+
 static int check_segments(const struct claim *c)
 {
 	const struct info *info = c->info;
@@ -145,6 +156,7 @@ static int check_segments(const struct claim *c)
 
 		if (load->p_type != PT_LOAD ||
 		    load->p_filesz > load->p_memsz || !load->p_memsz ||
+		    !fill_fits(info, load) ||
 		    load->p_offset != DATA_OFFSET + stored ||
 		    (load->p_paddr | load->p_memsz | load->p_filesz) % PAGE ||
 		    end < load->p_paddr || load->p_paddr < last ||
@@ -158,7 +170,7 @@ static int check_segments(const struct claim *c)
 	    (stored + CHUNK - 1) / CHUNK != c->nr_sums)
 		return fail("damaged", "the segments are not all there");
 	if (size - stored != info->zero_bytes)
-		return fail("damaged", "segments with %llu bytes of zero pages, and not %llu",
+		return fail("damaged", "segments with %llu bytes that are not stored, and not %llu",
 			    (unsigned long long)(size - stored),
 			    (unsigned long long)info->zero_bytes);
 	if (size > ranges_bytes(&info->ram) ||

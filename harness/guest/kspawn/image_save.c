@@ -23,15 +23,16 @@
 #include "types.h"
 #include "vmcoreinfo.h"
 
-/* A shorter run of zero pages is stored: a segment costs 56 bytes. */
-#define MIN_ZERO_RUN	8
+/* A shorter run of pages of one byte is stored: a segment costs 56 bytes. */
+#define MIN_FILLED_RUN	8
 /* A shorter gap is mapped with what is around it. */
 #define MIN_GAP		32
 
 struct segment {
 	u64 phys;
 	u32 stored;	/* pages */
-	u32 zero;	/* pages that follow them */
+	u32 filled;	/* pages that follow them, each byte of them the same: */
+	u8 value;
 };
 
 struct saver {
@@ -75,24 +76,30 @@ static int flush_unit(struct saver *s)
 	return 0;
 }
 
-static int store_page(struct saver *s, const void *page)
+static int store_page(struct saver *s, const void *page, u8 value)
 {
 	if (page)
 		memcpy(s->unit + s->fill, page, PAGE);
 	else
-		memset(s->unit + s->fill, 0, PAGE);
+		memset(s->unit + s->fill, value, PAGE);
 	s->fill += PAGE;
 	s->stored_pages++;
 	return s->fill == UNIT ? flush_unit(s) : 0;
 }
 
-static bool zero_page(const void *page)
+/* Free pages of a kernel that clears or poisons them, for the most part. */
+static bool page_of_one_byte(const void *page)
 {
 	const u64 *p = page;
+	u64 word = *p;
 
+	if (word != (word << 8 | word >> 56))
+		return false;
 	for (size_t i = 0; i < PAGE / sizeof(*p); i += 8)
-		if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] |
-		    p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7])
+		if ((p[i] ^ word) | (p[i + 1] ^ word) |
+		    (p[i + 2] ^ word) | (p[i + 3] ^ word) |
+		    (p[i + 4] ^ word) | (p[i + 5] ^ word) |
+		    (p[i + 6] ^ word) | (p[i + 7] ^ word))
 			return false;
 	return true;
 }
@@ -120,22 +127,41 @@ static bool may_skip(const struct saver *s, u64 frame)
 	       (skip[frame / 8] >> (frame % 8) & 1);
 }
 
+/* The pages of one byte that a segment ends with, stored after all. */
+static int store_filled(struct saver *s, struct segment *seg)
+{
+	for (; seg->filled; seg->filled--, seg->stored++)
+		if (store_page(s, NULL, seg->value))
+			return -1;
+	seg->value = 0;
+	return 0;
+}
+
 /*
- * A segment is a run of stored pages and the run of zero pages after it; a
+ * A segment is a run of stored pages and a run of pages of one byte after it; a
  * free page ends it. Nearly out of segments, pages are stored instead.
  */
 static int save_page(struct saver *s, u64 phys, const void *page)
 {
 	bool tight = s->nr_segs >= MAX_SEGMENTS - 2;
 	struct segment *seg = s->nr_segs ? &s->segs[s->nr_segs - 1] : NULL;
-	bool joins = seg && seg->phys + (seg->stored + seg->zero) * PAGE == phys;
-	bool zero;
+	bool joins = seg && seg->phys + (seg->stored + seg->filled) * PAGE == phys;
+	u8 value = *(const u8 *)page;
+	bool filled;
 
 	if (may_skip(s, phys / PAGE) && !(tight && joins)) {
 		s->free_pages++;
 		return 0;
 	}
-	zero = zero_page(page);
+	filled = page_of_one_byte(page);
+	if (joins && seg->filled && !(filled && seg->value == value)) {
+		if (seg->filled < MIN_FILLED_RUN || tight) {
+			if (store_filled(s, seg))
+				return -1;
+		} else {
+			joins = false;
+		}
+	}
 	if (!joins) {
 		if (s->nr_segs >= MAX_SEGMENTS)
 			return fail("no-memory", "too many segments");
@@ -143,21 +169,13 @@ static int save_page(struct saver *s, u64 phys, const void *page)
 			return -1;
 		seg = &s->segs[s->nr_segs - 1];
 	}
-	if (zero) {
-		seg->zero++;
+	if (filled) {
+		seg->value = value;
+		seg->filled++;
 		return 0;
 	}
-	if (seg->zero && (seg->zero < MIN_ZERO_RUN || tight)) {
-		for (; seg->zero; seg->zero--, seg->stored++)
-			if (store_page(s, NULL))
-				return -1;
-	} else if (seg->zero) {
-		if (new_segment(s, phys))
-			return -1;
-		seg = &s->segs[s->nr_segs - 1];
-	}
 	seg->stored++;
-	return store_page(s, page);
+	return store_page(s, page, 0);
 }
 
 /* Passes over what is not stored: it need not be mapped either. */
@@ -271,11 +289,12 @@ static int put_segments(struct header *h, const struct saver *s)
 		const struct segment *seg = &s->segs[i];
 		Elf64_Phdr phdr = {
 			.p_type = PT_LOAD,
-			.p_flags = PF_R | PF_W | PF_X,
+			.p_flags = PF_R | PF_W | PF_X |
+				   (u32)seg->value << FILL_SHIFT,
 			.p_offset = offset,
 			.p_paddr = seg->phys,
 			.p_filesz = seg->stored * PAGE,
-			.p_memsz = (seg->stored + (u64)seg->zero) * PAGE,
+			.p_memsz = (seg->stored + (u64)seg->filled) * PAGE,
 			.p_align = PAGE,
 		};
 
@@ -286,12 +305,12 @@ static int put_segments(struct header *h, const struct saver *s)
 	return 0;
 }
 
-static u64 zero_pages(const struct saver *s)
+static u64 filled_pages(const struct saver *s)
 {
 	u64 sum = 0;
 
 	for (u32 i = 0; i < s->nr_segs; i++)
-		sum += s->segs[i].zero;
+		sum += s->segs[i].filled;
 	return sum;
 }
 
@@ -304,7 +323,7 @@ static struct info make_info(const struct saver *s)
 		.entry = s->job->entry,
 		.data_offset = DATA_OFFSET,
 		.stored_bytes = s->stored_pages * PAGE,
-		.zero_bytes = zero_pages(s) * PAGE,
+		.zero_bytes = filled_pages(s) * PAGE,
 		.free_bytes = s->free_pages * PAGE,
 		.chunk_bytes = CHUNK,
 		.chunks = s->nr_sums,
@@ -318,7 +337,7 @@ static struct info make_info(const struct saver *s)
 
 		info.places = places_add(info.places, seg->phys,
 					 seg->stored * PAGE,
-					 (seg->stored + (u64)seg->zero) * PAGE);
+					 (seg->stored + (u64)seg->filled) * PAGE);
 	}
 	memcpy(info.release, ho->release, sizeof(info.release));
 	memcpy(info.boot_id, ho->boot_id, sizeof(info.boot_id));
@@ -464,7 +483,7 @@ int image_save(const struct save_job *job, struct image_stats *stats)
 	err = save_all(&s);
 	*stats = (struct image_stats){
 		.stored_bytes = s.stored_pages * PAGE,
-		.zero_bytes = zero_pages(&s) * PAGE,
+		.zero_bytes = filled_pages(&s) * PAGE,
 		.free_bytes = s.free_pages * PAGE,
 		.file_bytes = DATA_OFFSET + s.stored_pages * PAGE,
 		.segments = s.nr_segs,

@@ -20,12 +20,12 @@ static int restore_all(struct image *image, const struct image_facts *facts,
 			return -1;
 	if (image_stored(image, way->put, way->context))
 		return -1;
-	/* RAM that was off is zero by luck only. */
+	/* RAM that was off is zero by luck only, and some is to be another byte. */
 	for (u32 i = 0; i < facts->stats.segments; i++) {
 		image_segment(image, i, &seg);
 		if (seg.size > seg.stored &&
 		    way->fill(way->context, seg.phys + seg.stored,
-			      seg.size - seg.stored, 0))
+			      seg.size - seg.stored, seg.value))
 			return -1;
 	}
 	return way->flush(way->context);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What restore_image() jumps to, in memory of its own: code, page tables, and
- * the list of memory that has to be zero.
+ * the list of memory that has to be filled with a byte.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 #define ENTRIES		512UL		/* of a page table */
 #define MAX_GIB		512UL		/* what one PDPT maps */
-#define LINE		64UL		/* unit of the list of zero memory */
+#define LINE		64UL		/* unit of the list of filled memory */
 
 #define PTE_TABLE	0x3UL		/* present, writable */
 #define PTE_LARGE	0x83UL		/* and a 2 MiB page */
@@ -31,8 +31,9 @@
  * behind the table too, with page-table isolation (pti_set_user_pgtbl()): the
  * table that is made for the restore is one page. Then it goes on at its own
  * physical address, which is mapped onto itself. From here on nothing of the kernel
- * that loaded the image is needed any more, so that memory that has to be zero
- * can be cleared even where that kernel was. Then to the jump back entry, as
+ * that loaded the image is needed any more, so that memory that is not
+ * stored can be filled even where that kernel was. The list has the byte in the low
+ * bits of an address, which is one of a page. Then to the jump back entry, as
  * from kexec: with a zero on the stack, which says that there is no way back.
  * By ret, which needs no endbr64 where it goes to.
  */
@@ -51,8 +52,11 @@ __asm__(
 "	sub	$-0x80000000, %rax\n"	/* STUB_HIGH */
 "	jmp	*%rax\n"
 "4:	mov	stub_list(%rip), %rsi\n"
-"	xor	%eax, %eax\n"
+"	mov	$0x0101010101010101, %rdx\n"
 "1:	mov	(%rsi), %rdi\n"
+"	movzbl	%dil, %eax\n"
+"	imul	%rdx, %rax\n"
+"	xor	%dil, %dil\n"
 "	mov	8(%rsi), %rcx\n"
 "	add	$16, %rsi\n"
 "	test	%rcx, %rcx\n"
@@ -118,14 +122,14 @@ static void identity_map(u64 *top, u64 gibs, bool five)
 int make_stub(struct resume *r)
 {
 	const struct image_stats *stats = &r->facts.stats;
-	u64 zero_runs = 0, top = 0, gibs, tables, bytes, *list;
+	u64 runs = 0, top = 0, gibs, tables, bytes, *list;
 	struct image_segment seg;
 	struct ranges ram;
 	bool fits = false;
 
 	for (u32 i = 0; i < stats->segments; i++) {
 		image_segment(r->image, i, &seg);
-		zero_runs += seg.size > seg.stored;
+		runs += seg.size > seg.stored;
 		top = seg.phys + seg.size;
 	}
 	if (r->facts.entry >= top)
@@ -134,7 +138,7 @@ int make_stub(struct resume *r)
 	if (gibs > MAX_GIB)
 		return fail("foreign", "RAM ends above %lu GiB", MAX_GIB);
 	tables = (r->five_levels ? 3 : 2) + gibs + (r->five_levels ? 2 : 1);
-	bytes = (1 + tables) * PAGE + (zero_runs + 1) * 2 * sizeof(*list);
+	bytes = (1 + tables) * PAGE + (runs + 1) * 2 * sizeof(*list);
 	r->stub_pages = (bytes + PAGE - 1) / PAGE;
 	bytes = r->stub_pages * PAGE;
 	if (read_iomem("System RAM", &ram))
@@ -161,7 +165,7 @@ int make_stub(struct resume *r)
 		image_segment(r->image, i, &seg);
 		if (seg.size == seg.stored)
 			continue;
-		*list++ = seg.phys + seg.stored;
+		*list++ = (seg.phys + seg.stored) | seg.value;
 		*list++ = (seg.size - seg.stored) / LINE;
 	}
 	return 0;
