@@ -210,10 +210,15 @@ def show(result: Result, folder: Path) -> None:
     out.print(table)
     good = sum(check.ok for check in result.checks)
     if result.image is not None:
-        out.print(
-            f"image: {result.image.stored_bytes >> 20} MiB stored, "
-            f"{result.image.zero_bytes >> 20} MiB of one byte, of {result.image.ram_bytes >> 20} MiB"
+        stored, filled, ram = (
+            size >> 20
+            for size in (
+                result.image.stored_bytes,
+                result.image.zero_bytes,
+                result.image.ram_bytes,
+            )
         )
+        out.print(f"image: {stored} MiB stored, {filled} MiB of one byte, of {ram} MiB")
     for check in result.checks:
         if not check.ok:
             out.print(f"[red]failed[/]: {check.name}: {escape(check.detail)}")

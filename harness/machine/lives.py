@@ -240,9 +240,11 @@ class Lives:
         self.domain.sockets[self._status_socket].sendall(line)
 
     def forget(self) -> None:
-        """Take back a life that did not begin, with its logs."""
+        """Take back the last life, with its logs."""
         self.cut()
         self._logs.drop(self.number)
+        # Where QEMU did not start, it is not among them.
+        del self.all[self.number - 1 :]
         self.number -= 1
 
     def end_status(self) -> None:

@@ -19,13 +19,13 @@ from harness.base import cache
 from harness.base.errors import LostVMError
 from harness.base.files import private_file
 from harness.base.terminal import err
-from harness.machine import commandline
+from harness.machine import commandline, guestclock
 from harness.machine.parts import Parts
 from harness.vm import spec
 
 KIND = "warm"
 # Raise it when what is kept, or when, becomes another.
-_VERSION = "1"
+_VERSION = "2"
 _STATE, _LOG = "machine.state", "normal.log"
 _LOGS = ("normal", "hibernating")
 _SEED_BYTES = 32
@@ -119,11 +119,14 @@ def _start(machine: Parts, initrd: Path, key: str) -> bool:
 
 
 def _boot_and_keep(machine: Parts, initrd: Path, part: Path) -> None:
+    begun = time.monotonic()
     machine.power_on(
         kernel=machine.kernels.normal.bzimage, initrd=initrd, cmdline=_cmdline(), logs=_LOGS
     )
     deadline = machine.timeouts.deadline("boot", "the userland of the normal kernel")
-    machine.watch.wait_status("normal", "warm", deadline=deadline)
+    warm = machine.watch.wait_status("normal", "warm", deadline=deadline)
+    if guestclock.fault(warm, time.monotonic() - begun):
+        raise _UnfitError
     time.sleep(_SETTLE_SECONDS)
     machine.watch.scan()
     if machine.splats or machine.complaints:

@@ -111,6 +111,10 @@ class Watch:
         """Keep a status line, with the number of its boot."""
         self.lines.append({**line, "boot": self._lives.number})
 
+    def forget(self, boot: int) -> None:
+        """Take back what was said in a boot."""
+        self.lines = [line for line in self.lines if line["boot"] != boot]
+
     def next_status(self, seconds: float = _POLL) -> dict[str, Any] | None:
         """The next status line, or None if there was none in time."""
         assert self._lives.status is not None

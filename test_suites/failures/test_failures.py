@@ -61,6 +61,17 @@ def test_disk_too_small_loses_nothing(lab: Lab, folder: Path, new_timeline: NewT
         assert machine.disk.open("rb").read(4) == bytes(4)
 
 
+@pytest.mark.cold
+def test_clock_that_runs_away_is_no_verdict(lab: Lab, folder: Path) -> None:
+    """A TSC of 50 MHz, as a busy host had it: it is booted again, and given up."""
+    timeline = Timeline()
+    with lab.machine(folder, timeline=timeline) as machine:
+        with pytest.raises(LostVMError, match="its TSC was measured wrongly"):
+            machine.boot(append="tsc_early_khz=50000")
+        assert [each.name for each in timeline.events].count("clock runs away") == 3
+        assert machine.boot_number == 1
+
+
 def test_hibernating_kernel_hangs(lab: Lab, new_cycle: NewCycle) -> None:
     result = new_cycle(
         hibernating_append="kspawn.fault=hang",

@@ -85,7 +85,7 @@ def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
     assert key(config=slower) == same
 
 
-@pytest.mark.parametrize("trouble", ["splats", "complaints"])
+@pytest.mark.parametrize("trouble", ["splats", "complaints", "clock"])
 def test_boot_with_trouble_goes_on_and_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
@@ -97,8 +97,13 @@ def test_boot_with_trouble_goes_on_and_is_not_kept(
     machine.splats, machine.complaints = [], []
     machine.power_on = lambda **_: said.append("power on")
     machine.timeouts = SimpleNamespace(deadline=lambda *_, **__: None)
+
+    def wait_status(*_: object, **__: object) -> dict[str, str]:
+        said.append("warm")
+        return {"uptime": "84.73" if trouble == "clock" else "0.10"}
+
     machine.watch = SimpleNamespace(
-        wait_status=lambda *_, **__: said.append("warm"),
+        wait_status=wait_status,
         scan=lambda: setattr(machine, trouble, [object()]),
     )
     assert not warming._start(machine, tmp_path / "initrd", "key")

@@ -50,9 +50,16 @@ static int open_port(const char *path)
 
 static void say_warm(int port)
 {
-	static const char line[] = "{\"role\": \"normal\", \"event\": \"warm\"}\n";
+	struct timespec up;
+	char line[96];
+	int len;
 
-	if (write(port, line, sizeof(line) - 1) != sizeof(line) - 1)
+	if (clock_gettime(CLOCK_MONOTONIC, &up))
+		die("clock_gettime");
+	len = snprintf(line, sizeof(line),
+		       "{\"role\": \"normal\", \"event\": \"warm\", \"uptime\": \"%lld.%02ld\"}\n",
+		       (long long)up.tv_sec, up.tv_nsec / 10000000);
+	if (write(port, line, len) != len)
 		die("status port");
 }
 
