@@ -70,6 +70,7 @@ EXPECTED: dict[str, list[Place]] = {
         (K.WARN, "refcount_warn_saturate", "lib/refcount.c", 31),
         (K.WARN, "refcount_warn_saturate", "lib/refcount.c", 28),
     ],
+    "rt-resume-sleeps": [(K.WARN, "ktime_get", "kernel/time/timekeeping.c", 1000)] * 2,
     "soft-lockup": [(K.SOFT_LOCKUP, "lkdtm_SOFTLOCKUP", None, None)] * 3,
     "soft-lockup-panic": [
         (K.SOFT_LOCKUP, "lkdtm_SOFTLOCKUP", None, None),
