@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from harness.base.errors import PrerequisiteError, RefusedError
+from harness.base.errors import HarnessError, KernelError, PrerequisiteError, RefusedError
 from harness.machine.commandline import STARVED, console
 from harness.machine.statemachine import Observer, StateMachine
 from harness.machine.states import State
@@ -124,9 +124,15 @@ def _load(machine: StateMachine, append: str, *, stay: bool) -> None:
     machine.notify(Observer.leaving)
     with machine.timeline.phase("load", boot=machine.boot_number, kernel="normal"):
         deadline = machine.timeouts.deadline("load", "kexec_load of the hibernating kernel")
-        done = machine.link.shell.run(
-            f"kspawn spawn {option} -a {shlex.quote(words.strip())} </dev/null", deadline
-        )
+        try:
+            done = machine.link.shell.run(
+                f"kspawn spawn {option} -a {shlex.quote(words.strip())} </dev/null", deadline
+            )
+        except (HarnessError, KernelError):
+            # On a busy host it has jumped before its answer was out, and may be off by now.
+            if not machine.watch.told("normal", "jump"):
+                raise
+            return
         if done.exit_code:
             line = machine.wait_status("normal", "spawn-failed", deadline=deadline, refused=())
             raise RefusedError(

@@ -107,6 +107,14 @@ class Watch:
         """Whether a status line has come that nobody took yet."""
         return self._lives.status is not None and self._lives.status.waiting
 
+    def told(self, role: str, event: str) -> bool:
+        """Whether a status line has come, by who says it and what; it is still to be taken."""
+        status = self._lives.status
+        if status is None:
+            return False
+        status.pump()
+        return status.has(role, event)
+
     def note(self, line: Mapping[str, Any]) -> None:
         """Keep a status line, with the number of its boot."""
         self.lines.append({**line, "boot": self._lives.number})

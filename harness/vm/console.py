@@ -80,6 +80,10 @@ class StatusPort:
         """Whether something has come that nobody took yet."""
         return bool(self._pending)
 
+    def has(self, role: str, event: str) -> bool:
+        """Whether a line has come that nobody took yet, by who says it and what."""
+        return any((one.get("role"), one.get("event")) == (role, event) for one in self._pending)
+
     def pump(self) -> None:
         """Take what has come, for `next` to give: a full port stalls the guest."""
         while (line := self._read(0)) is not None:

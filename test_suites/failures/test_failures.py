@@ -72,6 +72,19 @@ def test_clock_that_runs_away_is_no_verdict(lab: Lab, folder: Path) -> None:
         assert machine.boot_number == 1
 
 
+def test_answer_that_does_not_come_is_no_failure(machine: Machine) -> None:
+    """A busy host: the kernel is loaded and left before sshd has said so."""
+    machine.boot()
+    witness = Witness.start(machine)
+    machine.run(
+        "(until pidof kexec; do sleep 0.01; done; killall -STOP dropbear;"
+        " sleep 3; killall -CONT dropbear) </dev/null >/dev/null 2>&1 &"
+    ).check()
+    machine.hibernate()
+    machine.resume()
+    assert [check for check in witness.check() if not check.ok] == []
+
+
 def test_hibernating_kernel_hangs(lab: Lab, new_cycle: NewCycle) -> None:
     result = new_cycle(
         hibernating_append="kspawn.fault=hang",
