@@ -185,14 +185,25 @@ def test_nothing_in_between(writing: Writing) -> None:
     assert writing.problems() == []
 
 
-# What ext4 by itself shows of damages is in `writeback`.
+# What ext4 by itself shows of damages is in `writeback`. A bit of a record on btrfs may be
+# one of its own blocks, where small files are: then nothing is mounted any more.
+DAMAGED = [
+    pytest.param(one, what, id=f"{one.name}-{what}")
+    for one in (XFS, BTRFS, NFS)
+    for what in DAMAGES
+    if (one, what) != (BTRFS, "records")
+]
+
+
 @pytest.mark.parametrize("bus", ["virtio"], indirect=True)
-@pytest.mark.parametrize("filesystem", [XFS, BTRFS, NFS], ids=lambda one: one.name, indirect=True)
-@pytest.mark.parametrize("what", DAMAGES)
+@pytest.mark.parametrize(("filesystem", "what"), DAMAGED, indirect=["filesystem"])
 def test_what_is_lost_is_seen(writing: Writing, what: str) -> None:
     """The mutation: one bit of a file, of a record, a number of the filesystem itself."""
     writing.start()
     writing.wait_for_rounds(10)
+    if writing.filesystem is BTRFS and what != "filesystem":
+        # It has checksums of what is in files, and says so where one is wrong.
+        writing.machine.expected.append("^BTRFS error")
     name, spoil = writing.damage(what)
     assert writing.problems(spoil) == [name]
 
