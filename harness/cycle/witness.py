@@ -237,20 +237,29 @@ class Witness:
     only: str = ""
 
     @classmethod
-    def start(cls, machine: Machine, *, mebibytes: int = MEBIBYTES, only: str = "") -> Witness:
+    def start(
+        cls,
+        machine: Machine,
+        *,
+        mebibytes: int = MEBIBYTES,
+        only: str = "",
+        directory: str = "",
+    ) -> Witness:
         """Start a witness and have it check itself once.
 
         Args:
             machine: A running machine.
             mebibytes: How much patterned memory it holds.
             only: The one kind of state that it is to hold; empty for all.
+            directory: Where its files are in the machine; by default in a tmpfs.
 
         Raises:
             HarnessError: It did not start, or fails before anything was done.
         """
-        alone = f" --only {shlex.quote(only)}" if only else ""
+        chosen = f" --only {shlex.quote(only)}" if only else ""
+        chosen += f" --dir {shlex.quote(directory)}" if directory else ""
         done = machine.run(
-            f"witness run --mebibytes {mebibytes}{alone}", deadline=_deadline(machine, mebibytes)
+            f"witness run --mebibytes {mebibytes}{chosen}", deadline=_deadline(machine, mebibytes)
         )
         line = _json(done.check())
         witness = cls(

@@ -36,6 +36,9 @@ class VMConfig(Model):
     cpus: int = Field(default=1, ge=1, le=8)
     machine: Literal["pc", "q35"] = "pc"
     disk_bus: Literal["virtio", "sata"] = "virtio"
+    second_disk_bus: Literal["virtio", "sata"] | None = Field(
+        default=None, description="of a second disk; by default that of the first"
+    )
     cpu: str = Field(default="max", description="a CPU model of QEMU")
     cpu_features: dict[str, bool] = Field(
         default_factory=dict, description="switched on or off, such as {la57: false}"

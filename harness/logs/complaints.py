@@ -56,6 +56,20 @@ PATTERNS = (
         {"fs/jbd2/journal.c": "Aborting journal on device %s"},
     ),
     _of(
+        Kind.FILESYSTEM,
+        r"XFS \(\S+\): (?:Metadata [\w ]{1,20} detected at "
+        r"|[\w -]{1,40} \(0x[0-9a-f]+\) detected at .*Shutting down filesystem)",
+        {
+            "fs/xfs/xfs_error.c": "Metadata %s detected at %pS",
+            "fs/xfs/xfs_fsops.c": "Shutting down filesystem",
+        },
+    ),
+    _of(
+        Kind.FILESYSTEM,
+        r"BTRFS (?:error|critical) \(device \S+",
+        {"fs/btrfs/volumes.c": "errs: wr %u, rd %u, flush %u, corrupt %u, gen %u"},
+    ),
+    _of(
         Kind.IO,
         r"(?:blk_update_request: |print_req_error: )?[\w/ ]{1,40} error, dev \S+, sector \d+",
         {"block/blk-mq.c": "%s error, dev %s, sector %llu"},

@@ -197,6 +197,7 @@ class Lives:
             disk=self.hardware.disk,
             disk_bus=config.disk_bus,
             second_disk=second_disk,
+            second_disk_bus=config.second_disk_bus or config.disk_bus,
             serials=serials,
             reboot=life.reboot or self.hardware.resets,
             netboot=self.firmware.folder if self.hardware.resets else None,

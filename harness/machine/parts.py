@@ -219,7 +219,10 @@ class Parts:
 
     def disk_name(self, letter: str = "a") -> str:
         """The name of the image's disk in the guests, or of another one."""
-        return f"/dev/{'sd' if self.config.disk_bus == 'sata' else 'vd'}{letter}"
+        first = self.config.disk_bus
+        bus = (self.config.second_disk_bus or first) if letter == "b" else first
+        # The names of each bus begin with a.
+        return f"/dev/{'sd' if bus == 'sata' else 'vd'}{letter if bus == first else 'a'}"
 
     # -- what is done with a running one ---------------------------------
 

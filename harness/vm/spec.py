@@ -58,6 +58,7 @@ class DomainSpec:
     disk_bus: str
     serials: Sequence[Serial]
     second_disk: Path | None = None
+    second_disk_bus: str = "virtio"
     reboot: bool = False
     netboot: Path | None = None
     extra_args: Sequence[str] = field(default_factory=tuple)

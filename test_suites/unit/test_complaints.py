@@ -38,6 +38,14 @@ LINES = {
         K.FILESYSTEM
     ),
     "Aborting journal on device vda-8.": K.FILESYSTEM,
+    "XFS (vdb): Metadata corruption detected at xfs_agf_verify+0x1, xfs_agf block 0x1": (
+        K.FILESYSTEM
+    ),
+    "XFS (vdb): Corruption of on-disk metadata (0x8) detected at xfs_x+0x1 (fs/xfs/xfs_x.c:1)."
+    "  Shutting down filesystem.": K.FILESYSTEM,
+    "BTRFS error (device vdb state EA): bdev vdb errs: wr 0, rd 0, flush 0, corrupt 1, gen 0": (
+        K.FILESYSTEM
+    ),
     "I/O error, dev vda, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2": K.IO,
     "blk_update_request: I/O error, dev vda, sector 0 op 0x1:(WRITE) flags 0x800 phys_seg 1": K.IO,
     "critical target error, dev sda, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 0": (

@@ -19,6 +19,7 @@
 #include "client.h"
 #include "exit_codes.h"
 #include "launcher.h"
+#include "locks.h"
 #include "options.h"
 #include "processes.h"
 #include "registry.h"
@@ -38,7 +39,8 @@ static int usage(void)
 	      "       witness list [--json]\n"
 	      "       witness processes\n"
 	      "       witness churn start MEBIBYTES | holes MEBIBYTES | check | stop\n"
-	      "       witness alarms SECONDS\n", stderr);
+	      "       witness alarms SECONDS\n"
+	      "       witness lock hold | try posix | ofd | flock FILE\n", stderr);
 	return WRONG_USAGE;
 }
 
@@ -121,6 +123,11 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(command, "alarms")) {
 		int status = alarms(argc - 2, argv + 2);
+
+		return status == WRONG_USAGE ? usage() : status;
+	}
+	if (!strcmp(command, "lock")) {
+		int status = locks(argc - 2, argv + 2);
 
 		return status == WRONG_USAGE ? usage() : status;
 	}
