@@ -90,7 +90,10 @@ class StatusPort:
             self._pending.append(line)
 
     def _read(self, seconds: float) -> dict[str, Any] | None:
-        found = self._spawn.expect([_LINE, pexpect.TIMEOUT, pexpect.EOF], timeout=seconds)
+        try:
+            found = self._spawn.expect([_LINE, pexpect.TIMEOUT, pexpect.EOF], timeout=seconds)
+        except ConnectionResetError:
+            return None  # QEMU ended before it had read all that it was told
         if found != 0:
             return None
         raw = _match(self._spawn).group(1)

@@ -213,6 +213,9 @@ class Domain:
         Raises:
             LostVMError: QEMU does not write it.
         """
+        # A machine that runs on meanwhile is sent twice and more, by what QEMU has seen become
+        # dirty. Under TCG that missed a page: a run queue was older than the task it names.
+        self.monitor("stop")
         with target.open("wb") as file:
             self._migrate(file, deadline)
 
