@@ -125,7 +125,7 @@ class Core:
             source = self.notes if found.string is self.notes else self._map
             text = bytes(source[found.start(2) : found.start(2) + size]).rstrip(b"\0")
             # There are copies on their way; the kernel's own is whole.
-            if size >= 1 << 16 or b"SYMBOL(swapper_pg_dir)=" not in text:
+            if size >= 1 << 16 or b"SYMBOL(swapper_pg_dir)=" not in text or not text.isascii():
                 continue
             with contextlib.suppress(HarnessError):
                 table = _number(text, "SYMBOL(swapper_pg_dir)") - _number(text, "KERNELOFFSET")

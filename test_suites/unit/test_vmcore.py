@@ -124,6 +124,13 @@ def test_the_note_of_a_spawned_kernel_is_passed_over(tmp_path: Path, symbols: Pa
     assert core(tmp_path, data, symbols).vmcoreinfo == b""
 
 
+def test_a_copy_that_was_written_over_is_passed_over(tmp_path: Path, symbols: Path) -> None:
+    """A core of a crashed kernel had one, with other bytes in the middle of it."""
+    data = memory(exchanged=False)
+    put_note(data, MIB, INFO.replace(b"NUMBER(phys_base)", b"NUMBER(ph\xd0\0\0\0base)"))
+    assert core(tmp_path, data, symbols).vmcoreinfo == INFO
+
+
 def test_a_kernel_without_symbols_has_the_first_note(tmp_path: Path) -> None:
     found = core(tmp_path, memory(exchanged=False), tmp_path / "nosuch")
     assert found.vmcoreinfo == INFO
