@@ -306,11 +306,11 @@ def _compile(
     options = kconfig.parse(config.read_text())
     if embedded:
         _write_if_changed(objects / EMBEDDED, embedded)
-        if not embeds(objects / "vmlinux", embedded, options):
+        if not _embeds(objects / "vmlinux", embedded, options):
             (objects / _EMBEDDING).unlink(missing_ok=True)
     goals = ["bzImage", *(["modules"] if options.get("MODULES") == "y" else [])]
     make_with_progress(work, tree, goals, inherit=(guard,), makes=makes or Makes())
-    if not embeds(objects / "vmlinux", embedded, options):
+    if not _embeds(objects / "vmlinux", embedded, options):
         raise BuildError(
             f"{work.label}: it was linked with another init than the one that it was given",
             hint=f"remove {objects / _EMBEDDING}, and build it again",
@@ -319,7 +319,7 @@ def _compile(
     unsure.unlink()
 
 
-def embeds(vmlinux: Path, embedded: bytes, options: Mapping[str, str]) -> bool:
+def _embeds(vmlinux: Path, embedded: bytes, options: Mapping[str, str]) -> bool:
     """Whether a kernel has the init that it was given, as far as it can be seen.
 
     make and ccache go by names and dates, and either was wrong before.

@@ -67,10 +67,10 @@ class Machine(StateMachine, Closing):
             if self.userland_disk or self.data_disk is not None:
                 break
             if attempt < guestclock.ATTEMPTS:
-                self.forget()
+                self._forget()
         raise LostVMError(f"the machine is of no use: {fault}", hint="the host is too busy")
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Take back the last boot, with what it said and logged."""
         self.watch.forget(self.boot_number)
         self.qemu.forget()

@@ -57,6 +57,27 @@ def test_torn_line_is_waited_for(pair: tuple[socket.socket, socket.socket]) -> N
     assert port.next(1) == {"event": "init"}
 
 
+def test_what_came_is_known_before_it_is_taken(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, guest = pair
+    port = StatusPort(ours)
+    guest.send(b'{"role":"normal","event":"jump"}\n')
+    port.pump()
+    assert port.has("normal", "jump")
+    assert not port.has("hibernating", "jump")
+    assert port.next(0) == {"role": "normal", "event": "jump"}
+    assert not port.has("normal", "jump")
+
+
+def test_a_guest_that_ends_with_unread_data_is_gone(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """Its socket is reset then, and not closed."""
+    ours, guest = pair
+    ours.send(b"nobody reads this")
+    guest.close()
+    assert StatusPort(ours).next(1) is None
+
+
 def test_line_that_is_not_json_is_an_error(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, guest = pair
     guest.send(b"{event: init}\n")
