@@ -185,6 +185,20 @@ def test_nothing_in_between(writing: Writing) -> None:
     assert writing.problems() == []
 
 
+@pytest.mark.parametrize("bus", ["virtio"], indirect=True)
+@pytest.mark.parametrize("filesystem", [EXT4], ids=lambda one: one.name, indirect=True)
+def test_a_write_meanwhile_is_seen(writing: Writing) -> None:
+    """The mutation: the host writes to the disk after the save, what is there already."""
+    writing.start()
+    registry.get("restricted").leave(writing.machine, "")
+    assert not written_meanwhile(writing)
+    with writing.disk.open("r+b") as file:
+        block = file.read(512)
+        file.seek(0)
+        file.write(block)
+    assert written_meanwhile(writing)
+
+
 # What ext4 by itself shows of damages is in `writeback`. A bit of a record on btrfs may be
 # one of its own blocks, where small files are: then nothing is mounted any more.
 DAMAGED = [
