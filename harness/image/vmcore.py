@@ -17,7 +17,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from harness.base.errors import HarnessError, UsageError
 from harness.base.lazy import lazily
 from harness.image.cpustate import CPU, note
+from harness.image.header import FILL_SHIFT
 from harness.kernel.specs import Role
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ _DESTINATION, _INDIRECTION, _DONE, _SOURCE = 1, 2, 4, 8
 KERNEL_MAP = 0xFFFFFFFF80000000
 _CHUNK = 1 << 20
 _MAX_NOTES = 16 << 20
+# Without the notes, and below PN_XNUM (elf(5)).
+_MAX_LOADS = 0xFFFD
 # Of CR3 and of an entry of a page table: the rest are flags.
 FRAME = 0x000FFFFFFFFFF000
 _LAST_ENTRY = 511 * 8
@@ -51,20 +54,48 @@ _LAST_ENTRY = 511 * 8
 
 @dataclass(frozen=True)
 class Piece:
-    """A range of physical memory, and where in the file it is; in bytes."""
+    """A range of physical memory, and where in the file it is; in bytes.
+
+    Args:
+        phys: Its physical address.
+        size: Its size.
+        offset: Where in the file it is.
+        fill: The byte that it is full of, where it is not in the file.
+    """
 
     phys: int
     size: int
     offset: int
+    fill: int | None = None
 
     def within(self, end: int) -> Piece:
         """What of it comes before an offset of the file."""
-        return Piece(self.phys, max(0, min(self.size, end - self.offset)), self.offset)
+        if self.fill is not None:
+            return self
+        return replace(self, size=max(0, min(self.size, end - self.offset)))
 
-    def at(self, phys: int) -> int | None:
-        """Where in the file an address is, or None if it is not in this piece."""
-        inside = self.phys <= phys < self.phys + self.size
-        return self.offset + phys - self.phys if inside else None
+    def part(self, phys: int, size: int) -> Piece | None:
+        """Some of it.
+
+        Args:
+            phys: Its physical address.
+            size: Its size in bytes.
+
+        Returns:
+            The part, or None if this piece does not have all of it.
+        """
+        begin = phys - self.phys
+        if begin < 0 or begin + size > self.size:
+            return None
+        return Piece(phys, size, self.offset + begin if self.fill is None else 0, self.fill)
+
+    def joined(self, following: Piece) -> Piece | None:
+        """This piece and one that follows it as one, or None if they are two."""
+        if self.phys + self.size != following.phys or self.fill != following.fill:
+            return None
+        if self.fill is None and self.offset + self.size != following.offset:
+            return None
+        return replace(self, size=self.size + following.size)
 
 
 @dataclass
@@ -143,11 +174,25 @@ class Core:
         Raises:
             HarnessError: It is not in the core.
         """
-        for piece in self.pieces:
-            offset = piece.at(phys)
-            if offset is not None and phys + size <= piece.phys + piece.size:
-                return self._map[offset : offset + size]
-        raise HarnessError(f"{self.path.name} does not have the memory at {phys:#x}")
+        part = self.part(phys, size)
+        if part is None:
+            raise HarnessError(f"{self.path.name} does not have the memory at {phys:#x}")
+        return self.content(part)
+
+    def part(self, phys: int, size: int) -> Piece | None:
+        """Where some memory is; None where it is not in one piece.
+
+        Args:
+            phys: Its physical address.
+            size: Bytes.
+        """
+        return next(filter(None, (piece.part(phys, size) for piece in self.pieces)), None)
+
+    def content(self, piece: Piece) -> bytes:
+        """What is in a piece."""
+        if piece.fill is not None:
+            return bytes([piece.fill]) * piece.size
+        return self._map[piece.offset : piece.offset + piece.size]
 
     def number(self, phys: int) -> int:
         """Eight bytes, as a number."""
@@ -173,8 +218,14 @@ def _segments(file: BinaryIO) -> tuple[list[Piece], bytes]:
             file.seek(offset)
             # Not more than there is: what is not whole may ask for anything.
             notes += file.read(min(size, end - offset, _MAX_NOTES))
-        elif segment["p_type"] == "PT_LOAD" and size:
-            pieces.append(Piece(segment["p_paddr"], size, offset))
+        elif segment["p_type"] == "PT_LOAD":
+            phys, missing = segment["p_paddr"], segment["p_memsz"] - size
+            if size:
+                pieces.append(Piece(phys, size, offset))
+            if missing > 0:
+                # Zero for all but our images, where flags of PF_MASKOS have the byte.
+                fill = segment["p_flags"] >> FILL_SHIFT & 0xFF
+                pieces.append(Piece(phys + size, missing, 0, fill))
     return pieces, notes
 
 
@@ -318,8 +369,13 @@ def write(core: Core, target: Path, *, pages: dict[int, int] | None = None) -> N
         core: The memory.
         target: The file; it is whole or not there.
         pages: Pages that are elsewhere, as `exchanged_pages` gives them.
+
+    Raises:
+        HarnessError: The memory is in more pieces than a core can name.
     """
     loads = list(_loads(core, pages or {}))
+    if len(loads) > _MAX_LOADS:
+        raise HarnessError(f"{core.path.name} has {len(loads)} pieces, a core at most {_MAX_LOADS}")
     notes = core.notes
     if core.vmcoreinfo and b"VMCOREINFO" not in notes:
         notes += note(b"VMCOREINFO", 0, core.vmcoreinfo)
@@ -333,16 +389,22 @@ def write(core: Core, target: Path, *, pages: dict[int, int] | None = None) -> N
         file.write(_PHDR.pack(_PT_NOTE, 0, header, 0, 0, len(notes), len(notes), 4))
         at = data_at
         for piece in loads:
+            stored = _stored_bytes(piece)
             # Virtual addresses are zero: debuggers walk the kernel's page table.
-            file.write(_PHDR.pack(_PT_LOAD, 7, at, 0, piece.phys, piece.size, piece.size, PAGE))
-            at += piece.size
+            file.write(_PHDR.pack(_PT_LOAD, 7, at, 0, piece.phys, stored, piece.size, PAGE))
+            at += stored
         file.write(notes)
         at = data_at
-        for piece in loads:
+        for piece in filter(_stored_bytes, loads):
             _copy(core, piece, file, at)
             at += piece.size
         file.truncate(at)
     part.replace(target)
+
+
+def _stored_bytes(piece: Piece) -> int:
+    """What a core has to store of a piece: what a segment does not is zero (elf(5))."""
+    return 0 if piece.fill == 0 else piece.size
 
 
 def _loads(core: Core, pages: dict[int, int]) -> Iterator[Piece]:
@@ -352,29 +414,28 @@ def _loads(core: Core, pages: dict[int, int]) -> Iterator[Piece]:
         return
     low: list[Piece] = []
     for page in sorted(page for page in pages if page < LOW_END):
-        for piece in core.pieces:
-            offset = piece.at(pages[page])
-            if offset is not None:
-                break
-        else:
+        there = core.part(pages[page], PAGE)
+        if there is None:
             continue
-        last = low[-1] if low else None
-        if last and last.phys + last.size == page and last.offset + last.size == offset:
-            low[-1] = Piece(last.phys, last.size + PAGE, last.offset)
+        back = replace(there, phys=page)
+        joined = low[-1].joined(back) if low else None
+        if joined:
+            low[-1] = joined
         else:
-            low.append(Piece(page, PAGE, offset))
+            low.append(back)
     yield from low
     for piece in core.pieces:
-        cut = max(0, LOW_END - piece.phys)
-        if cut < piece.size:
-            yield Piece(piece.phys + cut, piece.size - cut, piece.offset + cut)
+        begin, end = max(LOW_END, piece.phys), piece.phys + piece.size
+        high = piece.part(begin, end - begin) if begin < end else None
+        if high:
+            yield high
 
 
 def _copy(core: Core, piece: Piece, file: BinaryIO, at: int) -> None:
     """Copy a piece; what is zero becomes a hole."""
     for begin in range(0, piece.size, _CHUNK):
-        offset = piece.offset + begin
-        data = core._map[offset : offset + min(_CHUNK, piece.size - begin)]
+        some = piece.part(piece.phys + begin, min(_CHUNK, piece.size - begin))
+        data = core.content(some) if some else b""
         if data.count(0) != len(data):
             file.seek(at + begin)
             file.write(data)

@@ -13,8 +13,10 @@ from elftools.elf.segments import NoteSegment
 from harness.base.errors import HarnessError, UsageError
 from harness.debug import drgn as debug
 from harness.image import cpustate, vmcore
+from harness.image.header import FILL_SHIFT
 from harness.image.vmcore import PAGE, Core, Piece
 from harness.machine import keep
+from test_suites.unit import images
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -295,6 +297,55 @@ def test_zero_pages_become_holes(tmp_path: Path) -> None:
     assert target.stat().st_size > SIZE
     assert target.stat().st_blocks * 512 <= SIZE - 11 * MIB
     assert b"".join(loads(target).values()) == bytes(data)
+
+
+def filled(tmp_path: Path, data: bytearray, at: dict[int, int]) -> Core:
+    """Memory of which some pages, by their address, are full of a byte, and not in the file."""
+    raw = tmp_path / "raw"
+    raw.write_bytes(data)
+    pieces = []
+    for page in range(0, len(data), PAGE):
+        pieces.append(Piece(page, PAGE, 0 if page in at else page, at.get(page)))
+    return Core(raw, pieces)
+
+
+def test_pages_of_one_byte_are_there(tmp_path: Path, symbols: Path) -> None:
+    """Of an image: it stores none of them, and some of them were exchanged."""
+    data = memory(exchanged=True)
+    pages = vmcore.exchanged_pages(core(tmp_path, data, symbols), symbols)
+    bytes_of = {pages[3 * PAGE]: 0xAA, pages[9 * PAGE]: 0, 21 * MIB: 0xAA, 22 * MIB: 0}
+    found = filled(tmp_path, data, bytes_of)
+    assert found.read(21 * MIB, PAGE) == b"\xaa" * PAGE
+    target = tmp_path / "core"
+    vmcore.write(found, target, pages=pages)
+    again = Core.of(target)
+    for phys, value in ((3 * PAGE, 0xAA), (9 * PAGE, 0), (21 * MIB, 0xAA), (22 * MIB, 0)):
+        assert again.read(phys, PAGE) == bytes([value]) * PAGE
+        assert again.read(phys + PAGE, PAGE) == content(phys + PAGE)
+
+
+def test_an_image_has_its_pages_of_one_byte(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    segments = images.make(path).segments
+    filled = next(at for at, one in enumerate(segments) if one.size > one.stored)
+    with path.open("r+b") as file:
+        file.seek(images.PHDR + filled * 56 + 4)
+        file.write((7 | 0xAA << FILL_SHIFT).to_bytes(4, "little"))
+    found = [piece for piece in Core.of(path).pieces if piece.fill is not None]
+    expected = [
+        Piece(one.phys + one.stored, one.size - one.stored, 0, 0xAA if at == filled else 0)
+        for at, one in enumerate(segments)
+        if one.size > one.stored
+    ]
+    assert found == expected
+
+
+def test_more_pieces_than_a_core_names(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.write_bytes(bytes(PAGE))
+    pieces = [Piece(2 * PAGE * number, PAGE, 0, 0) for number in range(0xFFFE)]
+    with pytest.raises(HarnessError, match="raw has 65534 pieces"):
+        vmcore.write(Core(raw, pieces), tmp_path / "core")
 
 
 def test_registers_become_notes(tmp_path: Path) -> None:
