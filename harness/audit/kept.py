@@ -17,7 +17,7 @@ from harness.audit.owner import Owners
 from harness.audit.ram import Part, Ram, Space
 from harness.audit.symbols import Symbols, of_kernel
 from harness.base.errors import HarnessError, UsageError
-from harness.image import vmcore
+from harness.image.core import Core
 from harness.image.image import PAGE
 from harness.machine.keep import Kept
 
@@ -67,7 +67,7 @@ class _Side:
     ram: Ram
     text: str
     kept: Kept
-    core: vmcore.Core
+    core: Core
 
     @classmethod
     def of(cls, kept: Kept) -> _Side:

@@ -21,6 +21,7 @@ from harness.audit.seen import Left
 from harness.audit.symbols import Symbols
 from harness.base.errors import HarnessError, KspawnError
 from harness.image import cpustate, vmcore
+from harness.image.core import Core, Piece
 from harness.image.image import PAGE
 from harness.image.vmcore import FRAME
 from harness.kernel.built import BuiltKernel
@@ -94,9 +95,9 @@ class Owners:
         self._levels = levels
         self._symbols = symbols
         self._text = (symbols["_text"], symbols["_end"])
-        pieces = [vmcore.Piece(part.phys, part.size, part.offset) for part in ram.parts]
+        pieces = [Piece(part.phys, part.size, part.offset) for part in ram.parts]
         notes = cpustate.prstatus(text)
-        vmcore.write(vmcore.Core(ram.path, pieces, notes, kernel.symbols), core)
+        vmcore.write(Core(ram.path, pieces, notes, kernel.symbols), core)
         self._program = open_core(core, kernel)
         self._kernel: dict[int, Mapped] = {}
         self._user: dict[int, Mapped] = {}

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.base.errors import PrerequisiteError, UsageError
 from harness.base.files import FileName
 from harness.image import cpustate, vmcore
+from harness.image.core import Core, Piece
 from harness.kernel.built import BuiltKernel
 from harness.kernel.specs import Role
 from harness.kernel.vmconfig import VMConfig
@@ -73,13 +74,13 @@ class Kept(BaseModel):
         """The kernel of a role."""
         return self.kernels[role].built
 
-    def core(self, name: str) -> vmcore.Core:
+    def core(self, name: str) -> Core:
         """The memory of the normal kernel in a file that was kept, as it was found.
 
         Raises:
             UsageError: It is no core.
         """
-        return vmcore.Core.of(self.path(name), symbols=self.kernel("normal").symbols)
+        return Core.of(self.path(name), symbols=self.kernel("normal").symbols)
 
     def needed(self) -> tuple[Life, Path]:
         """What it takes to have the machine again: its life, and the file of its state.
@@ -224,10 +225,10 @@ def _keep_memory(machine: Standing, target: Path) -> None:
                 with part.open("rb") as file:
                     shutil.copyfileobj(file, whole, 1 << 20)
                 part.unlink()
-                pieces.append(vmcore.Piece(phys, size, at))
+                pieces.append(Piece(phys, size, at))
                 at += size
         symbols = machine.kernels.normal.symbols
-        vmcore.write(vmcore.Core(raw, pieces, cpustate.prstatus(registers), symbols), target)
+        vmcore.write(Core(raw, pieces, cpustate.prstatus(registers), symbols), target)
     finally:
         raw.unlink(missing_ok=True)
 

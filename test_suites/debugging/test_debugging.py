@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from harness.base.errors import KernelCrashError
 from harness.cycle.cycle import Cycle
 from harness.cycle.witness import Witness
 from harness.debug import drgn as debug
+from harness.image import vmcore
 from harness.kernel.specs import ROOT
 from harness.machine import keep
 from harness.machine.lab import Lab
@@ -27,6 +29,9 @@ from harness.record.timeline import Timeline
 pytestmark = pytest.mark.vm
 
 LIMIT = 1 << 30
+# Pages of one byte, which the image does not store.
+FILL = "head -c 4M /dev/zero | tr '\\0' '\\252' >/tmp/filled"
+FILLED = 0xAA
 _PS = "for p in /proc/[0-9]*; do echo ${p#/proc/} $(cat $p/comm); done"
 # What comes and goes by itself between two looks.
 _TRANSIENT = re.compile(r"kworker/|dropbear|sh$|ps$|kspawn$")
@@ -65,6 +70,7 @@ def fail_a_check(lab: Lab, folder: Path, timeline: Timeline) -> dict[int, str]:
 
     def damage(cycle: Cycle) -> None:
         before.update(seen_by_ps(cycle.machine))
+        cycle.machine.run(FILL).check()
         cycle.machine.keep_bytes = LIMIT
         cycle.witness.damage("pipe")
 
@@ -85,6 +91,23 @@ def test_memory_and_image_open_in_drgn(
     for image in (False, True):
         found = seen_by_drgn(folder, image=image)
         assert {pid: found.get(pid) for pid in wanted} == wanted
+    assert_filled(keep.load(folder))
+
+
+def assert_filled(kept: keep.Kept) -> None:
+    """Drgn has the pages that the image does not store."""
+    assert kept.image is not None
+    program = open_core(debug.core_of(kept, image=True), kept.kernel("normal"))
+    bytes_of = Counter[int]()
+    for piece in kept.core(kept.image).pieces:
+        # What is below was exchanged.
+        if piece.fill is None or piece.phys < vmcore.LOW_END:
+            continue
+        wanted = bytes([piece.fill]) * piece.size
+        assert program.read(piece.phys, piece.size, physical=True) == wanted
+        bytes_of[piece.fill] += piece.size
+    assert bytes_of[FILLED] >= 3 << 20
+    assert bytes_of[0] > 0
 
 
 def test_memory_while_a_spawned_kernel_runs(lab: Lab, folder: Path) -> None:

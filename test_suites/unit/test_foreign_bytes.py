@@ -22,6 +22,7 @@ import pytest
 from harness.base import archive
 from harness.base.errors import BuildError, HarnessError, PrerequisiteError, UsageError
 from harness.image import swap_image, vmcore, zones
+from harness.image.core import Core
 from harness.image.image import Image, ImageError
 from harness.kernel import bzimage, kconfig
 from harness.logs import ktap
@@ -97,7 +98,7 @@ def read_image(path: Path) -> None:
 
 
 def read_core(path: Path) -> None:
-    core = vmcore.Core.of(path)
+    core = Core.of(path)
     with suppress(HarnessError):
         core.number(20 << 20)
     with suppress(HarnessError):
@@ -267,7 +268,7 @@ def test_a_core_that_was_cut_off(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "cut"
     path.write_bytes(data[:cut])
     with pytest.raises((UsageError, HarnessError)):
-        vmcore.Core.of(path).read(23 << 20, 4096)
+        Core.of(path).read(23 << 20, 4096)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from elftools.elf.segments import NoteSegment
 from harness.base.errors import HarnessError, UsageError
 from harness.debug import drgn as debug
 from harness.image import cpustate, vmcore
+from harness.image.core import Core, Piece
 from harness.image.header import FILL_SHIFT
-from harness.image.vmcore import PAGE, Core, Piece
+from harness.image.vmcore import PAGE
 from harness.machine import keep
 from test_suites.unit import images
 
