@@ -26,7 +26,8 @@ from harness.base import cache
 from harness.base.errors import HarnessError
 from harness.cycle.cycle import Cycle
 from harness.kernel import checkout, making
-from harness.machine.lab import Builds, Lab, Options, build_kernels
+from harness.machine.lab import Builds, Lab, build_kernels
+from harness.machine.options import Options
 from harness.record.result import Verdict
 from harness.record.timeline import Timeline
 

@@ -16,8 +16,8 @@ from harness.bench import history
 from harness.bench import machine as bench
 from harness.bench import sizes as benchsizes
 from harness.cli.options import own_options, vm_options
-from harness.kernel.own import Own
 from harness.machine import lab
+from harness.machine.options import Options
 
 
 @click.command("bench")
@@ -29,12 +29,8 @@ from harness.machine import lab
     help="Save and restore over amounts of RAM as well, such as 256MiB,2GiB.",
 )
 def bench_command(
-    kernel: str,
-    vm_config: str,
-    accel: str,
-    libvirt_uri: str,
+    chosen: Options,
     results: Path,
-    own: Own,
     sizes: str | None,
 ) -> int:
     """Measure boot, save and restore beside bare QEMU and the raw disk.
@@ -44,11 +40,8 @@ def bench_command(
     With --kernel-tree: what an edit of one file costs, beside make alone; ends
     with 1 if that is above its goal.
     """
-    chosen = lab.Options(
-        kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri, own=own
-    )
     with run_folder(results.absolute(), "bench") as folder:
-        if own.kernel_tree is not None:
+        if chosen.own.kernel_tree is not None:
             with ProgressLine(err) as line:
                 edits = treebench.run(chosen, folder, builds=line.build, listener=line.phase)
             treebench.show(edits, out)
@@ -60,7 +53,7 @@ def bench_command(
     return int(ExitCode.PASSED)
 
 
-def _measure(chosen: lab.Options, folder: Path, results: Path, sizes: str | None) -> None:
+def _measure(chosen: Options, folder: Path, results: Path, sizes: str | None) -> None:
     names = benchsizes.SIZES if sizes == "all" else sizes.split(",") if sizes else ()
     # First, and not after minutes: one of them may be a typing error.
     machines = benchsizes.with_memory(chosen.vm_config, folder, names)

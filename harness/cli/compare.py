@@ -16,6 +16,7 @@ from harness.compare import report as compare_report
 from harness.compare import tables
 from harness.kernel import specs
 from harness.machine import lab
+from harness.machine.options import Options
 
 
 @click.command("compare")
@@ -37,19 +38,15 @@ from harness.machine import lab
 )
 def compare_command(
     ways: tuple[str, ...],
-    kernel: str,
-    vm_config: str,
-    accel: str,
-    libvirt_uri: str,
+    chosen: Options,
     results: Path,
     fill: str,
     form: str,
 ) -> int:
     """Run the named ways (all) with memory filled more and less, side by side."""
     names, fills = compare.chosen_ways(ways), compare.parse_fills(fill)
-    chosen = lab.Options(kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri)
-    specs.load_kernel(kernel)
-    specs.load_vm_config(vm_config)
+    specs.load_kernel(chosen.kernel)
+    specs.load_vm_config(chosen.vm_config)
     with (
         run_folder(results.absolute(), "compare") as folder,
         ProgressLine(err) as line,

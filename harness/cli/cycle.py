@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -18,9 +18,9 @@ from harness.cli.options import own_options, vm_options
 from harness.cli.way import way_option
 from harness.cycle.cycle import Cycle
 from harness.guest import debianimage
-from harness.kernel.own import Own
 from harness.machine import keep
-from harness.machine.lab import Lab, Options
+from harness.machine.lab import Lab
+from harness.machine.options import Options
 from harness.record.result import AuditInfo, Result, Verdict
 from harness.record.timeline import Timeline
 
@@ -68,14 +68,10 @@ _LARGEST = 100 << 10
     help="Start the normal kernel from a kept state, without a boot.",
 )
 def cycle_command(
-    kernel: str,
-    vm_config: str,
-    accel: str,
-    libvirt_uri: str,
+    chosen: Options,
     results: Path,
     json_file: Path | None,
     resume_path: str,
-    own: Own,
     keep_memory: str,
     audit: bool,
     warm: bool,
@@ -85,12 +81,8 @@ def cycle_command(
     """Hibernate a kernel through KSPAWN, power off, resume it, and judge."""
     return run_cycle(
         Call(
-            options=Options(
-                kernel=kernel,
-                vm_config=vm_config,
-                accel=accel,
-                libvirt_uri=libvirt_uri,
-                own=own,
+            options=replace(
+                chosen,
                 keep_bytes=keep.parse_size(keep_memory),
                 audit=audit,
                 warm=warm,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 from harness.cli.listing import completes
 from harness.kernel.own import HELP, given_own
 from harness.kernel.specs import DEFAULT
+from harness.machine.options import Options
 from harness.vm import choices
 
 
@@ -20,8 +22,16 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of what runs where, which commands that boot machines share.
 
     Args:
-        command: The function of the command.
+        command: The function of the command, which gets them as `chosen`, and `results`.
     """
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **given: Any) -> Any:
+        names = ("kernel", "vm_config", "accel", "libvirt_uri")
+        chosen = Options(**{name: given.pop(name) for name in names})
+        return command(*args, chosen=chosen, **given)
+
+    result: Callable[..., Any] = wrapped
     for option in (
         click.option(
             "--kernel",
@@ -48,8 +58,8 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
         ),
     ):
-        command = option(command)
-    return command
+        result = option(result)
+    return result
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,16 +81,16 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of one's own kernel to a command, which gets them as `own`.
+    """Add the options of one's own kernel to a command that has `vm_options`.
 
     Args:
-        command: The function of the command.
+        command: The function of the command, which gets them in `chosen`.
     """
 
     @functools.wraps(command)
-    def wrapped(*args: Any, **given: Any) -> Any:
+    def wrapped(*args: Any, chosen: Options, **given: Any) -> Any:
         own = given_own(given.pop)
-        return command(*args, own=own, **given)
+        return command(*args, chosen=replace(chosen, own=own), **given)
 
     path = click.Path(path_type=Path)
     result: Callable[..., Any] = wrapped

@@ -14,9 +14,8 @@ from harness.base.terminal import err
 from harness.cli.options import own_options, vm_options
 from harness.debug.shell import ROLES, run, run_again
 from harness.kernel import specs
-from harness.kernel.own import Own
 from harness.machine import keep, lab
-from harness.machine.lab import Options
+from harness.machine.options import Options
 from harness.record.timeline import Timeline
 
 
@@ -35,22 +34,15 @@ def shell_command(
     from_run: Path | None,
     role: str,
     gdb: bool,
-    kernel: str,
-    vm_config: str,
-    accel: str,
-    libvirt_uri: str,
+    chosen: Options,
     results: Path,
-    own: Own,
 ) -> int:
     """A shell in a machine: in its normal kernel, or in a spawned one before it does its work.
 
     Commands may come from a pipe. Ctrl-] ends it on a terminal.
     """
-    specs.load_kernel(kernel)
-    specs.load_vm_config(vm_config)
-    chosen = Options(
-        kernel=kernel, vm_config=vm_config, accel=accel, libvirt_uri=libvirt_uri, own=own
-    )
+    specs.load_kernel(chosen.kernel)
+    specs.load_vm_config(chosen.vm_config)
     kept = keep.load(from_run) if from_run is not None else None
     if kept is not None and kept.machine is None:
         raise UsageError(f"{from_run} did not keep the state of its machine: {kept.not_kept}")

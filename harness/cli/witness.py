@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from harness.cli.listing import completes
 from harness.cli.options import own_options, vm_options
 from harness.cli.way import way_option
 from harness.guest.witnesses import witnesses
-from harness.kernel.own import Own
+from harness.machine.options import Options
 
 # In place of the name of one.
 _ALL = "all"
@@ -49,12 +50,8 @@ def list_command(as_json: bool) -> int:
 @click.option("--audit/--no-audit", default=False, show_default=True, help="As for `cycle`.")
 def run_command(
     name: str,
-    kernel: str,
-    vm_config: str,
-    accel: str,
-    libvirt_uri: str,
+    chosen: Options,
     results: Path,
-    own: Own,
     resume_path: str,
     warm: bool,
     audit: bool,
@@ -62,7 +59,6 @@ def run_command(
     """Take one of them, alone, or `all` of them through one cycle."""
     # Late: what runs machines is not imported for a list.
     from harness.cli.cycle import Call, run_cycle  # noqa: PLC0415
-    from harness.machine.lab import Options  # noqa: PLC0415
 
     known = [_ALL, *(facts.name for facts in witnesses())]
     if name not in known:
@@ -71,15 +67,7 @@ def run_command(
         raise click.UsageError(f"there is no witness {name!r}{also} (./kspawn witness list)")
     return run_cycle(
         Call(
-            options=Options(
-                kernel=kernel,
-                vm_config=vm_config,
-                accel=accel,
-                libvirt_uri=libvirt_uri,
-                own=own,
-                audit=audit,
-                warm=warm,
-            ),
+            options=replace(chosen, audit=audit, warm=warm),
             results=results,
             resume_path=resume_path,
             only="" if name == _ALL else name,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base import cache
@@ -13,16 +12,16 @@ from harness.base.errors import SpecError
 from harness.guest import debianimage, guestbuild, initramfs
 from harness.kernel import flavors, making
 from harness.kernel.own import Own
-from harness.kernel.specs import DEFAULT, KernelSpec, load_vm_config, shown
+from harness.kernel.specs import KernelSpec, load_vm_config, shown
 from harness.kernel.vmconfig import VMConfig
 from harness.machine import bundle
 from harness.machine.kernels import Kernels
 from harness.machine.machine import Machine
+from harness.machine.options import Options
 from harness.machine.states import TCG_SCALE, Timeouts
 from harness.record.result import KernelInfo
 from harness.record.timeline import Timeline
 from harness.vm import accel
-from harness.vm.choices import EMBEDDED
 from harness.vm.hypervisor import Hypervisor
 
 Builds = Callable[[str, int, int, str], None]
@@ -30,22 +29,6 @@ Builds = Callable[[str, int, int, str], None]
 
 def no_builds(kernel: str, done: int, total: int, what: str) -> None:
     """A `Builds` that tells nobody."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user chose, on the command line or for pytest."""
-
-    kernel: str = DEFAULT
-    vm_config: str = "default"
-    accel: str = "auto"
-    libvirt_uri: str = EMBEDDED
-    own: Own = field(default_factory=Own)
-    built: Path | None = None
-    keep_bytes: int = 0
-    audit: bool = True
-    warm: bool = False
-    userland: Path | None = None
 
 
 def build_kernels(

@@ -22,8 +22,9 @@ from harness.cycle.record import record
 from harness.kernel import known_bugs
 from harness.kernel.specs import DEFAULT, load_kernel, load_vm_config
 from harness.machine import keep
-from harness.machine.lab import Lab, Options
+from harness.machine.lab import Lab
 from harness.machine.machine import Machine
+from harness.machine.options import Options
 from harness.plugin import cold, defaults, faults, own
 from harness.plugin.cold import pytest_runtest_setup
 from harness.plugin.faults import figures

@@ -10,7 +10,7 @@ import pytest
 from harness.guest import debianimage
 from harness.kernel.specs import DEFAULT
 from harness.machine import keep
-from harness.machine.lab import Options
+from harness.machine.options import Options
 from harness.plugin import cold, faults, own
 from harness.vm import choices
 from harness.ways import registry

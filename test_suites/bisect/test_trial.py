@@ -22,7 +22,7 @@ from harness.bisect.outcome import Outcome
 from harness.bisect.repository import Range
 from harness.bisect.state import FILE, Ending, State, Word
 from harness.kernel.specs import ROOT
-from harness.machine import lab
+from harness.machine.options import Options
 
 pytestmark = [pytest.mark.vm]
 
@@ -55,7 +55,7 @@ def run(command: Sequence[str | Path], cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-def machine_options(options: lab.Options) -> list[str]:
+def machine_options(options: Options) -> list[str]:
     return [
         *(f"--vm-config={options.vm_config}", f"--accel={options.accel}"),
         f"--libvirt-uri={options.libvirt_uri}",
@@ -63,7 +63,7 @@ def machine_options(options: lab.Options) -> list[str]:
 
 
 def run_bisection(
-    tree: Path, branch: str, folder: Path, options: lab.Options, *more: str | Path
+    tree: Path, branch: str, folder: Path, options: Options, *more: str | Path
 ) -> State:
     """What the command leaves is what counts."""
     stored = folder / "state.json"
@@ -93,7 +93,7 @@ def assert_found(state: State, tree: Path, branch: str) -> None:
 
 
 @pytest.mark.ci
-def test_short_history(folder: Path, options: lab.Options) -> None:
+def test_short_history(folder: Path, options: Options) -> None:
     """Damage that only the witness sees, among commits of which two do not build."""
     tree = history(short=True)
     before = (tree / ".git" / "HEAD").read_text()
@@ -107,7 +107,7 @@ def test_short_history(folder: Path, options: lab.Options) -> None:
     assert "#regzbot introduced" in (left / "mail.eml").read_text()
 
 
-def test_a_fix_is_tried_where_it_does_not_build(folder: Path, options: lab.Options) -> None:
+def test_a_fix_is_tried_where_it_does_not_build(folder: Path, options: Options) -> None:
     """The same history, with a patch for the commits that do not build: none is skipped."""
     tree = history(short=True)
     fix = folder / "fix.patch"
@@ -121,7 +121,7 @@ def test_a_fix_is_tried_where_it_does_not_build(folder: Path, options: lab.Optio
     assert all(build.ok for build in state.builds)
 
 
-def test_a_step_of_git_bisect_run(folder: Path, options: lab.Options) -> None:
+def test_a_step_of_git_bisect_run(folder: Path, options: Options) -> None:
     """Git itself drives, in a clone of a user; our command says what each commit is."""
     # Always at one place: its mirror in the cache is found again.
     tree = cache.home() / "scratch" / "git-bisect-run"
@@ -134,7 +134,7 @@ def test_a_step_of_git_bisect_run(folder: Path, options: lab.Options) -> None:
             shutil.rmtree(tree, ignore_errors=True)
 
 
-def drive_git_bisect(tree: Path, folder: Path, options: lab.Options) -> None:
+def drive_git_bisect(tree: Path, folder: Path, options: Options) -> None:
     run(["git", "clone", "-q", "--branch", "witness", history(short=True), tree])
     run(["git", "bisect", "start", "HEAD", f"origin/{trial.BASE}"], tree)
     step: list[str | Path] = [sys.executable, "-m", "harness", "bisect-step"]
@@ -152,7 +152,7 @@ def drive_git_bisect(tree: Path, folder: Path, options: lab.Options) -> None:
 @pytest.mark.parametrize("branch", sorted(trial.regressions()))
 def test_long_history(
     folder: Path,
-    options: lab.Options,
+    options: Options,
     branch: str,
     record_property: Callable[[str, object], None],
 ) -> None:

@@ -19,8 +19,9 @@ import pytest
 from harness.base import cache
 from harness.base.errors import KernelCrashError
 from harness.cycle.witness import Witness
-from harness.machine.lab import Lab, Options
+from harness.machine.lab import Lab
 from harness.machine.machine import Machine
+from harness.machine.options import Options
 from harness.vm import guard
 
 pytestmark = [pytest.mark.vm]

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TEST = """
 import pytest
-from harness.machine.lab import Options
+from harness.machine.options import Options
 from harness.machine.machine import Machine
 
 def test_options(options: Options, pytestconfig: pytest.Config) -> None:
