@@ -73,12 +73,13 @@ def observe(machine: Machine) -> Before:
     """
     found = witness.processes(machine)
     state = kernel_state(machine)
+    release, cmdline = machine.run("uname -r; cat /proc/cmdline").check().split("\n", 1)
     return Before(
         processes=found,
         boot_id=state.boot_id,
-        release=machine.run("uname -r").check().strip(),
+        release=release.strip(),
         uptime=state.uptime,
-        cmdline=machine.run("cat /proc/cmdline").check(),
+        cmdline=cmdline,
         lives=len(machine.lives),
         cpus=state.cpus,
         frozen=state.frozen,

@@ -32,8 +32,10 @@ PROC_CHECKS = (
     "identity",
 )
 
-# busybox's init blocks signals for a second (sleep1()) after each child that ended.
 _READINGS, _SETTLE_SECONDS = 4, 3.0
+# What busybox's init blocks while it works, and for a second (sleep1()) after each child that
+# ended: SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD and SIGPWR (init/init.c).
+_INIT_WORKS, _INIT_RESTS = "SigBlk: 0000000020014a07", "SigBlk: 0000000000000000"
 _SIGNALS = ("SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
 # What a process changes by itself as it works.
 _WORK = ("threads", "file-descriptors", "maps")
@@ -50,7 +52,16 @@ class Process:
     aspects: Mapping[str, str] = field(compare=False)
 
 
-def _process(pid: int, files: Mapping[str, str]) -> Process | None:
+def process_of(pid: int, files: Mapping[str, str]) -> Process | None:
+    """A process, by what its files in /proc say.
+
+    Args:
+        pid: Its PID.
+        files: stat, status, task, fd, maps and limits, as `read_files` gives them.
+
+    Returns:
+        The process; None where it ended meanwhile.
+    """
     fields = stat_fields(files.get("stat", ""))
     status = dict(re.findall(r"^(\w+):\s*(.*)$", files.get("status", ""), re.MULTILINE))
     if len(fields) < 20 or "Name" not in status:
@@ -69,7 +80,7 @@ def _process(pid: int, files: Mapping[str, str]) -> Process | None:
             "threads": "\n".join(tasks),
             "file-descriptors": files.get("fd", ""),
             "maps": files.get("maps", ""),
-            "signals": "\n".join(f"{key}: {status.get(key)}" for key in _SIGNALS),
+            "signals": _signals(pid, status),
             "limits": files.get("limits", ""),
             "identity": "\n".join(f"{key}: {status.get(key)}" for key in _IDENTITY)
             + f"\nparent {fields[1]} group {fields[2]} session {fields[3]} tty {fields[4]}"
@@ -78,14 +89,20 @@ def _process(pid: int, files: Mapping[str, str]) -> Process | None:
     )
 
 
+def _signals(pid: int, status: Mapping[str, str]) -> str:
+    """A process's masks of signals; of init, as they are while it rests."""
+    text = "\n".join(f"{key}: {status.get(key)}" for key in _SIGNALS)
+    working = pid == 1 and status["Name"] == "busybox"
+    return text.replace(_INIT_WORKS, _INIT_RESTS) if working else text
+
+
 def processes(
     machine: Machine, *, like: Mapping[int, Process] | None = None, since: int = 0
 ) -> dict[int, Process]:
     """All processes of the userland but those of the connection that asks.
 
-    A process that works shows it: init blocks signals while it starts a child, and
-    after one has ended. So /proc is read until two readings agree and init is at rest,
-    or one agrees with `like`; a real loss or change is in every reading.
+    A process that works shows it, so /proc is read until two readings agree, or one agrees
+    with `like`; a real loss or change is in every reading.
 
     Args:
         machine: A running machine.
@@ -100,26 +117,15 @@ def processes(
         if like is not None and all(check.ok for check in compare(like, last, since=since)):
             break
         again = _read_processes(machine)
-        if like is None and _at_rest(again) and all(check.ok for check in compare(last, again)):
+        if like is None and all(check.ok for check in compare(last, again)):
             break
         last = again
     return last
 
 
-def _at_rest(found: Mapping[int, Process]) -> bool:
-    """Whether init blocks no signal: while it does, it works, and two readings may agree on it.
-
-    systemd blocks those that it reads by a signalfd, always.
-    """
-    init = found.get(1)
-    if init is None or init.name == "systemd":
-        return True
-    return "SigBlk: 0000000000000000" in init.aspects["signals"]
-
-
 def _read_processes(machine: Machine) -> dict[int, Process]:
     files = read_files(machine.run("witness processes").check())
-    parsed = [_process(pid, content) for pid, content in files.items()]
+    parsed = [process_of(pid, content) for pid, content in files.items()]
     everything = {process.pid: process for process in parsed if process}
     return {
         pid: process for pid, process in everything.items() if not _of_session(process, everything)

@@ -39,8 +39,8 @@ from harness.kernel.specs import KernelSpec, Role
 # init that it was given, and not with one that ccache had.
 _VERSIONS: Mapping[Role, str] = {"normal": "1", "spawned": "2"}
 _EMBEDDING = "usr/initramfs_data.o"
-_TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "tar", "patch", "cp")
-_TOOL_PACKAGES = "make gcc binutils flex bison bc tar patch libelf-dev"
+_TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "lz4", "tar", "patch", "cp")
+_TOOL_PACKAGES = "make gcc binutils flex bison bc lz4 tar patch libelf-dev"
 
 
 def build_kernel(

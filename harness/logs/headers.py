@@ -82,6 +82,8 @@ HEADERS = (
     _header(SplatKind.KCSAN, rf"BUG: KCSAN: .*? in (?:{SYMBOL}|{_NAME})", RULE, MANY),
     _header(SplatKind.BUG, rf"BUG: K[A-Z]+: .*? in {SYMBOL}", RULE, MANY),
     _header(SplatKind.UBSAN, rf"UBSAN: [\w-]+ in {SOURCE}", _END_TRACE, MANY),
+    # What ends it is the oops of BUG(), or the WARN of a permissive kernel (kernel/cfi.c).
+    _header(SplatKind.CFI, rf"CFI failure at {SYMBOL} \(target: ", _END_TRACE, MANY),
     KERNEL_BUG,
     LIST,
     _header(

@@ -34,6 +34,8 @@ _CHUNK = 65536
 _MAX_LINE = 65536
 # From the line that announces a report to its header, at most.
 _MAX_BEFORE = 10
+# What may go on with an oops.
+_BEFORE_OOPS = (SplatKind.OOPS, SplatKind.BUG, SplatKind.CFI)
 _PROMPT = re.compile(r"(?:\S{0,40} ?[#$>]|\S+ login:) ")
 _SUFFIX = re.compile(r"\.(?:cold|isra|part|constprop|llvm|lto_priv)\b.*")
 _NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b")
@@ -183,7 +185,7 @@ class SplatScanner:
     @staticmethod
     def _continues(report: OpenReport, header: Header) -> bool:
         if header is OOPS:
-            return report.header.kind in (SplatKind.OOPS, SplatKind.BUG) and report.oops is None
+            return report.header.kind in _BEFORE_OOPS and report.oops is None
         return header is KERNEL_BUG and report.header.pattern is LIST.pattern
 
     def _close(self, *, before: int | None = None) -> None:

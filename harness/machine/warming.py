@@ -129,6 +129,8 @@ def _boot_and_keep(machine: Parts, initrd: Path, part: Path) -> None:
         raise _UnfitError
     time.sleep(_SETTLE_SECONDS)
     machine.watch.scan()
+    if guestclock.timer_fault(machine.logs[0].path):
+        raise _UnfitError
     if machine.splats or machine.complaints:
         raise _UnfitError  # a moment's trouble would be that of all
     part.chmod(0o700)

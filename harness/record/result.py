@@ -37,6 +37,7 @@ class SplatKind(StrEnum):
     KFENCE = "KFENCE"
     KCSAN = "KCSAN"
     UBSAN = "UBSAN"
+    CFI = "CFI"
     LOCKDEP = "lockdep"
     RCU_STALL = "RCU stall"
     SOFT_LOCKUP = "soft lockup"

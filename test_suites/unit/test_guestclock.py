@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.machine import guestclock
@@ -17,3 +19,21 @@ def test_a_clock_that_ran_away() -> None:
     """As it was with 49.915 MHz instead of 2,592."""
     said = guestclock.fault({"uptime": "84.73"}, 12.0)
     assert said == "its clock went on by 85 s in 12 s: its TSC was measured wrongly"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (None, ""),
+        ("[    0.212700] APIC: Switch to symmetric I/O mode setup\n", ""),
+        (
+            "[    0.255689] APIC timer disabled due to verification failure\n",
+            "the timer of its APIC was measured wrongly",
+        ),
+    ],
+)
+def test_a_timer_that_failed_its_verification(tmp_path: Path, log: str | None, said: str) -> None:
+    path = tmp_path / "1-normal.log"
+    if log is not None:
+        path.write_text(log)
+    assert guestclock.timer_fault(path) == said

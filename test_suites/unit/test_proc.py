@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.cycle.witness import PROC_CHECKS, Process, compare, read_files
+from harness.cycle.witness import PROC_CHECKS, Process, compare, process_of, read_files
 from harness.guest import guestbuild
 
 ASPECTS = {aspect: f"{aspect} line 1\n{aspect} line 2" for aspect in PROC_CHECKS[1:]}
@@ -46,6 +46,22 @@ def test_each_change_fails_its_check_alone(aspect: str) -> None:
     failed = [check for check in compare(BEFORE, after) if not check.ok]
     assert [check.name for check in failed] == [f"proc.{aspect}"]
     assert "another" in failed[0].detail
+
+
+def signals(pid: int, name: str, blocked: str) -> str:
+    stat = f"{pid} ({name}) S 0 " + " ".join("0" for _ in range(20))
+    found = process_of(pid, {"stat": stat, "status": f"Name:\t{name}\nSigBlk:\t{blocked}\n"})
+    assert found is not None
+    return found.aspects["signals"]
+
+
+def test_init_that_works_is_as_one_that_rests() -> None:
+    """Busybox blocks what its handler handles; another mask, or another process, is a change."""
+    works, rests = "0000000020014a07", "0000000000000000"
+    assert signals(1, "busybox", works) == signals(1, "busybox", rests)
+    assert signals(1, "busybox", "0000000020014a06") != signals(1, "busybox", rests)
+    assert signals(1, "systemd", works) != signals(1, "systemd", rests)
+    assert signals(50, "busybox", works) != signals(50, "busybox", rests)
 
 
 def test_nothing_seen_never_passes() -> None:

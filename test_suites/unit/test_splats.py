@@ -23,6 +23,11 @@ LKDTM = "drivers/misc/lkdtm/bugs.c"
 FATAL: Place = (K.PANIC, None, None, None)
 EXPECTED: dict[str, list[Place]] = {
     "bug": [(K.BUG, "lkdtm_BUG", LKDTM, 105), FATAL],
+    "cfi-freed-timer-handler": [
+        (K.CFI, "__sysvec_apic_timer_interrupt", None, None),
+        (K.WARN, "wake_up_klogd", "kernel/printk/printk.c", 4631),
+        FATAL,
+    ],
     "clean": [],
     "ext4-error": [],
     # A report begins while the one before it has not ended.
