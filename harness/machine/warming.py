@@ -129,10 +129,10 @@ def _boot_and_keep(machine: Parts, initrd: Path, part: Path) -> None:
         raise _UnfitError
     time.sleep(_SETTLE_SECONDS)
     machine.watch.scan()
-    if guestclock.timer_fault(machine.logs[0].path):
-        raise _UnfitError
     if machine.splats or machine.complaints:
         raise _UnfitError  # a moment's trouble would be that of all
+    if guestclock.timer_fault(machine.logs[0].path):
+        raise _UnfitError
     part.chmod(0o700)
     size = machine.config.memory_bytes
     state = private_file(part / _STATE)

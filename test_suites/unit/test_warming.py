@@ -85,7 +85,7 @@ def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
     assert key(config=slower) == same
 
 
-@pytest.mark.parametrize("trouble", ["splats", "complaints", "clock"])
+@pytest.mark.parametrize("trouble", ["splats", "complaints", "clock", "timer"])
 def test_boot_with_trouble_goes_on_and_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
@@ -95,6 +95,10 @@ def test_boot_with_trouble_goes_on_and_is_not_kept(
     said: list[str] = []
     machine = parts(tmp_path)
     machine.splats, machine.complaints = [], []
+    log = tmp_path / "1-normal.log"
+    if trouble == "timer":
+        log.write_text("[    0.255689] APIC timer disabled due to verification failure\n")
+    machine.logs = [SimpleNamespace(path=log)]
     machine.power_on = lambda **_: said.append("power on")
     machine.timeouts = SimpleNamespace(deadline=lambda *_, **__: None)
 
@@ -102,10 +106,11 @@ def test_boot_with_trouble_goes_on_and_is_not_kept(
         said.append("warm")
         return {"uptime": "84.73" if trouble == "clock" else "0.10"}
 
-    machine.watch = SimpleNamespace(
-        wait_status=wait_status,
-        scan=lambda: setattr(machine, trouble, [object()]),
-    )
+    def scan() -> None:
+        if trouble != "timer":
+            setattr(machine, trouble, [object()])
+
+    machine.watch = SimpleNamespace(wait_status=wait_status, scan=scan)
     assert not warming._start(machine, tmp_path / "initrd", "key")
     assert said == ["power on", "warm"]
     assert cache.entries(warming.KIND) == []
