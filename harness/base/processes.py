@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,45 @@ def runs(pid: int, began: int) -> bool:
     except OSError:
         return False
     return start_time(stat) == began and stat_fields(stat)[0] not in "ZX"
+
+
+class Process:
+    """A process that need not be a child of ours; no other one is ever taken for it.
+
+    Args:
+        pid: Its PID.
+
+    Raises:
+        OSError: It is not there.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.start_time = start_time(Path(f"/proc/{pid}/stat").read_text())
+        self._fd = os.pidfd_open(pid)
+
+    def ended(self, seconds: float = 0.0) -> bool:
+        """Whether it ended, be it reaped or not.
+
+        Args:
+            seconds: How long to wait for that.
+        """
+        if self._fd < 0:
+            return True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def kill(self) -> None:
+        """Kill it; one that has ended stays what it is."""
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._fd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """It counts as ended from now on."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def git_environment() -> dict[str, str]:

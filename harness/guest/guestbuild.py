@@ -46,6 +46,7 @@ _PROGRAMS = {
     "witness": _Program(("witness", "witnesses", "x86"), ("-O2", "-g", "-pthread")),
     "uswsusp": _Program(("uswsusp", "shared", "x86")),
     "renew": _Program(("renew",)),
+    "ready": _Program(("ready",)),
     "jumpback": _Program(("jumpback", "shared", "x86")),
     # It runs on the host, in the place of QEMU.
     "minder": _Program(("minder",)),

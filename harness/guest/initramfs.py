@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -65,11 +64,11 @@ fi
 # The driver's name there is serial, or serial_8250 on newer kernels.
 if grep -qs '^3: uart:1' /proc/tty/driver/serial /proc/tty/driver/serial_8250; then
     stty -F /dev/@SHELL@ sane 115200
-    echo '@SHELL@::respawn:-/bin/sh' >>/etc/inittab
+    echo '@SHELL@::respawn:/etc/console' >>/etc/inittab
 fi
 # Where the state of a warm machine is kept: nothing here is its own yet.
 case " $(cat /proc/cmdline) " in
-*" kspawn.warm "*) renew /dev/@STATUS@ 2>/dev/console ;;
+*" kspawn.warm "*) echo '::sysinit:/bin/renew /dev/@STATUS@ 2>/dev/console' >>/etc/inittab ;;
 esac
 for word in $(cat /proc/cmdline); do
     case $word in @ROOT@=*) . /etc/switch "${word#*=}" ;; esac
@@ -84,42 +83,23 @@ _SSHD = """\
 exec dropbear -F -E -s -r /run/hostkey -p 22 >>/run/dropbear.log 2>&1
 """
 
-_READY = """\
-#!/bin/sh
-# Port 22 (0x16) in the state LISTEN (0A).
-until grep -q ':0016 0*:0000 0A' /proc/net/tcp; do
-    sleep 0.1
-done
-key=$(dropbearkey -y -f /run/hostkey | sed -n 's/^\\(ssh-[^ ]* [^ ]*\\).*/\\1/p')
-read -r boot </proc/sys/kernel/random/boot_id
-read -r uptime _ </proc/uptime
-stty -F /dev/@STATUS@ raw -echo 115200 2>/dev/null
-printf '@JSON@\\n' "$(uname -r)" "$boot" "$key" "$uptime" >/dev/@STATUS@
-"""
-
-_READY_JSON = json.dumps(
-    {
-        "role": "normal",
-        "event": "ready",
-        "release": "%s",
-        "boot_id": "%s",
-        "hostkey": "%s",
-        "uptime": "%s",
-    }
-)
-
-_INITTAB = """\
+_INITTAB = f"""\
 ::respawn:/etc/sshd
-::once:/etc/ready
+::once:/bin/ready /dev/{STATUS_LINE}
 ::ctrlaltdel:/sbin/reboot -f
 """
 
 # A terminal of known size: else the shell's line editor asks for it with an
 # escape sequence, in the middle of what the other side reads.
+_CONSOLE = """\
+#!/bin/sh
+export COLUMNS=200 LINES=50
+exec sh -l
+"""
+
 _PROFILE = """\
 export PATH=/sbin:/bin:/usr/sbin:/usr/bin SHELL=/bin/sh
 PS1='kspawn# '
-case $(tty) in /dev/ttyS*) stty rows 50 cols 200 ;; esac
 """
 
 _LINKS = {"/lib64": "/lib", "/usr/bin": "/bin", "/usr/sbin": "/sbin"}
@@ -156,7 +136,6 @@ def spawned_initramfs(init: Path) -> bytes:
 def normal_initramfs(
     *,
     guest: Mapping[str, Path],
-    authorized_key: str,
     files: Mapping[str, bytes | str] | None = None,
     tree: Path | None = None,
     more: Path | None = None,
@@ -165,9 +144,10 @@ def normal_initramfs(
 ) -> bytes:
     """The userland of the normal kernel: busybox, sshd, kexec and our programs.
 
+    Nobody may log in: `login` is put behind it.
+
     Args:
         guest: Programs of ours for /bin, by name.
-        authorized_key: The public key that may log in as root, one line.
         files: More files, by their absolute path in the guest.
         tree: What the packages give, as `userland` makes it; by default made now.
         more: A folder of the user's: what is in it comes last.
@@ -183,7 +163,7 @@ def normal_initramfs(
         UsageError: The folder of the user's is not one that can be added.
     """
     archive = Archive()
-    _add_skeleton(archive, authorized_key)
+    _add_skeleton(archive)
     _add_tree(archive, tree or userland(notify=notify))
     # Ours are static, but need not be.
     add_programs(archive, {f"/bin/{name}": path for name, path in guest.items()}, [])
@@ -192,6 +172,22 @@ def normal_initramfs(
     if more is not None:
         _add_folder(archive, more)
     return archive.to_bytes() + (modules.read_bytes() if modules else b"")
+
+
+def login(authorized_key: str) -> bytes:
+    """What lets somebody log in as root, to be put behind a userland.
+
+    Args:
+        authorized_key: The public key, one line.
+
+    Returns:
+        A cpio archive.
+    """
+    archive = Archive()
+    archive.directory("/root", mode=0o700)
+    archive.directory("/root/.ssh", mode=0o700)
+    archive.file("/root/.ssh/authorized_keys", authorized_key.strip() + "\n", mode=0o600)
+    return archive.to_bytes()
 
 
 def check_folder(folder: Path) -> None:
@@ -315,13 +311,12 @@ def add_programs(archive: Archive, programs: Mapping[str, Path], roots: Sequence
         archive.file(path, source.read_bytes(), mode=0o755)
 
 
-def _add_skeleton(archive: Archive, authorized_key: str) -> None:
+def _add_skeleton(archive: Archive) -> None:
     for path in ("/dev", "/proc", "/sys", "/run", "/sbin", "/bin", "/lib", "/mnt", "/var/log"):
         archive.directory(path)
     archive.directory("/tmp", mode=0o1777)
     archive.directory("/root", mode=0o700)
     archive.directory("/root/.ssh", mode=0o700)
-    archive.file("/root/.ssh/authorized_keys", authorized_key.strip() + "\n", mode=0o600)
     archive.device("/dev/console", 5, 1)
     archive.device("/dev/null", 1, 3)
     for path, target in _LINKS.items():
@@ -331,7 +326,7 @@ def _add_skeleton(archive: Archive, authorized_key: str) -> None:
     scripts = {
         "/init": _INIT,
         "/etc/sshd": _SSHD,
-        "/etc/ready": _READY,
+        "/etc/console": _CONSOLE,
         "/etc/switch": rootdisk.SWITCH,
         "/etc/ready.outside": rootdisk.READY,
         "/etc/kexec.outside": rootdisk.KEXEC,
@@ -343,7 +338,6 @@ def _add_skeleton(archive: Archive, authorized_key: str) -> None:
 
 def _filled(script: str) -> str:
     words = {
-        "JSON": _READY_JSON,
         "STATUS": STATUS_LINE,
         "SHELL": SHELL_LINE,
         "ROOT": rootdisk.OPTION,

@@ -95,7 +95,7 @@ case $(busybox readlink -f /sbin/init) in
     systemctl is-system-running --wait >/dev/null
     ;;
 esac
-exec busybox chroot /kspawn /bin/sh /etc/ready
+exec busybox chroot /kspawn /bin/ready /dev/@STATUS@
 """
 
 

@@ -12,6 +12,7 @@ list of these pages is in the memory too. With it they are put back.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -160,11 +161,13 @@ def write(core: Core, target: Path, *, pages: dict[int, int] | None = None) -> N
         pages: Pages that are elsewhere, as `exchanged_pages` gives them.
 
     Raises:
-        HarnessError: The memory is in more pieces than a core can name.
+        HarnessError: The memory is in more pieces than a core can name, or there is no
+            room for it.
     """
     loads = list(_loads(core, pages or {}))
     if len(loads) > _MAX_LOADS:
         raise HarnessError(f"{core.path.name} has {len(loads)} pieces, a core at most {_MAX_LOADS}")
+    _check_room(core, loads, target.parent)
     notes = core.notes
     if core.vmcoreinfo and b"VMCOREINFO" not in notes:
         notes += note(b"VMCOREINFO", 0, core.vmcoreinfo)
@@ -189,6 +192,20 @@ def write(core: Core, target: Path, *, pages: dict[int, int] | None = None) -> N
             at += piece.size
         file.truncate(at)
     part.replace(target)
+
+
+def _check_room(core: Core, loads: list[Piece], folder: Path) -> None:
+    """See that what has no data in one file has room in the other.
+
+    A header that is damaged may claim any size for it: the disk is not filled to find out.
+    """
+    filled = sum(piece.size for piece in loads if piece.fill)
+    if filled > (free := shutil.disk_usage(folder).free):
+        raise HarnessError(
+            f"{core.path.name} claims {filled >> 20} MiB of pages of one byte, and {folder} has"
+            f" room for {free >> 20} MiB",
+            hint="its header is damaged, or the disk is full",
+        )
 
 
 def _stored_bytes(piece: Piece) -> int:

@@ -204,17 +204,10 @@ class Parts:
         """
         path = self._private / name
         if not path.exists():
-            private_file(
-                path,
-                initramfs.normal_initramfs(
-                    guest=self.kernels.guest,
-                    tree=self.kernels.userland,
-                    authorized_key=authorized_key,
-                    files={"/boot/spawned": self.kernels.spawned.bzimage.read_bytes()},
-                    more=self.more_userland,
-                    modules=self.kernels.normal.modules,
-                ),
-            )
+            more, kernels = self.more_userland, self.kernels
+            data = kernels.make_initramfs(more=more) if more else kernels.initramfs
+            own = initramfs.login(authorized_key) if authorized_key else b""
+            private_file(path, data + own)
         return path
 
     def disk_name(self, letter: str = "a") -> str:

@@ -2,8 +2,8 @@
 """Warm machines: a booted normal kernel is kept as a state of QEMU, and started from there.
 
 Init of the userland says "warm" before anything in it is a machine's own, and waits: there
-the state is kept. A machine that starts from it is given random bytes and the key that may
-log in (harness/guest/renew); host key, boot_id and all that follows are its own.
+the state is kept. A machine that starts from it is given random bytes, a host key and the
+key that may log in (harness/guest/renew); boot_id and all that follows are its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.base.files import private_file
 from harness.base.terminal import err
 from harness.machine import commandline, guestclock
 from harness.machine.parts import Parts
-from harness.vm import spec
+from harness.vm import spec, ssh
 
 KIND = "warm"
 # Raise it when what is kept, or when, becomes another.
@@ -74,8 +74,8 @@ def start(machine: Parts) -> bool:
     initrd = _initrd(machine)
     key = _key(machine, initrd)
     found = _start(machine, initrd, key)
-    line = f"{secrets.token_hex(_SEED_BYTES)} {machine.link.key.public.strip()}\n"
-    machine.qemu.tell(line.encode())
+    own = f"{secrets.token_hex(_SEED_BYTES)}{ssh.host_key().hex()}"
+    machine.qemu.tell(f"{own} {machine.link.key.public.strip()}\n".encode())
     return found
 
 

@@ -68,10 +68,12 @@ class Watch:
         if splat := self._logs.unexpected(self._lives.number):
             self._raise_splat(splat)
         domain, was_reset = self._lives.domain, self._lives.was_reset
+        # Asked first: it may end any moment, and then it is not told here but the next time.
+        running = domain.running
         domain.check_disk()
         if off_is_fine and (domain.shut_down or was_reset):
             return
-        if domain.running and not was_reset:
+        if running and not was_reset:
             return
         # QEMU is gone, and with it the last lines may just have come.
         self.scan(last=True)

@@ -24,6 +24,8 @@ from harness.vm.emulator import minded_emulator
 from harness.vm.spec import DomainSpec
 
 _STATE_SECONDS = 120.0
+_MIGRATED_POLL = 0.01
+_END_SECONDS = 5.0
 
 
 class Host(Protocol):
@@ -46,13 +48,12 @@ class Domain:
 
     def __init__(self, hypervisor: Host, spec: DomainSpec) -> None:
         self.spec = spec
-        self.pid = 0
-        self.start_time = 0
+        self._process: processes.Process | None = None
         self._hypervisor = hypervisor
         self._domain: Any = None
         self._stopped = threading.Event()
         self._detail = -1
-        self._by_host = False
+        self._by_host = self._shutdown = False
         self.io_error = ""
         """Why QEMU stopped the guest: the disk, and what the host said of it."""
         self.resets = 0
@@ -82,15 +83,24 @@ class Domain:
         client.connect(str(path))
         return client
 
+    @property
+    def pid(self) -> int:
+        """The PID of QEMU; 0 where it was not found."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def start_time(self) -> int:
+        """When that process began: together unique."""
+        return self._process.start_time if self._process else 0
+
     def _identify(self) -> None:
-        """Find the PID of QEMU, and when that process began: together unique."""
+        """Find the process of QEMU."""
         needle = f"guest={self.spec.name},".encode()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
                     if needle in (entry / "cmdline").read_bytes():
-                        self.pid = int(entry.name)
-                        self.start_time = processes.start_time((entry / "stat").read_text())
+                        self._process = processes.Process(int(entry.name))
                         return
 
     def note_stop(self, detail: int) -> None:
@@ -100,7 +110,7 @@ class Domain:
 
     def note_shutdown(self, *, by_host: bool) -> None:
         """Told by libvirt that QEMU ends, and whether the host or the guest wants that."""
-        self._by_host = by_host
+        self._by_host, self._shutdown = by_host, True
 
     def note_reset(self) -> None:
         """Told by libvirt that the guest was reset, and goes on."""
@@ -138,13 +148,17 @@ class Domain:
     @property
     def running(self) -> bool:
         """Whether QEMU is still there."""
+        # libvirt says so 0.2 s later: it looks for a process that ends by a clock.
+        if self._shutdown and self._process and self._process.ended():
+            self.note_stop(libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
         return not self._stopped.is_set()
 
     @property
     def shut_down(self) -> bool:
         """Whether it ended because the guest switched off (or reset)."""
-        by_guest = self._detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN and not self._by_host
-        return self._stopped.is_set() and by_guest
+        if self.running or self._by_host:
+            return False
+        return bool(self._detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
 
     def wait_stopped(self, deadline: Deadline) -> bool:
         """Wait until QEMU is gone.
@@ -276,7 +290,7 @@ class Domain:
                 return
             if "failed" in status:
                 break
-            self._stopped.wait(0.1)
+            self._stopped.wait(_MIGRATED_POLL)
         raise LostVMError("QEMU does not take or give the state of the machine")
 
     def check_disk(self) -> None:
@@ -291,13 +305,30 @@ class Domain:
                 hint="KSPAWN_HOME names the folder that holds the disks of machines",
             )
 
+    def _killed(self) -> bool:
+        """Kill QEMU without libvirt, which would look for its end by a clock, after 0.2 s.
+
+        Not one that has an image of its own format: that is whole only once QEMU has written
+        what it keeps in memory of it.
+        """
+        disks = (self.spec.disk, self.spec.second_disk)
+        if self._process is None or any(disk and disk.suffix == ".qcow2" for disk in disks):
+            return False
+        self._process.kill()
+        return self._process.ended(_END_SECONDS)
+
     def destroy(self) -> None:
         """Pull the plug; safe at any time, and more than once."""
         if self._domain is not None and self.running:
-            with contextlib.suppress(libvirt.libvirtError):
-                self._domain.destroy()
-            self._stopped.wait(5)
+            if self._killed():
+                self.note_stop(libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
+            else:
+                with contextlib.suppress(libvirt.libvirtError):
+                    self._domain.destroy()
+                self._stopped.wait(_END_SECONDS)
         for client in self.sockets.values():
             client.close()
         self.sockets.clear()
+        if self._process is not None:
+            self._process.close()
         self._hypervisor.forget(self)

@@ -24,6 +24,8 @@ from harness.vm.domain import Domain
 from harness.vm.spec import DomainSpec, environment
 
 _PREFIX = "kspawn-"
+# A machine that we ended ourselves has files that libvirt is still to remove.
+_CLOSE_SECONDS = 2.0
 _QEMU_CONF = """\
 stdio_handler = "file"
 security_driver = "none"
@@ -97,6 +99,9 @@ class Hypervisor(Closing):
         )
         self._guard = guard.Guard(runtime=self.runtime, scratch=self.scratch)
         self._domains: dict[str, Domain] = {}
+        # Those that libvirt has not seen the end of.
+        self._known: set[str] = set()
+        self._ended = threading.Condition()
         try:
             self.connection = self._open()
             # One for all domains: libvirt takes a callback only once.
@@ -121,6 +126,10 @@ class Hypervisor(Closing):
     def _lifecycle(
         self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object
     ) -> None:
+        if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            with self._ended:
+                self._known.discard(domain.name())
+                self._ended.notify_all()
         known = self._domains.get(domain.name())
         if known is None:
             return
@@ -188,10 +197,12 @@ class Hypervisor(Closing):
         self._guard.on_duty()
         domain = Domain(self, spec)
         self._domains[spec.name] = domain
+        self._known.add(spec.name)
         try:
             domain.start(flags)
         except BaseException:
             domain.destroy()
+            self._known.discard(spec.name)
             raise
         return domain
 
@@ -228,6 +239,8 @@ class Hypervisor(Closing):
 
     def close(self) -> None:
         """Close the connection and remove all that was left."""
+        with self._ended:
+            self._ended.wait_for(lambda: not self._known, timeout=_CLOSE_SECONDS)
         with contextlib.suppress(libvirt.libvirtError):
             self.connection.close()
         self._release()

@@ -61,6 +61,12 @@ def make_key(folder: Path) -> KeyPair:
     return KeyPair(private=private, public=public.decode())
 
 
+def host_key() -> bytes:
+    """A new Ed25519 key for sshd: its secret half, then its public one."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    return key.private_bytes_raw() + key.public_key().public_bytes_raw()
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that ended."""

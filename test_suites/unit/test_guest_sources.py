@@ -15,7 +15,7 @@ from harness.guest import guestbuild
 MAX_LINES = 500
 MAX_FUNCTION = 60
 # What a program begins with has no caller, and so no header.
-ROOTS = r"main|cmd_\w+|uswsusp|jumpback|renew"
+ROOTS = r"main|cmd_\w+|uswsusp|jumpback|renew|ready"
 FILES = sorted(guestbuild.GUEST.glob("*/*.[ch]"))
 
 

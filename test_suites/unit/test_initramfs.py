@@ -113,7 +113,7 @@ def test_missing_library_is_an_error_that_names_it(
 
 
 def test_scripts_of_the_normal_kernel_parse(tmp_path: Path) -> None:
-    for name in ("_INIT", "_SSHD", "_READY"):
+    for name in ("_INIT", "_SSHD", "_CONSOLE"):
         script = tmp_path / name
         script.write_text(initramfs._filled(getattr(initramfs, name)))
         assert "@" not in script.read_text().replace("$@", "")

@@ -145,6 +145,31 @@ def test_watch_tells_a_lost_machine_from_one_that_ended(
         watch.check_alive()
 
 
+class Ending(Domain):
+    """A QEMU that the guest switches off between two looks at it."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+
+    @property
+    def running(self) -> bool:  # type: ignore[override]
+        self._looks -= 1
+        return self._looks >= 0
+
+    @property
+    def shut_down(self) -> bool:  # type: ignore[override]
+        return not self.running
+
+
+def test_machine_that_ends_while_it_is_looked_at(tmp_path: Path) -> None:
+    watch, _ = watching(tmp_path, Ending(2))
+    watch.wait_off(soon())
+    watch, _ = watching(tmp_path, Ending(1))
+    watch.check_alive()
+    with pytest.raises(KernelCrashError):
+        watch.check_alive()
+
+
 def test_power_off_is_fine_where_it_is_waited_for(tmp_path: Path) -> None:
     watch, _ = watching(tmp_path, Domain(running=False, shut_down=True))
     watch.wait_off(soon())

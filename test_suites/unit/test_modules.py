@@ -98,7 +98,7 @@ def test_the_userland_has_the_modules_behind_its_own(tmp_path: Path) -> None:
     (tmp_path / "modules.cpio").write_bytes(packed.to_bytes())
     tree = tmp_path / "tree"
     tree.mkdir()
-    make = partial(initramfs.normal_initramfs, guest={}, authorized_key="", tree=tree)
+    make = partial(initramfs.normal_initramfs, guest={}, tree=tree)
     plain, whole = make(), make(modules=tmp_path / "modules.cpio")
     assert whole == plain + packed.to_bytes()
     # The kernel looks for the next one at a multiple of 4.

@@ -36,7 +36,7 @@ def unpacked(archive: bytes, to: Path) -> Path:
 def test_it_comes_last_and_goes_where_the_links_lead(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "tree"
     empty.mkdir()
-    made = initramfs.normal_initramfs(guest={}, authorized_key="", tree=empty, more=folder)
+    made = initramfs.normal_initramfs(guest={}, tree=empty, more=folder)
     root = unpacked(made, tmp_path / "root")
     program = root / "bin" / "mytest"
     assert program.read_text() == "#!/bin/sh\n"

@@ -7,7 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness.base.processes import runs
+import pytest
+
+from harness.base.processes import Process, runs
 
 
 def test_a_process_runs_until_it_has_ended() -> None:
@@ -23,3 +25,27 @@ def test_a_process_runs_until_it_has_ended() -> None:
     assert not runs(process.pid, began)
     process.wait()
     assert not runs(process.pid, began)
+
+
+def test_process_that_is_no_child_of_ours_is_killed() -> None:
+    shell = subprocess.Popen(
+        ["sh", "-c", "sleep 1000 & echo $!"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert shell.stdout is not None
+    process = Process(int(shell.stdout.readline()))
+    shell.wait()
+    assert not process.ended()
+    assert runs(process.pid, process.start_time)
+    process.kill()
+    assert process.ended(10)
+    process.kill()
+    process.close()
+    process.close()
+    assert process.ended()
+
+
+def test_process_that_is_not_there() -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    with pytest.raises(OSError, match=str(process.pid)):
+        Process(process.pid)

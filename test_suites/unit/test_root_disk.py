@@ -113,7 +113,7 @@ def test_a_machine_is_told_how_its_disks_are_written() -> None:
 def test_the_scripts_are_of_the_shell_and_filled(tmp_path: Path) -> None:
     empty = tmp_path / "tree"
     empty.mkdir()
-    made = initramfs.normal_initramfs(guest={}, authorized_key="", tree=empty)
+    made = initramfs.normal_initramfs(guest={}, tree=empty)
     root = tmp_path / "root"
     root.mkdir()
     command = ["cpio", "-idm", "--quiet", "--no-absolute-filenames", "--no-preserve-owner"]

@@ -341,6 +341,17 @@ def test_an_image_has_its_pages_of_one_byte(tmp_path: Path) -> None:
     assert found == expected
 
 
+def test_a_header_that_claims_more_than_the_disk_has(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.write_bytes(bytes(PAGE))
+    claimed = Core(raw, [Piece(0, PAGE, 0), Piece(PAGE, 1 << 50, 0, 0xAA)])
+    with pytest.raises(HarnessError, match="claims 1073741824 MiB of pages of one byte"):
+        vmcore.write(claimed, tmp_path / "core")
+    assert sorted(tmp_path.iterdir()) == [raw]
+    # What is zero takes no room, however much of it there is.
+    vmcore.write(Core(raw, [Piece(PAGE, 1 << 50, 0, 0)]), tmp_path / "core")
+
+
 def test_more_pieces_than_a_core_names(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.write_bytes(bytes(PAGE))

@@ -4,8 +4,8 @@
  *
  * It says "warm" and waits: here the host keeps the state of the machine. Each
  * machine that is started from it is then told what no other one has: random
- * bytes, and the key that may log in. The time is read from the RTC, which went
- * on meanwhile.
+ * bytes, the host key, and the key that may log in. The time is read from the RTC,
+ * which went on meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +22,12 @@
 #include <unistd.h>
 
 #define SEED_BYTES 32
-/* A seed in hexadecimal digits, a space, a public key. */
+#define HOST_KEY_BYTES 64
+/* A seed and a host key in hexadecimal digits, a space, a public key. */
+#define DIGITS (2 * (SEED_BYTES + HOST_KEY_BYTES))
 #define LINE_MAX_BYTES 1024
+/* What dropbear has before both halves of a key in its file. */
+#define HOST_KEY_HEAD "\0\0\0\013ssh-ed25519\0\0\0\100"
 
 static void die(const char *what)
 {
@@ -63,20 +67,19 @@ static void say_warm(int port)
 		die("status port");
 }
 
-static void read_line(int port, char *line, size_t size)
+/* Reads a line with its end; returns its length. */
+static size_t read_line(int port, char *line, size_t size)
 {
 	size_t len = 0;
-	char c;
+	char c = 0;
 
-	for (;;) {
+	while (c != '\n') {
 		ssize_t n = read(port, &c, 1);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n != 1)
 			die("status port");
-		if (c == '\n')
-			break;
 		if (len + 1 == size) {
 			errno = E2BIG;
 			die("status port");
@@ -84,6 +87,20 @@ static void read_line(int port, char *line, size_t size)
 		line[len++] = c;
 	}
 	line[len] = '\0';
+	return len;
+}
+
+static void take_bytes(const char *hex, unsigned char *bytes, size_t size)
+{
+	unsigned int byte;
+
+	for (size_t i = 0; i < size; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1) {
+			errno = EINVAL;
+			die("status port");
+		}
+		bytes[i] = byte;
+	}
 }
 
 /* random(4): what is written is mixed in, the ioctls count it and use it. */
@@ -94,15 +111,8 @@ static void take_seed(const char *hex)
 		unsigned char bytes[SEED_BYTES];
 	} pool = { .info = { SEED_BYTES * 8, SEED_BYTES } };
 	int fd = open("/dev/random", O_RDWR | O_CLOEXEC);
-	unsigned int byte;
 
-	for (int i = 0; i < SEED_BYTES; i++) {
-		if (sscanf(hex + 2 * i, "%2x", &byte) != 1) {
-			errno = EINVAL;
-			die("seed");
-		}
-		pool.bytes[i] = byte;
-	}
+	take_bytes(hex, pool.bytes, sizeof(pool.bytes));
 	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) ||
 	    ioctl(fd, RNDRESEEDCRNG))
 		die("/dev/random");
@@ -135,20 +145,27 @@ static void set_time(void)
 		die("/dev/rtc0");
 }
 
-static void write_key(const char *key)
+static void write_file(const char *path, const void *data, size_t len)
 {
-	int fd = open("/root/.ssh/authorized_keys",
-		      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	size_t len = strlen(key);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	if (fd < 0 || write(fd, key, len) != (ssize_t)len ||
-	    write(fd, "\n", 1) != 1 || close(fd))
-		die("authorized_keys");
+	if (fd < 0 || write(fd, data, len) != (ssize_t)len || close(fd))
+		die(path);
+}
+
+/* The host made it: that takes dropbearkey as long as all the rest takes here. */
+static void write_host_key(const char *hex)
+{
+	unsigned char file[sizeof(HOST_KEY_HEAD) - 1 + HOST_KEY_BYTES] = HOST_KEY_HEAD;
+
+	take_bytes(hex, file + sizeof(HOST_KEY_HEAD) - 1, HOST_KEY_BYTES);
+	write_file("/run/hostkey", file, sizeof(file));
 }
 
 int main(int argc, char **argv)
 {
 	char line[LINE_MAX_BYTES];
+	size_t len;
 	int port;
 
 	if (argc != 2) {
@@ -157,14 +174,15 @@ int main(int argc, char **argv)
 	}
 	port = open_port(argv[1]);
 	say_warm(port);
-	read_line(port, line, sizeof(line));
-	if (strspn(line, "0123456789abcdef") != 2 * SEED_BYTES ||
-	    line[2 * SEED_BYTES] != ' ') {
+	len = read_line(port, line, sizeof(line));
+	if (strspn(line, "0123456789abcdef") != DIGITS || line[DIGITS] != ' ') {
 		errno = EINVAL;
 		die("status port");
 	}
 	take_seed(line);
 	set_time();
-	write_key(line + 2 * SEED_BYTES + 1);
+	write_host_key(line + 2 * SEED_BYTES);
+	write_file("/root/.ssh/authorized_keys", line + DIGITS + 1,
+		   len - DIGITS - 1);
 	return 0;
 }
