@@ -45,7 +45,6 @@ def watch(machine: StateMachine, *, at: Moment) -> Moments:
     if at is Moment.NONE:
         moments.reason, moments.cannot = "nothing is left on this way, and nothing comes back", True
         return moments
-    machine.qemu.shared_memory = True
     machine.observers.append(moments)
     return moments
 

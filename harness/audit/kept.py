@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.audit import facts
 from harness.audit.classes import HANDOFF_MAGIC, Classes, PageClass, first_difference
 from harness.audit.owner import Owners
-from harness.audit.ram import Part, Ram, Space
+from harness.audit.ram import Ram, Space
 from harness.audit.symbols import Symbols, of_kernel
 from harness.base.errors import HarnessError, UsageError
 from harness.image.core import Core
 from harness.image.image import PAGE
 from harness.machine.keep import Kept
+from harness.vm.memory import Part
 
 # What of an owner is of one page only.
 _PLACE = re.compile(r"( at 0x| of 0x|, from 0x|,? \+0x|\+0x|, object).*")

@@ -6,29 +6,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import HarnessError
 from harness.image.image import PAGE
 from harness.image.vmcore import FRAME
-from harness.machine.keep import ram_ranges
 from harness.vm.domain import Domain
+from harness.vm.memory import Part, layout, memory_file
 
 _CHUNK = 1 << 20
 # To compare with is several times as fast as to count.
 _ZERO = bytes(_CHUNK)
 _PRESENT, _LARGE = 0x1, 0x80
 _CR3 = re.compile(r"\bCR3=([0-9a-f]+)")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A range of physical memory, and where in the file it is; in bytes."""
-
-    phys: int
-    size: int
-    offset: int
 
 
 class Ram:
@@ -136,31 +126,13 @@ class Ram:
         return found
 
 
-def layout(size: int, machine: str) -> list[Part]:
-    """Where the RAM of a machine is in QEMU's file of it.
-
-    Args:
-        size: The memory.
-        machine: Such as "pc".
-    """
-    parts, offset = [], 0
-    for phys, length in ram_ranges(size, machine):
-        parts.append(Part(phys, length, offset))
-        offset += length
-    return parts
-
-
 def live(domain: Domain) -> Ram | None:
     """The RAM of a QEMU that shares it; None where the host may not read it."""
-    parts = layout(domain.spec.memory, domain.spec.machine)
-    size = sum(part.size for part in parts)
+    path = memory_file(domain)
     try:
-        for entry in Path(f"/proc/{domain.pid}/fd").iterdir():
-            if str(entry.readlink()).startswith("/memfd:") and entry.stat().st_size == size:
-                return Ram(entry, parts)
+        return Ram(path, layout(domain.spec.memory, domain.spec.machine)) if path else None
     except OSError:
         return None
-    return None
 
 
 def taken(domain: Domain, target: Path) -> Ram:

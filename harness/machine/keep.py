@@ -22,6 +22,7 @@ from harness.machine.kernels import Kernels
 from harness.machine.lives import Life
 from harness.machine.states import Timeouts
 from harness.vm.domain import Domain
+from harness.vm.memory import ram_ranges
 
 FOLDER = "kept"
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -263,19 +264,6 @@ def restore(kept: Kept, *, disk: Path, private_key: Path) -> None:
     assert kept.disk is not None
     shutil.copy(kept.path(kept.disk), disk)
     shutil.copy(kept.path("id_ed25519"), private_key)
-
-
-def ram_ranges(size: int, machine: str) -> list[tuple[int, int]]:
-    """Where QEMU puts a machine's memory: address and size of each range, in bytes.
-
-    Args:
-        size: The memory.
-        machine: "pc" or "q35" (hw/i386/pc_piix.c and pc_q35.c).
-    """
-    most, low = (0xB0000000, 0x80000000) if machine == "q35" else (0xE0000000, 0xC0000000)
-    if size < most or (size == most and machine == "pc"):
-        return [(0, size)]
-    return [(0, low), (1 << 32, size - low)]
 
 
 def keep_image(disk: Path, target: Path) -> bool:

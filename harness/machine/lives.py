@@ -22,6 +22,7 @@ from harness.vm import spec
 from harness.vm.console import StatusPort
 from harness.vm.domain import Domain
 from harness.vm.hypervisor import Hypervisor
+from harness.vm.memory import Populating
 from harness.vm.spec import DomainSpec, Serial
 
 
@@ -38,6 +39,21 @@ class Life(BaseModel):
     logs: list[FileName]
     reboot: bool
     userland_disk: bool = False
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A state of a machine that QEMU takes instead of a boot.
+
+    Args:
+        state: The file.
+        logged: What its kernel had logged until then.
+        told: What is said at its status port as soon as it runs.
+    """
+
+    state: Path
+    logged: bytes = b""
+    told: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +96,6 @@ class Lives:
         self.all: list[tuple[int, int]] = []
         self.firmware = Firmware(hardware.private / "boot")
         self.status: StatusPort | None = None
-        # Whether the host is to be able to read the memory while QEMU runs.
-        self.shared_memory = False
         # QEMU's own log of exceptions, where one is wanted.
         self.trace: ExceptionTrace | None = None
         # What lies between the disk for the image and its file: see DomainSpec.
@@ -93,6 +107,8 @@ class Lives:
         self._domain: Domain | None = None
         # Those of this QEMU that were wanted.
         self._resets = 0
+        # Of QEMUs, those that were taken back as well.
+        self._starts = 0
 
     @property
     def on(self) -> bool:
@@ -130,8 +146,7 @@ class Lives:
         life: Life,
         *,
         second_disk: Path | None,
-        incoming: Path | None = None,
-        logged: bytes = b"",
+        incoming: Incoming | None = None,
     ) -> None:
         """Power on, or let the firmware of a QEMU that was reset go on.
 
@@ -139,7 +154,6 @@ class Lives:
             life: What it is started with; its number is the next one.
             second_disk: The machine's second disk, if it has one.
             incoming: A state of the machine that QEMU takes instead of a boot.
-            logged: What its kernel had logged until then.
 
         Raises:
             LostVMError: QEMU does not start.
@@ -153,26 +167,57 @@ class Lives:
         if self._domain is not None:
             self._go_on_after_reset(life.logs)
             return
-        tail = f"{self.number}-{self.hardware.private.name[-4:]}"
-        runtime = self.hardware.hypervisor.runtime
-        self._status_socket, self._console = runtime / f"s{tail}", runtime / f"c{tail}"
-        first, second = self._logs.add(self.number, life.logs)
-        if logged:
-            first.write_bytes(logged)
-        serials = [
-            Serial(log=first, append=bool(logged)),
-            Serial(socket=self._status_socket),
-            Serial(log=second),
-            Serial(socket=self._console),
-        ]
+        serials = self._serials(life.logs, incoming)
         self._timeline.event("power on", f"boot {self.number}")
         if self.hardware.resets:
             self.firmware.release(self.number)
         self._resets = 0
         self._domain = self.hardware.hypervisor.start(
-            self._spec(life, serials, second_disk=second_disk, incoming=incoming)
+            self._spec(
+                life,
+                serials,
+                second_disk=second_disk,
+                incoming=incoming.state if incoming else None,
+            )
         )
         self._begun()
+
+    def _serials(self, logs: Sequence[str], incoming: Incoming | None) -> list[Serial]:
+        """The ports of a new QEMU: two for what kernels log, one for status, one for a shell."""
+        self._starts += 1
+        runtime, tail = self.hardware.hypervisor.runtime, self._tail
+        self._status_socket, self._console = runtime / f"s{tail}", runtime / f"c{tail}"
+        first, second = self._logs.add(self.number, logs)
+        if incoming is not None and incoming.logged:
+            first.write_bytes(incoming.logged)
+        return [
+            Serial(log=first, append=incoming is not None and bool(incoming.logged)),
+            Serial(socket=self._status_socket, told=incoming.told if incoming else b""),
+            Serial(log=second),
+            Serial(socket=self._console),
+        ]
+
+    def populate(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Have the host make pages of memory that are about to be written.
+
+        Args:
+            ranges: First physical address and size of each, in bytes.
+        """
+        Populating(self.domain, ranges).start()
+
+    @property
+    def _tail(self) -> str:
+        """The end of the names of the sockets of this life.
+
+        No two have the same: libvirt removes those of a QEMU a while after its end.
+        """
+        return f"{self._starts}-{self.hardware.private.name[-4:]}"
+
+    @property
+    def _control(self) -> Path | None:
+        """Where QEMU has a monitor of ours; one of a daemon may make no socket there."""
+        hypervisor = self.hardware.hypervisor
+        return hypervisor.runtime / f"m{self._tail}" if hypervisor.embedded else None
 
     def _spec(
         self,
@@ -202,7 +247,7 @@ class Lives:
             reboot=life.reboot or self.hardware.resets,
             netboot=self.firmware.folder if self.hardware.resets else None,
             incoming=incoming,
-            shared_memory=self.shared_memory,
+            control=self._control,
             extra_args=self.trace.arguments if self.trace else (),
             disk_filter=self.disk_filter,
             clock_ahead=self.clock_ahead,

@@ -20,6 +20,7 @@ from typing import Any
 from harness.base.closing import Closing
 from harness.base.errors import LostVMError
 from harness.machine import commandline, guestclock, keep, resuming, spawning, warming
+from harness.machine.lives import Incoming
 from harness.machine.statemachine import StateMachine
 from harness.machine.states import State
 
@@ -157,6 +158,6 @@ class Machine(StateMachine, Closing):
             self.host_key, self.qemu.number = kept.host_key, life.boot - 1
             initrd = kept.path("initrd.cpio") if life.initrd else None
             life = life.model_copy(update={"initrd": initrd})
-            self.qemu.start(life, second_disk=self._second_disk(), incoming=state)
+            self.qemu.start(life, second_disk=self._second_disk(), incoming=Incoming(state))
             if kept.state == State.RUNNING:
                 self.connect()

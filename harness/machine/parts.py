@@ -19,7 +19,7 @@ from harness.kernel.vmconfig import VMConfig
 from harness.machine import commandline
 from harness.machine.kernels import Kernels
 from harness.machine.link import Link
-from harness.machine.lives import Hardware, Life, Lives
+from harness.machine.lives import Hardware, Incoming, Life, Lives
 from harness.machine.logs import KernelLog, Logs
 from harness.machine.states import State, Timeouts
 from harness.machine.watch import Watch
@@ -149,7 +149,7 @@ class Parts:
         initrd: Path | None,
         cmdline: str,
         logs: Sequence[str],
-        incoming: tuple[Path, bytes] | None = None,
+        incoming: Incoming | None = None,
     ) -> None:
         """Begin the next life of QEMU, or boot of one that resets.
 
@@ -158,8 +158,7 @@ class Parts:
             initrd: The userland of that.
             cmdline: Its command line.
             logs: The kernels that log to the first and to the third serial port.
-            incoming: A state of the machine that QEMU takes instead of a boot, and what
-                its kernel had logged.
+            incoming: A state of the machine that QEMU takes instead of a boot.
 
         Raises:
             LostVMError: QEMU does not start.
@@ -175,8 +174,7 @@ class Parts:
             reboot=False,
             userland_disk=self.userland_disk,
         )
-        state, logged = incoming or (None, b"")
-        self.qemu.start(life, second_disk=self._second_disk(), incoming=state, logged=logged)
+        self.qemu.start(life, second_disk=self._second_disk(), incoming=incoming)
 
     @property
     def running(self) -> BuiltKernel:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from harness.machine.commandline import RESTRICTED, SPAWNED_LINE, STARVED, console
+from harness.image.header import ImageError, read_header
+from harness.machine.commandline import RESTRICTED, SPAWNED_END, SPAWNED_LINE, STARVED, console
 from harness.machine.spawning import SHELL, visited
 from harness.machine.statemachine import Observer, StateMachine
 from harness.machine.states import State
@@ -41,7 +43,7 @@ def resume(
     with machine.transition(State.HIBERNATED, State.OFF, to=State.RUNNING):
         machine.state = State.RESUMING
         words = f"{RESTRICTED} kspawn.role=resuming kspawn.scribble={scribble:d} {append}"
-        boot(machine, f"{words} {SHELL}" if visit else words)
+        boot(machine, f"{words} {SHELL}" if visit else words, scribble=scribble)
         if visit:
             visited(machine, "resuming", visit)
         # Also after it was restored: an image that can't be marked as used is not resumed.
@@ -50,12 +52,13 @@ def resume(
             return resumed(machine)
 
 
-def boot(machine: StateMachine, words: str) -> None:
+def boot(machine: StateMachine, words: str, *, scribble: bool = False) -> None:
     """Boot the spawned kernel as the resuming one, until its init runs.
 
     Args:
         machine: A machine that is switched off.
         words: Its command line, but for console and disk.
+        scribble: As of `resume`.
 
     Raises:
         KernelError: It crashed or hung.
@@ -70,12 +73,22 @@ def boot(machine: StateMachine, words: str) -> None:
             cmdline=f"{console(line)} panic=-1 {STARVED} {disk} {words}",
             logs=logs,
         )
+        machine.qemu.populate(_written(machine, scribble=scribble))
         machine.notify(Observer.returning)
         machine.wait_status(
             "resuming",
             "init",
             deadline=machine.timeouts.deadline("boot", "init of the resuming kernel"),
         )
+
+
+def _written(machine: StateMachine, *, scribble: bool) -> list[tuple[int, int]]:
+    """The memory that a resuming kernel writes: first address and size of each range."""
+    if scribble:
+        return [(SPAWNED_END, machine.config.memory_bytes)]
+    with contextlib.suppress(ImageError):
+        return [(each.phys, each.size) for each in read_header(machine.disk).segments]
+    return []
 
 
 def switched_off(machine: StateMachine, state: State) -> Callable[[], State]:

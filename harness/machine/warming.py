@@ -20,12 +20,13 @@ from harness.base.errors import LostVMError
 from harness.base.files import private_file
 from harness.base.terminal import err
 from harness.machine import commandline, guestclock
+from harness.machine.lives import Incoming
 from harness.machine.parts import Parts
 from harness.vm import spec, ssh
 
 KIND = "warm"
 # Raise it when what is kept, or when, becomes another.
-_VERSION = "4"
+_VERSION = "5"
 _STATE, _LOG = "machine.state", "normal.log"
 _LOGS = ("normal", "hibernating")
 _SEED_BYTES = 32
@@ -73,13 +74,15 @@ def start(machine: Parts) -> bool:
     """
     initrd = _initrd(machine)
     key = _key(machine, initrd)
-    found = _start(machine, initrd, key)
     own = f"{secrets.token_hex(_SEED_BYTES)}{ssh.host_key().hex()}"
-    machine.qemu.tell(f"{own} {machine.link.key.public.strip()}\n".encode())
-    return found
+    line = f"{own} {machine.link.key.public.strip()}\n".encode()
+    if _start(machine, initrd, key, line):
+        return True
+    machine.qemu.tell(line)
+    return False
 
 
-def _start(machine: Parts, initrd: Path, key: str) -> bool:
+def _start(machine: Parts, initrd: Path, key: str, line: bytes) -> bool:
     booted = False
 
     def keep(part: Path) -> None:
@@ -108,13 +111,13 @@ def _start(machine: Parts, initrd: Path, key: str) -> bool:
             initrd=initrd,
             cmdline=_cmdline(),
             logs=_LOGS,
-            incoming=(folder / _STATE, log),
+            incoming=Incoming(folder / _STATE, log, line),
         )
     except LostVMError as exc:
         err.print(f"kspawn: a warm machine: {exc.message}; its state is made again", markup=False)
         machine.qemu.forget()
         cache.drop(KIND, key)
-        return _start(machine, initrd, key)
+        return _start(machine, initrd, key, line)
     return True
 
 
@@ -163,7 +166,6 @@ def _key(machine: Parts, initrd: Path) -> str:
         machine.config.model_dump_json(exclude={"timeout_scale"}),
         machine.accel,
         str(machine.disk.stat().st_size),
-        str(machine.qemu.shared_memory),
         hypervisor.versions,
         cache.file_digest(spec.TEMPLATE),
     )

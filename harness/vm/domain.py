@@ -20,10 +20,10 @@ import libvirt_qemu
 from harness.base import processes
 from harness.base.deadline import Deadline
 from harness.base.errors import LostVMError
+from harness.vm.early import EarlyStart, tell
 from harness.vm.emulator import minded_emulator
 from harness.vm.spec import DomainSpec
 
-_STATE_SECONDS = 120.0
 _MIGRATED_POLL = 0.01
 _END_SECONDS = 5.0
 
@@ -62,20 +62,28 @@ class Domain:
 
     def start(self, flags: int) -> None:
         """Create the domain paused, connect its sockets, let it run."""
-        connection = self._hypervisor.connection
         try:
-            self._domain = connection.createXML(
-                self.spec.xml(emulator=str(minded_emulator())), flags
-            )
-            for serial in self.spec.serials:
-                if serial.socket is not None:
-                    self.sockets[serial.socket] = self._connect(serial.socket)
-            self._identify()
-            if self.spec.incoming is not None:
-                self._load_state(self.spec.incoming)
-            self._domain.resume()
+            if self.spec.control is None:
+                self._create(flags)
+                self._connect_all()
+                self._domain.resume()
+                tell(self.spec, self.sockets)
+            else:
+                with EarlyStart(self.spec, self._hypervisor.runtime) as early:
+                    self._create(flags)
+                self.sockets = early.sockets
         except libvirt.libvirtError as exc:
             raise LostVMError(f"QEMU did not start: {' '.join(str(exc).split())}") from exc
+
+    def _create(self, flags: int) -> None:
+        xml = self.spec.xml(emulator=str(minded_emulator()))
+        self._domain = self._hypervisor.connection.createXML(xml, flags)
+        self._identify()
+
+    def _connect_all(self) -> None:
+        for serial in self.spec.serials:
+            if serial.socket is not None:
+                self.sockets[serial.socket] = self._connect(serial.socket)
 
     @staticmethod
     def _connect(path: Path) -> socket.socket:
@@ -271,18 +279,6 @@ class Domain:
                 path.unlink(missing_ok=True)
         self._wait_migrated(deadline)
 
-    def _load_state(self, source: Path) -> None:
-        path = self._hypervisor.runtime / "state"
-        self.monitor(f"migrate_incoming unix:{path}")
-        try:
-            with self._connect(path) as client, source.open("rb") as file:
-                client.sendfile(file)
-        except OSError as exc:
-            raise LostVMError(f"QEMU does not take the state of a machine: {exc}") from exc
-        finally:
-            path.unlink(missing_ok=True)
-        self._wait_migrated(Deadline(seconds=_STATE_SECONDS, what="the state of the machine"))
-
     def _wait_migrated(self, deadline: Deadline) -> None:
         while self.running and not deadline.expired:
             status = self.monitor("info migrate")
@@ -291,7 +287,7 @@ class Domain:
             if "failed" in status:
                 break
             self._stopped.wait(_MIGRATED_POLL)
-        raise LostVMError("QEMU does not take or give the state of the machine")
+        raise LostVMError("QEMU does not give the state of the machine")
 
     def check_disk(self) -> None:
         """Check that the host has room for what the guest writes.

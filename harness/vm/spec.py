@@ -38,6 +38,8 @@ class Serial:
     # What is in the log already stays.
     append: bool = False
     socket: Path | None = None
+    # What is said there as soon as the machine runs.
+    told: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,8 @@ class DomainSpec:
     netboot: Path | None = None
     extra_args: Sequence[str] = field(default_factory=tuple)
     incoming: Path | None = None
-    # The host can read its memory while it runs.
-    shared_memory: bool = False
+    # A monitor of ours: see early.py. Without it, a machine starts when libvirt is ready.
+    control: Path | None = None
     # A node of QEMU's block layer between the first disk and its file, without that file.
     disk_filter: Mapping[str, Any] | None = None
     # By how many seconds its RTC is ahead of the host's clock.
@@ -77,10 +79,16 @@ class DomainSpec:
             emulator: Path of QEMU's binary.
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if self.incoming is not None:
-            values["extra_args"] = [*self.extra_args, "-incoming", "defer"]
+        values["extra_args"] = [*self.extra_args, *self._own_args()]
         values |= {"disk_filter": self._filter_node(), "filter_name": FILTER}
         return environment.get_template("domain.xml.j2").render(emulator=emulator, **values)
+
+    def _own_args(self) -> Sequence[str]:
+        args = ["-incoming", "defer"] if self.incoming is not None else []
+        if self.control is not None:
+            args += ["-chardev", f"socket,id=kspawn,path={self.control},server=on,wait=off"]
+            args += ["-mon", "chardev=kspawn,mode=control"]
+        return args
 
     def _filter_node(self) -> str:
         """The filter as an argument of QEMU; empty where there is none."""

@@ -45,7 +45,7 @@ def resume_or_start(machine: Machine, *, append: str = "", scribble: bool = True
         role = f"kspawn.role=resuming kspawn.scribble={scribble:d}"
         # Said here, for a log in 0-16 MiB is too short to have it for long.
         words = f"{RESTRICTED} {NORMAL_OPTIONS} init_on_free=0"
-        resuming.boot(machine, f"{words} {role} {userland} {append}")
+        resuming.boot(machine, f"{words} {role} {userland} {append}", scribble=scribble)
         memory = machine.config.memory_bytes
         limit = machine.timeouts.deadline("restore", "the image", memory=memory)
         with machine.timeline.phase("restore", boot=machine.boot_number, kernel="resuming"):

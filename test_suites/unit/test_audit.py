@@ -15,7 +15,7 @@ from harness.audit.classes import HANDOFF_BYTES, Classes, PageClass, first_diffe
 from harness.audit.facts import Jump, read_list
 from harness.audit.kept import Changed, Comparison, _codes
 from harness.audit.moments import Moments
-from harness.audit.ram import Part, Ram, Space, layout, tables
+from harness.audit.ram import Ram, Space, tables
 from harness.audit.state import differences
 from harness.audit.switches import turned
 from harness.audit.symbols import NoSymbolsError, Symbols, first_handler
@@ -23,6 +23,7 @@ from harness.base.errors import HarnessError
 from harness.cli.audit import render
 from harness.cycle.checks.audit import AUDIT_CHECKS, audit_checks
 from harness.record.result import AuditClass, AuditInfo, AuditPage
+from harness.vm.memory import Part, layout
 
 PAGE = 4096
 MIB = 1 << 20

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.audit.ram import Part, Ram
+from harness.audit.ram import Ram
 from harness.audit.symbols import Symbols
 from harness.audit.text import rewritten, text_of
 from harness.base.errors import HarnessError
 from harness.image.vmcore import KERNEL_MAP
+from harness.vm.memory import Part
 
 MIB = 1 << 20
 PHYS = 4 * MIB

@@ -17,6 +17,7 @@ from harness.image.core import Core, Piece
 from harness.image.header import FILL_SHIFT
 from harness.image.vmcore import PAGE
 from harness.machine import keep
+from harness.vm.memory import ram_ranges
 from test_suites.unit import images
 
 MIB = 1 << 20
@@ -414,7 +415,7 @@ def test_what_is_no_size(text: str) -> None:
     ],
 )
 def test_where_memory_is(size: int, machine: str, expected: list[tuple[int, int]]) -> None:
-    assert keep.ram_ranges(size, machine) == expected
+    assert ram_ranges(size, machine) == expected
 
 
 def test_a_run_that_kept_nothing(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ def parts(tmp_path: Path, **other: Any) -> Any:
         trace=other.pop("trace", None),
         disk_filter=other.pop("disk_filter", None),
         hardware=hardware,
-        shared_memory=other.pop("shared_memory", False),
     )
     known = {
         "boot_number": 0,
@@ -75,7 +74,6 @@ def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
         key(initrd=b"another"),
         key(disk=b"of another size"),
         key(versions="10000000 11000000"),
-        key(shared_memory=True),
         key(accel="kvm"),
         key(panic_option="panic=0"),
         key(config=load_vm_config("smp2")),
@@ -111,7 +109,7 @@ def test_boot_with_trouble_goes_on_and_is_not_kept(
             setattr(machine, trouble, [object()])
 
     machine.watch = SimpleNamespace(wait_status=wait_status, scan=scan)
-    assert not warming._start(machine, tmp_path / "initrd", "key")
+    assert not warming._start(machine, tmp_path / "initrd", "key", b"line\n")
     assert said == ["power on", "warm"]
     assert cache.entries(warming.KIND) == []
 

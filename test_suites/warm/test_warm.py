@@ -141,9 +141,8 @@ def test_test_that_wants_a_boot_gets_one(machine: Machine) -> None:
 def test_cycle_of_a_warm_machine(
     lab: Lab, folder: Path, new_cycle: NewCycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The host reads the memory of an audited machine as it runs: that is another state.
     with lab.machine(folder / "first") as machine:
-        machine.warm, machine.qemu.shared_memory = True, True
+        machine.warm = True
         machine.boot()
     monkeypatch.setattr(lab, "warm", True)
     result = new_cycle(audit=True).run()

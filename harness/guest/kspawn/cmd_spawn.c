@@ -13,6 +13,7 @@
 #include "keeper.h"
 #include "kexec.h"
 #include "locked_page.h"
+#include "session.h"
 #include "status.h"
 #include "types.h"
 
@@ -57,7 +58,7 @@ static int load_spawned(const struct spawn_options *o, u64 handoff_phys)
 }
 
 /* Jumps, and is back once the normal kernel was resumed. */
-static int spawn(const struct spawn_options *o, int loaded_fd)
+static int spawn(const struct spawn_options *o, int loaded_fd, int session)
 {
 	const char *command;
 	struct handoff *ho;
@@ -72,8 +73,8 @@ static int spawn(const struct spawn_options *o, int loaded_fd)
 	if (write(loaded_fd, &ok, 1) != 1 || close(loaded_fd))
 		return fail_errno("no-load", "telling the caller");
 	if (o->keep)
-		return keep(ho, phys) || kexec_unload() ? -1 : 0;
-	if (jump_there(ho, phys, &command) || kexec_unload())
+		return keep(ho, phys, session) || kexec_unload() ? -1 : 0;
+	if (jump_there(ho, phys, session, &command) || kexec_unload())
 		return -1;
 	report_back(ho, command);
 	return 0;
@@ -87,7 +88,7 @@ static int run(int argc, char **argv)
 		.kexec = "/sbin/kexec",
 		.status = "/dev/ttyS1",
 	};
-	int pipes[2], c;
+	int pipes[2], session, c;
 	char ok = 0;
 	pid_t pid;
 
@@ -105,6 +106,8 @@ static int run(int argc, char **argv)
 		else
 			return 2;
 	}
+	/* Its children go to init when it ends. */
+	session = session_of_caller();
 	if (pipe(pipes)) {
 		perror("kspawn: pipe");
 		return 1;
@@ -121,7 +124,7 @@ static int run(int argc, char **argv)
 	}
 	close(pipes[0]);
 	if (setsid() < 0 || status_open(o.status, true) ||
-	    spawn(&o, pipes[1])) {
+	    spawn(&o, pipes[1], session)) {
 		status_failure("normal", "spawn-failed");
 		fprintf(stderr, "kspawn: %s: %s\n", failure.status,
 			failure.detail);

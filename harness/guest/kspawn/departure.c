@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The jump of the normal kernel, and its return. */
-#include <unistd.h>
-
 #include "departure.h"
 #include "handoff.h"
 #include "handoff_fill.h"
 #include "held_registers.h"
 #include "kexec.h"
 #include "locked_page.h"
+#include "session.h"
 #include "status.h"
 #include "types.h"
 
@@ -32,10 +31,10 @@ void report_back(const struct handoff *ho, const char *command)
 	js_emit(&js);
 }
 
-int jump_there(struct handoff *ho, u64 phys, const char **command)
+int jump_there(struct handoff *ho, u64 phys, int session, const char **command)
 {
 	/* The caller's connection ends before the network is frozen. */
-	usleep(200000);
+	session_ended(session);
 	/* As late as can be: what ends with the connection frees memory. */
 	count_free(ho);
 	ho->outcome = OUTCOME_NONE;

@@ -5,7 +5,7 @@
 
 #include "handoff.h"
 
-int jump_there(struct handoff *ho, u64 phys, const char **command);
+int jump_there(struct handoff *ho, u64 phys, int session, const char **command);
 void report_back(const struct handoff *ho, const char *command);
 
 #endif

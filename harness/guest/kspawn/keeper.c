@@ -18,7 +18,7 @@
 #define KEEPER		"/run/kspawn.pid"
 
 /* Jumps again at each SIGUSR1, into the kernel that was left; until SIGTERM. */
-int keep(struct handoff *ho, u64 phys)
+int keep(struct handoff *ho, u64 phys, int session)
 {
 	int number = 0, err = 0;
 	const char *command;
@@ -37,10 +37,12 @@ int keep(struct handoff *ho, u64 phys)
 	if (fclose(file))
 		return fail_errno("no-jump", KEEPER);
 	do {
-		err = jump_there(ho, phys, &command);
+		err = jump_there(ho, phys, session, &command);
 		if (err)
 			break;
 		report_back(ho, command);
+		/* The next one is called over another connection. */
+		session = -1;
 		if (sigwait(&set, &number))
 			err = fail_errno("no-jump", "sigwait");
 	} while (!err && number == SIGUSR1);

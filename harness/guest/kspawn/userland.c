@@ -133,25 +133,49 @@ static int make_entry(FILE *archive, const struct entry *e)
 	return err;
 }
 
+/* Returns 0 once the whole of one archive was unpacked. */
+static int unpack_one(FILE *archive, u32 *files)
+{
+	struct entry e;
+	int more;
+
+	while ((more = read_entry(archive, &e)) > 0) {
+		if (make_entry(archive, &e))
+			return -1;
+		++*files;
+	}
+	return more;
+}
+
+/* One may follow the other, with zeros between: as in init/initramfs.c. */
+static bool another(FILE *archive)
+{
+	int c;
+
+	do {
+		c = getc(archive);
+	} while (!c);
+	return c != EOF && ungetc(c, archive) == c;
+}
+
 static int unpack(const char *disk, u32 *files)
 {
 	FILE *archive = fopen(disk, "re");
-	struct entry e;
-	int more;
+	int err;
 
 	if (!archive)
 		return fail_errno("no-userland", disk);
 	/* What failed before was the image; this is about the archive. */
 	memset(&failure, 0, sizeof(failure));
-	for (*files = 0; (more = read_entry(archive, &e)) > 0; ++*files) {
-		if (make_entry(archive, &e)) {
-			more = -1;
-			break;
-		}
-	}
-	if (fclose(archive) && !more)
+	*files = 0;
+	do {
+		err = unpack_one(archive, files);
+	} while (!err && another(archive));
+	if (!err && ferror(archive))
+		err = fail_errno("no-userland", disk);
+	if (fclose(archive) && !err)
 		return fail_errno("no-userland", disk);
-	return more;
+	return err;
 }
 
 /*
