@@ -134,6 +134,8 @@ class Cycle:
             userland_disk=self.way.userland_disk,
             root_image=self.root_image,
         )
+        if self.fill is None and not self.only:
+            self.machine.arm = witness.command()
         if self.trace:
             self.machine.qemu.trace_exceptions()
         if self.audit and self.hibernate:
@@ -197,10 +199,9 @@ class Cycle:
             self.result.checks += audit_checks(self.result.audit)
 
     def _start_witness(self) -> None:
-        empty = witness.memory_use(self.machine)
         mebibytes = witness.MEBIBYTES
         if self.fill is not None:
-            mebibytes = witness.fill_mebibytes(empty, self.fill)
+            mebibytes = witness.fill_mebibytes(witness.memory_use(self.machine), self.fill)
         self.witness = Witness.start(self.machine, mebibytes=mebibytes, only=self.only)
         # Before /proc is looked at: there is no change in it that is not of the way.
         self.witness.damage(*self.damages)

@@ -13,6 +13,7 @@ from typing import Any
 from harness.base.deadline import Deadline
 from harness.base.errors import HarnessError
 from harness.base.processes import stat_fields
+from harness.machine import warming
 from harness.machine.machine import Machine
 from harness.record.result import Check, MemoryUse
 
@@ -222,6 +223,13 @@ def _difference(before: str, after: str) -> str:
     return f"was {' | '.join(gone)[:200]!r}, is {' | '.join(come)[:200]!r}"
 
 
+def command(*, mebibytes: int = MEBIBYTES, only: str = "", directory: str = "") -> str:
+    """What starts a witness; `Machine.arm` may be it. See `Witness.start`."""
+    chosen = f" --only {shlex.quote(only)}" if only else ""
+    chosen += f" --dir {shlex.quote(directory)}" if directory else ""
+    return f"witness run --mebibytes {mebibytes}{chosen}"
+
+
 @dataclass(frozen=True)
 class Witness:
     """A witness that runs in a machine.
@@ -262,12 +270,11 @@ class Witness:
         Raises:
             HarnessError: It did not start, or fails before anything was done.
         """
-        chosen = f" --only {shlex.quote(only)}" if only else ""
-        chosen += f" --dir {shlex.quote(directory)}" if directory else ""
-        done = machine.run(
-            f"witness run --mebibytes {mebibytes}{chosen}", deadline=_deadline(machine, mebibytes)
-        )
-        line = _json(done.check())
+        words = command(mebibytes=mebibytes, only=only, directory=directory)
+        if machine.armed == words:
+            words, machine.armed = f"cat {warming.ARMED}", ""
+        done = machine.run(words, deadline=_deadline(machine, mebibytes))
+        line = answer_of(done.check())
         witness = cls(
             machine=machine,
             pid=int(line["pid"]),
@@ -285,7 +292,7 @@ class Witness:
         """Ask it to check itself; names begin with "witness."."""
         limit = _deadline(self.machine, self.mebibytes)
         done = self.machine.run("witness check", deadline=limit)
-        line = _json(done.out)
+        line = answer_of(done.out)
         if "checks" not in line:
             detail = str(line.get("error", done.err))
             return [Check(name=f"witness.{name}", ok=False, detail=detail) for name in self.checks]
@@ -310,7 +317,7 @@ class Witness:
         """
         if self.only not in ("", _MEMORY):
             return 0, 0
-        line = _json(self.machine.run(f"witness locate {page}").check())
+        line = answer_of(self.machine.run(f"witness locate {page}").check())
         return int(line["pfn"]) * 4096, int(str(line["word0"]), 0)
 
     def damage(self, *names: str) -> None:
@@ -359,40 +366,12 @@ def fill_mebibytes(use: MemoryUse, percent: int) -> int:
     return max(1, (missing >> 20) - _OTHER_MEBIBYTES)
 
 
-def churn_start(machine: Machine, *, mebibytes: int = 8) -> None:
-    """Start a process that takes, dirties and frees memory all the time.
+def answer_of(text: str) -> dict[str, Any]:
+    """What the witness says: its last line, in JSON.
 
-    Args:
-        machine: A running machine.
-        mebibytes: The most that it takes at once.
+    Raises:
+        HarnessError: It is none.
     """
-    machine.run(f"witness churn start {mebibytes}").check()
-
-
-def churn_holes(machine: Machine, *, mebibytes: int) -> None:
-    """Start a process that holds every second page of some memory.
-
-    Args:
-        machine: A running machine.
-        mebibytes: The memory; half of it is free again once this returns.
-    """
-    machine.run(f"witness churn holes {mebibytes}").check()
-    churn_check(machine)
-
-
-def churn_check(machine: Machine) -> dict[str, Any]:
-    """Whether that process still goes on, and found its memory as it must be.
-
-    Args:
-        machine: A running machine.
-
-    Returns:
-        What it says: ok, alive, rounds, and pages that were not_zero or lost.
-    """
-    return _json(machine.run("witness churn check").out)
-
-
-def _json(text: str) -> dict[str, Any]:
     try:
         line: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
     except (ValueError, IndexError) as exc:

@@ -32,6 +32,10 @@ class Machine(StateMachine, Closing):
     """Whether it may start from a state that was kept, see `warming`."""
     started_warm = False
     """Whether it did."""
+    arm = ""
+    """A command that is to have run in it by then, see `warming.start`."""
+    armed = ""
+    """The one that has, with its output in `warming.ARMED`."""
 
     def boot(self, *, append: str = "") -> dict[str, Any]:
         """Boot the normal kernel until its userland is ready.
@@ -87,8 +91,10 @@ class Machine(StateMachine, Closing):
         self.qemu.forget()
 
     def _start(self, append: str) -> None:
+        self.armed = ""
         if self.warm and warming.possible(self, append=append):
-            self.started_warm = warming.start(self)
+            self.started_warm, armed = warming.start(self, arm=self.arm)
+            self.armed = self.arm if armed else ""
             return
         self.power_on(
             kernel=self.kernels.normal.bzimage,

@@ -3,7 +3,6 @@
 
 Init of the userland says "warm" before anything in it is a machine's own, and waits: there
 the state is kept. A machine that starts from it is given random bytes, a host key and the
-key that may log in (harness/guest/renew); boot_id and all that follows are its own.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import secrets
 import shutil
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.base import cache
 from harness.base.errors import LostVMError
@@ -30,6 +30,8 @@ _VERSION = "5"
 _STATE, _LOG = "machine.state", "normal.log"
 _LOGS = ("normal", "hibernating")
 _SEED_BYTES = 32
+ARMED = "/run/armed"
+"""Where a machine has the output of the command that armed it."""
 # A state has 100 MiB and more.
 _KEPT = 16
 # Until what the guest wrote to its ports is out of them.
@@ -57,71 +59,100 @@ def possible(machine: Parts, *, append: str) -> bool:
     return usual and alone and not machine.qemu.hardware.resets
 
 
-def start(machine: Parts) -> bool:
+class Started(NamedTuple):
+    """How a machine came to its own part of the boot.
+
+    Args:
+        warm: From a state that was there.
+        armed: The command that was to run before had run.
+    """
+
+    warm: bool
+    armed: bool
+
+
+class _Came(NamedTuple):
+    """A machine that waits for a line, or was told it."""
+
+    fit: bool
+    told: bool
+    warm: bool
+
+
+_UNFIT = _Came(fit=False, told=False, warm=False)
+
+
+def start(machine: Parts, *, arm: str = "") -> Started:
     """Start a machine from a kept state; where there is none, boot it and keep one.
 
     What follows is the status line "ready".
 
     Args:
         machine: The machine, switched off; see `possible`.
-
-    Returns:
-        Whether it started from a state that was there.
+        arm: A command that has run in it by then, and whose output is in `ARMED`: it runs
+            once, and a state is kept of that as well.
 
     Raises:
         KernelError: The kernel crashed or hung on the way.
         LostVMError: QEMU does not start.
     """
-    initrd = _initrd(machine)
-    key = _key(machine, initrd)
     own = f"{secrets.token_hex(_SEED_BYTES)}{ssh.host_key().hex()}"
     line = f"{own} {machine.link.key.public.strip()}\n".encode()
-    if _start(machine, initrd, key, line):
-        return True
-    machine.qemu.tell(line)
-    return False
+    came = _come(machine, _initrd(machine), arm, line)
+    if not came.told:
+        machine.qemu.tell(line)
+    return Started(came.warm, bool(arm) and came.fit)
 
 
-def _start(machine: Parts, initrd: Path, key: str, line: bytes) -> bool:
-    booted = False
+def _come(machine: Parts, initrd: Path, arm: str, line: bytes) -> _Came:
+    key = _key(machine, initrd, arm)
+    made: _Came | None = None
 
     def keep(part: Path) -> None:
-        nonlocal booted
-        booted = True
-        _boot_and_keep(machine, initrd, part)
+        nonlocal made
+        made = _UNFIT
+        begun = _armed(machine, initrd, arm) if arm else _booted(machine, initrd)
+        _keep(machine, part)
+        made = _Came(fit=True, told=False, warm=begun.warm)
 
     folder: Path | None = None
     with contextlib.suppress(_UnfitError):
         folder = cache.entry(KIND, key, keep, needed=(_STATE, _LOG))
-    if folder is None:
-        return False  # it goes on as any other that booted
-    if booted:
-        # Only now: a state that is not whole is not to have a machine that goes on.
-        machine.domain.monitor("cont")
-        for old in cache.entries(KIND)[_KEPT:]:
-            cache.drop(KIND, old.name)
-        return False
+    if made is not None:
+        if made.fit:
+            # Only now: a state that is not whole is not to have a machine that goes on.
+            machine.domain.monitor("cont")
+            for old in cache.entries(KIND)[_KEPT:]:
+                cache.drop(KIND, old.name)
+        return made  # one that is not fit goes on as any other that booted
+    assert folder is not None
     # Those that were used last are kept.
     with contextlib.suppress(OSError):
         os.utime(folder)
     try:
-        log = (folder / _LOG).read_bytes()
-        machine.power_on(
-            kernel=machine.kernels.normal.bzimage,
-            initrd=initrd,
-            cmdline=_cmdline(),
-            logs=_LOGS,
-            incoming=Incoming(folder / _STATE, log, line),
-        )
+        _take(machine, initrd, folder, line)
     except LostVMError as exc:
         err.print(f"kspawn: a warm machine: {exc.message}; its state is made again", markup=False)
         machine.qemu.forget()
         cache.drop(KIND, key)
-        return _start(machine, initrd, key, line)
-    return True
+        return _come(machine, initrd, arm, line)
+    return _Came(fit=True, told=True, warm=True)
 
 
-def _boot_and_keep(machine: Parts, initrd: Path, part: Path) -> None:
+def _take(machine: Parts, initrd: Path, folder: Path, line: bytes) -> None:
+    """Start from a kept state, and have its kernel told a line."""
+    log = (folder / _LOG).read_bytes()
+    machine.power_on(
+        kernel=machine.kernels.normal.bzimage,
+        initrd=initrd,
+        cmdline=_cmdline(),
+        logs=_LOGS,
+        incoming=Incoming(folder / _STATE, log, line),
+    )
+
+
+def _booted(machine: Parts, initrd: Path) -> _Came:
+    """Boot, until init waits to be told what is the machine's own."""
     begun = time.monotonic()
     machine.power_on(
         kernel=machine.kernels.normal.bzimage, initrd=initrd, cmdline=_cmdline(), logs=_LOGS
@@ -130,12 +161,31 @@ def _boot_and_keep(machine: Parts, initrd: Path, part: Path) -> None:
     warm = machine.watch.wait_status("normal", "warm", deadline=deadline)
     if guestclock.fault(warm, time.monotonic() - begun):
         raise _UnfitError
+    if guestclock.timer_fault(machine.logs[0].path):
+        raise _UnfitError
+    return _UNFIT
+
+
+def _armed(machine: Parts, initrd: Path, arm: str) -> _Came:
+    """Start one that has done nothing yet, and have it run a command."""
+    line = f"run {arm}\n".encode()
+    came = _come(machine, initrd, "", line)
+    if not came.fit:
+        raise _UnfitError
+    if not came.told:
+        machine.qemu.tell(line)
+    deadline = machine.timeouts.deadline("command", arm)
+    done = machine.watch.wait_status("normal", "armed", deadline=deadline)
+    if done["exit"]:
+        raise _UnfitError  # who runs it as ever is told why
+    return came
+
+
+def _keep(machine: Parts, part: Path) -> None:
     time.sleep(_SETTLE_SECONDS)
     machine.watch.scan()
     if machine.splats or machine.complaints:
         raise _UnfitError  # a moment's trouble would be that of all
-    if guestclock.timer_fault(machine.logs[0].path):
-        raise _UnfitError
     part.chmod(0o700)
     size = machine.config.memory_bytes
     state = private_file(part / _STATE)
@@ -154,7 +204,7 @@ def _initrd(machine: Parts) -> Path:
     return machine.make_initrd("warm.cpio", authorized_key="")
 
 
-def _key(machine: Parts, initrd: Path) -> str:
+def _key(machine: Parts, initrd: Path, arm: str) -> str:
     """What made a state, QEMU and libvirt included."""
     hypervisor = machine.qemu.hardware.hypervisor
     parts = (
@@ -162,6 +212,7 @@ def _key(machine: Parts, initrd: Path) -> str:
         cache.file_digest(initrd),
         cache.file_digest(machine.kernels.normal.bzimage),
         _cmdline(),
+        arm,
         machine.panic_option,
         machine.config.model_dump_json(exclude={"timeout_scale"}),
         machine.accel,

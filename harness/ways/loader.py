@@ -114,9 +114,10 @@ def kexec(machine: Machine, words: str) -> None:
     with machine.timeline.phase("load", boot=machine.boot_number, kernel="loader"):
         role = f"{console(machine.spawned_line)} {machine.panic_option} {STARVED}"
         cmdline = f"{role} kspawn.disk={machine.disk_name()} {words}".strip()
-        # -c: kexec_load(2), for kexec_file_load(2) takes no --mem-max.
+        # -c: kexec_load(2), for kexec_file_load(2) takes no --mem-max. --no-checks: see
+        # harness/guest/kspawn/cmd_spawn.c.
         machine.link.shell.run(
-            "kexec -c -l --mem-min=0x1000 --mem-max=0xffffff "
+            "kexec -c -l --no-checks --mem-min=0x1000 --mem-max=0xffffff "
             f"--command-line={shlex.quote(cmdline)} /boot/spawned",
             machine.timeouts.deadline("load", "kexec_load of the resuming kernel"),
         ).check()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import KernelError
-from harness.cycle.witness import churn_check, churn_start
+from harness.cycle import churn
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
 from harness.plugin.fixtures import recorded
@@ -69,14 +69,14 @@ def test_init_on_free_in_a_classic_hibernation(machine: Machine) -> None:
     out of create_image(), this fails.
     """
     machine.boot(append="init_on_free=1")
-    churn_start(machine)
+    churn.start(machine)
     uswsusp.hibernate(machine)
     uswsusp.resume(machine, scribble=True)
-    found = churn_check(machine)
+    found = churn.check(machine)
     assert found["ok"], found
     # More of what was free.
     machine.run("witness churn stop").check()
-    churn_start(machine, mebibytes=FRESH_MIB)
-    found = churn_check(machine)
+    churn.start(machine, mebibytes=FRESH_MIB)
+    found = churn.check(machine)
     assert found["ok"], found
     assert machine.splats == []

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from harness.cycle import churn
 from harness.cycle.cycle import Cycle, passed
 from harness.cycle.verdict import free_pages
-from harness.cycle.witness import Witness, churn_check, churn_holes, churn_start
+from harness.cycle.witness import Witness
 from harness.image.image import MAX_SEGMENTS, PAGE, Image
 from harness.image.zones import Kernel, counted_free, kernel_in
 from harness.kernel.specs import load_vm_config
@@ -137,7 +138,7 @@ def test_memory_in_motion(lab: Lab, folder: Path, new_timeline: NewTimeline, con
     with lab.machine(folder, timeline=new_timeline(), config=load_vm_config(config)) as machine:
         machine.boot()
         witness = Witness.start(machine)
-        churn_start(machine)
+        churn.start(machine)
         for number in range(CYCLES):
             machine.hibernate()
             image = Image(machine.disk)
@@ -147,7 +148,7 @@ def test_memory_in_motion(lab: Lab, folder: Path, new_timeline: NewTimeline, con
             assert image.info.free_bytes // PAGE + line["below_pages"] == line["free_pages"]
             assert machine.resume()["outcome"] == "image"
             assert [check for check in witness.check() if not check.ok] == [], number
-            found = churn_check(machine)
+            found = churn.check(machine)
             assert found["ok"], (number, found)
         assert machine.splats == []
 
@@ -157,7 +158,7 @@ def test_more_holes_than_segments(new_cycle: NewCycle) -> None:
 
     def start(cycle: Cycle) -> None:
         small_lists(cycle.machine)
-        churn_holes(cycle.machine, mebibytes=HOLES_MIB)
+        churn.holes(cycle.machine, mebibytes=HOLES_MIB)
 
     result = new_cycle(mutate_running=start).run()
     assert result.verdict is Verdict.PASSED, result.reason
@@ -196,12 +197,12 @@ def test_zero_pages_are_marked_and_not_stored(machine: Machine) -> None:
 def test_init_on_free_keeps_all(machine: Machine) -> None:
     """This kernel takes its free pages for zero, and does not look again."""
     machine.boot(append="init_on_free=1")
-    churn_start(machine)
+    churn.start(machine)
     line, image = hibernated(machine)
     assert (line["status"], line["reason"]) == ("kept", "content")
     assert image.info.free_bytes == 0
     assert machine.resume()["outcome"] == "image"
-    found = churn_check(machine)
+    found = churn.check(machine)
     assert found["ok"], found
     assert machine.splats == []
 
@@ -211,7 +212,7 @@ def test_init_on_free_needs_them(lab: Lab, folder: Path, new_timeline: NewTimeli
 
     def start(cycle: Cycle) -> None:
         small_lists(cycle.machine)
-        churn_start(cycle.machine)
+        churn.start(cycle.machine)
 
     result = Cycle(
         lab=lab,

@@ -10,8 +10,10 @@ from typing import Any, cast
 import pytest
 
 from harness.base import cache
+from harness.base.errors import LostVMError
 from harness.kernel.specs import load_vm_config
 from harness.machine import warming
+from harness.machine.lives import Incoming
 from harness.machine.parts import Parts
 
 
@@ -63,9 +65,9 @@ def test_only_a_usual_boot_is_left_out(tmp_path: Path, other: dict[str, Any]) ->
 
 
 def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
-    def key(**other: Any) -> str:
+    def key(arm: str = "", **other: Any) -> str:
         machine = parts(tmp_path, **other)
-        return warming._key(cast(Parts, machine), tmp_path / "initrd")
+        return warming._key(cast(Parts, machine), tmp_path / "initrd", arm)
 
     same = key()
     assert same == key()
@@ -75,6 +77,7 @@ def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
         key(disk=b"of another size"),
         key(versions="10000000 11000000"),
         key(accel="kvm"),
+        key(arm="witness run"),
         key(panic_option="panic=0"),
         key(config=load_vm_config("smp2")),
     ]
@@ -83,35 +86,111 @@ def test_each_thing_that_makes_a_state_is_in_its_key(tmp_path: Path) -> None:
     assert key(config=slower) == same
 
 
-@pytest.mark.parametrize("trouble", ["splats", "complaints", "clock", "timer"])
-def test_boot_with_trouble_goes_on_and_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
-) -> None:
-    """What happened once, by chance, would be in all machines from then on."""
-    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path))
-    monkeypatch.setattr(warming, "_SETTLE_SECONDS", 0)
-    said: list[str] = []
-    machine = parts(tmp_path)
-    machine.splats, machine.complaints = [], []
-    log = tmp_path / "1-normal.log"
-    if trouble == "timer":
-        log.write_text("[    0.255689] APIC timer disabled due to verification failure\n")
-    machine.logs = [SimpleNamespace(path=log)]
-    machine.power_on = lambda **_: said.append("power on")
-    machine.timeouts = SimpleNamespace(deadline=lambda *_, **__: None)
+class Warmed:
+    """A machine that notes what is done with it.
 
-    def wait_status(*_: object, **__: object) -> dict[str, str]:
-        said.append("warm")
+    Args:
+        folder: Where its files are.
+        armed: The exit code of the command that arms it.
+    """
+
+    def __init__(self, folder: Path, *, armed: int = 0) -> None:
+        self.folder, self.armed = folder, armed
+        self.did: list[str] = []
+        self.parts = parts(folder)
+        self.log = folder / "1-normal.log"
+        self.log.write_text("")
+        self.parts.splats, self.parts.complaints = [], []
+        self.parts.logs = [SimpleNamespace(path=self.log)]
+        self.parts.timeouts = SimpleNamespace(deadline=lambda *_, **__: None)
+        self.parts.power_on = self.power_on
+        self.parts.watch = SimpleNamespace(wait_status=self.wait_status, scan=lambda: None)
+        self.parts.domain = SimpleNamespace(monitor=self.did.append, save_state=self.save_state)
+        self.parts.qemu.tell = lambda line: self.did.append(f"told {line.decode().strip()}")
+        self.parts.qemu.forget = lambda: self.did.append("forget")
+
+    def power_on(self, *, incoming: Incoming | None = None, **_: object) -> None:
+        told = incoming.told.decode().strip() if incoming else ""
+        state = incoming.state.read_text() if incoming else ""
+        self.did.append(f"from {state} told {told}" if incoming else "boot")
+
+    def wait_status(self, role: str, event: str, **_: object) -> dict[str, object]:
+        self.did.append(event)
+        return {"uptime": "0.10", "exit": self.armed}
+
+    def save_state(self, file: Path, deadline: object) -> None:
+        file.write_text(self.did[-1])
+        self.did.append("kept")
+
+    def come(self, arm: str = "") -> warming._Came:
+        """Have it come to its own part of the boot; what was done before is forgotten."""
+        self.did.clear()
+        return warming._come(self.parts, self.folder / "initrd", arm, b"own\n")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KSPAWN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(warming, "_SETTLE_SECONDS", 0)
+    return tmp_path
+
+
+@pytest.mark.parametrize("arm", ["", "witness run"])
+@pytest.mark.parametrize("trouble", ["splats", "complaints", "clock", "timer"])
+def test_boot_with_trouble_goes_on_and_is_not_kept(home: Path, trouble: str, arm: str) -> None:
+    """What happened once, by chance, would be in all machines from then on."""
+    machine = Warmed(home)
+
+    def wait_status(role: str, event: str, **_: object) -> dict[str, object]:
+        machine.did.append(event)
         return {"uptime": "84.73" if trouble == "clock" else "0.10"}
 
     def scan() -> None:
-        if trouble != "timer":
-            setattr(machine, trouble, [object()])
+        if trouble in ("splats", "complaints"):
+            setattr(machine.parts, trouble, [object()])
 
-    machine.watch = SimpleNamespace(wait_status=wait_status, scan=scan)
-    assert not warming._start(machine, tmp_path / "initrd", "key", b"line\n")
-    assert said == ["power on", "warm"]
+    if trouble == "timer":
+        machine.log.write_text("[    0.255689] APIC timer disabled due to verification failure\n")
+    machine.parts.watch = SimpleNamespace(wait_status=wait_status, scan=scan)
+    assert machine.come(arm) == warming._UNFIT
+    assert machine.did == ["boot", "warm"]
     assert cache.entries(warming.KIND) == []
+
+
+def test_a_state_is_kept_before_and_after_it_is_armed(home: Path) -> None:
+    machine = Warmed(home)
+    assert machine.come("witness run") == (True, False, False)
+    plain = ["boot", "warm", "kept", "cont"]
+    assert machine.did == [*plain, "told run witness run", "armed", "kept", "cont"]
+    # The next one comes from the last of these, and one that is not armed from the first.
+    assert machine.come("witness run") == (True, True, True)
+    assert machine.did == ["from armed told own"]
+    assert machine.come() == (True, True, True)
+    assert machine.did == ["from warm told own"]
+    # Another command has its own, and begins with the one that is there.
+    assert machine.come("another") == (True, False, True)
+    assert machine.did == ["from warm told run another", "armed", "kept", "cont"]
+
+
+def test_a_command_that_fails_is_not_kept(home: Path) -> None:
+    machine = Warmed(home, armed=1)
+    machine.come()
+    assert machine.come("witness run") == warming._UNFIT
+    assert machine.did == ["from warm told run witness run", "armed"]
+    assert len(cache.entries(warming.KIND)) == 1
+
+
+def test_a_state_that_qemu_refuses_is_made_again(home: Path) -> None:
+    machine = Warmed(home)
+    machine.come()
+
+    def refuse(**_: object) -> None:
+        machine.parts.power_on = machine.power_on
+        raise LostVMError("QEMU does not take the state of a machine")
+
+    machine.parts.power_on = refuse
+    assert machine.come() == (True, False, False)
+    assert machine.did == ["forget", "boot", "warm", "kept", "cont"]
 
 
 def test_dropped_entry_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

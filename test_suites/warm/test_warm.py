@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from harness.base import cache
+from harness.cycle import witness
+from harness.cycle.witness import Witness
 from harness.machine import warming
 from harness.machine.lab import Lab
 from harness.machine.machine import Machine
@@ -21,6 +23,7 @@ from harness.plugin.suite import NewCycle
 from harness.record.result import Verdict
 from harness.record.timeline import Timeline
 
+Boot = Callable[..., tuple[Machine, dict[str, Any]]]
 pytestmark = [pytest.mark.vm, pytest.mark.ci]
 
 # What two machines from one state must not have in common.
@@ -39,16 +42,14 @@ def own_kind() -> Iterator[None]:
 
 
 @pytest.fixture
-def boot(
-    lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]
-) -> Iterator[Callable[[], tuple[Machine, dict[str, Any]]]]:
+def boot(lab: Lab, folder: Path, new_timeline: Callable[[], Timeline]) -> Iterator[Boot]:
     """Starts one machine after the other, warm where it can be."""
     machines: list[Machine] = []
 
-    def start(**options: Any) -> tuple[Machine, dict[str, Any]]:
+    def start(*, arm: str = "", **options: Any) -> tuple[Machine, dict[str, Any]]:
         place = folder / str(len(machines))
         machine = lab.machine(place, timeline=new_timeline())
-        machine.warm = True
+        machine.warm, machine.arm = True, arm
         machines.append(machine)
         return machine, machine.boot(**options)
 
@@ -138,11 +139,32 @@ def test_test_that_wants_a_boot_gets_one(machine: Machine) -> None:
     assert "kspawn.warm" not in machine.run("cat /proc/cmdline").check()
 
 
+def test_armed_machines_are_their_own_and_hold_what_they_were_armed_with(boot: Boot) -> None:
+    """The first of them is armed, the others come from its state: one witness, three times."""
+    machines = [boot(arm=witness.command())[0] for _ in range(3)]
+    assert [machine.started_warm for machine in machines[1:]] == [True, True]
+    holders = [Witness.start(machine) for machine in machines]
+    assert len({holder.pid for holder in holders}) == 1
+    assert len({tuple(own(machine)) for machine in machines}) == 3
+    assert len({machine.host_key for machine in machines}) == 3
+    assert all(check.ok for holder in holders for check in holder.check())
+    # What befalls one of them is of that one alone, and seen.
+    holders[1].damage("anonymous-memory")
+    bad = [[check.name for check in holder.check() if not check.ok] for holder in holders]
+    assert bad == [[], ["witness.anonymous-memory"], []]
+
+
+def test_command_that_fails_arms_nothing(boot: Boot) -> None:
+    machine, _ = boot(arm="false")
+    assert machine.armed == ""
+    assert machine.run("cat /proc/uptime").exit_code == 0
+
+
 def test_cycle_of_a_warm_machine(
     lab: Lab, folder: Path, new_cycle: NewCycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with lab.machine(folder / "first") as machine:
-        machine.warm = True
+        machine.warm, machine.arm = True, witness.command()
         machine.boot()
     monkeypatch.setattr(lab, "warm", True)
     result = new_cycle(audit=True).run()

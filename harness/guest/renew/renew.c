@@ -6,6 +6,9 @@
  * machine that is started from it is then told what no other one has: random
  * bytes, the host key, and the key that may log in. The time is read from the RTC,
  * which went on meanwhile.
+ *
+ * Before that it may be told to run a command, and says "armed": there the state is kept
+ * of a machine that has done more, and still has nothing of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +30,9 @@
 /* A seed and a host key in hexadecimal digits, a space, a public key. */
 #define DIGITS (2 * (SEED_BYTES + HOST_KEY_BYTES))
 #define LINE_MAX_BYTES 1024
+/* A line with a command begins so; what the command says goes there. */
+#define RUN "run "
+#define OUTPUT "/run/armed"
 /* What dropbear has before both halves of a key in its file. */
 #define HOST_KEY_HEAD "\0\0\0\013ssh-ed25519\0\0\0\100"
 
@@ -52,17 +59,17 @@ static int open_port(const char *path)
 	return fd;
 }
 
-static void say_warm(int port)
+static void say(int port, const char *event, int code)
 {
 	struct timespec up;
-	char line[96];
+	char line[128];
 	int len;
 
 	if (clock_gettime(CLOCK_MONOTONIC, &up))
 		die("clock_gettime");
 	len = snprintf(line, sizeof(line),
-		       "{\"role\": \"normal\", \"event\": \"warm\", \"uptime\": \"%lld.%02ld\"}\n",
-		       (long long)up.tv_sec, up.tv_nsec / 10000000);
+		       "{\"role\": \"normal\", \"event\": \"%s\", \"exit\": %d, \"uptime\": \"%lld.%02ld\"}\n",
+		       event, code, (long long)up.tv_sec, up.tv_nsec / 10000000);
 	if (write(port, line, len) != len)
 		die("status port");
 }
@@ -162,6 +169,34 @@ static void write_host_key(const char *hex)
 	write_file("/run/hostkey", file, sizeof(file));
 }
 
+static void become(const char *command)
+{
+	int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int out = open(OUTPUT, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (in < 0 || out < 0 || dup2(in, STDIN_FILENO) < 0 ||
+	    dup2(out, STDOUT_FILENO) < 0)
+		die(OUTPUT);
+	execl("/bin/sh", "sh", "-c", command, NULL);
+	die("/bin/sh");
+}
+
+/* Runs a command to its end; returns its exit code. */
+static int run(const char *command)
+{
+	pid_t pid = fork();
+	int wstatus;
+
+	if (pid < 0)
+		die("fork");
+	if (!pid)
+		become(command);
+	while (waitpid(pid, &wstatus, 0) < 0)
+		if (errno != EINTR)
+			die("waitpid");
+	return WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : 128 + WTERMSIG(wstatus);
+}
+
 int main(int argc, char **argv)
 {
 	char line[LINE_MAX_BYTES];
@@ -173,8 +208,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	port = open_port(argv[1]);
-	say_warm(port);
-	len = read_line(port, line, sizeof(line));
+	say(port, "warm", 0);
+	for (;;) {
+		len = read_line(port, line, sizeof(line));
+		if (strncmp(line, RUN, sizeof(RUN) - 1))
+			break;
+		line[len - 1] = '\0';
+		say(port, "armed", run(line + sizeof(RUN) - 1));
+	}
 	if (strspn(line, "0123456789abcdef") != DIGITS || line[DIGITS] != ' ') {
 		errno = EINVAL;
 		die("status port");
