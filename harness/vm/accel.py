@@ -9,9 +9,10 @@ at full CPU. So a real kernel is booted, against a deadline.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from harness.base import files
 from harness.base.cache import Notify, file_digest, home, quiet
@@ -25,6 +26,7 @@ from harness.vm.hypervisor import Hypervisor
 from harness.vm.spec import DomainSpec, Serial, new_name
 
 PROBE_SECONDS = 20.0
+_ENOUGH = 2
 _KVM_GET_API_VERSION = 0xAE00
 _KVM_CREATE_VM = 0xAE01
 _DEVICE = Path("/dev/kvm")
@@ -72,24 +74,55 @@ def _device_problem(device: Path) -> str:
     return ""
 
 
+class _Known(BaseModel):
+    """What came of trials on a host, since it was booted.
+
+    Args:
+        host: Its boot and its QEMU.
+        problems: What was wrong with each spawned kernel, by its digest; empty where it ran.
+    """
+
+    host: str = ""
+    problems: dict[str, str] = {}
+
+    def of(self, kernel: str) -> str | None:
+        """What is wrong; None where it has to be tried."""
+        if kernel in self.problems:
+            return self.problems[kernel]
+        # One may be broken itself. Where several do not run and none does, it is the host.
+        failed = [problem for problem in self.problems.values() if problem]
+        if len(failed) == len(self.problems) >= _ENOUGH:
+            return failed[0]
+        return None
+
+
 def _remembered(hypervisor: Hypervisor, spawned: BuiltKernel, notify: Notify = quiet) -> str:
     """The outcome of the trial, kept until the host is booted again."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     emulator = Path(emulator_path()).stat()
-    key = f"{boot_id} {emulator.st_size} {emulator.st_mtime_ns} {file_digest(spawned.bzimage)}"
+    host = f"{boot_id} {emulator.st_size} {emulator.st_mtime_ns}"
+    kernel = file_digest(spawned.bzimage)
     store = home() / "accel.json"
-    if store.exists():
-        try:
-            known = json.loads(store.read_text())
-        except ValueError:
-            known = None
-        # Whatever else is in it, is as good as nothing.
-        if isinstance(known, dict) and known.get("key") == key and "problem" in known:
-            return str(known["problem"])
-    notify("finding out how machines run here")
-    problem = try_guest(hypervisor, spawned)
-    files.write(store, json.dumps({"key": key, "problem": problem}))
+    known = _read(store)
+    if known.host != host:
+        known = _Known(host=host)
+    problem = known.of(kernel)
+    if problem is None:
+        notify("finding out how machines run here")
+        problem = try_guest(hypervisor, spawned)
+        # Another process may have tried another kernel meanwhile.
+        others = _read(store)
+        problems = others.problems if others.host == host else known.problems
+        known = _Known(host=host, problems=problems | {kernel: problem})
+        files.write(store, known.model_dump_json())
     return problem
+
+
+def _read(store: Path) -> _Known:
+    try:
+        return _Known.model_validate_json(store.read_bytes())
+    except (OSError, ValueError):
+        return _Known()  # whatever else is in it, is as good as nothing
 
 
 def try_guest(hypervisor: Hypervisor, spawned: BuiltKernel, *, accel: str = "kvm") -> str:
