@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The memory of a machine as the host has it: a file of QEMU's (memfd_create(2)).
 
-A file and not private memory: the host can read it while the machine runs, and its pages
-are made several times as fast where the host would make huge pages of private memory first.
+A file and not private memory: the host can read it while the machine runs, and make its
+pages. What that costs differs by host: where huge pages come at once, private memory saves
+0.2 s of a warm start of 1.5 s, and where they do not, it takes several times as long.
 """
 
 from __future__ import annotations
