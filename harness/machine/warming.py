@@ -3,6 +3,10 @@
 
 Init of the userland says "warm" before anything in it is a machine's own, and waits: there
 the state is kept. A machine that starts from it is given random bytes, a host key and the
+key that may log in (harness/guest/renew); boot_id and all that follow are its own.
+
+A machine may be armed as well: a command has run in it, such as one that starts a witness,
+and a state is kept of that.
 """
 
 from __future__ import annotations
@@ -111,9 +115,9 @@ def _come(machine: Parts, initrd: Path, arm: str, line: bytes) -> _Came:
     def keep(part: Path) -> None:
         nonlocal made
         made = _UNFIT
-        begun = _armed(machine, initrd, arm) if arm else _booted(machine, initrd)
+        warm = _armed(machine, initrd, arm) if arm else _booted(machine, initrd)
         _keep(machine, part)
-        made = _Came(fit=True, told=False, warm=begun.warm)
+        made = _Came(fit=True, told=False, warm=warm)
 
     folder: Path | None = None
     with contextlib.suppress(_UnfitError):
@@ -151,8 +155,8 @@ def _take(machine: Parts, initrd: Path, folder: Path, line: bytes) -> None:
     )
 
 
-def _booted(machine: Parts, initrd: Path) -> _Came:
-    """Boot, until init waits to be told what is the machine's own."""
+def _booted(machine: Parts, initrd: Path) -> bool:
+    """Boot, until init waits to be told what is the machine's own; that is not warm."""
     begun = time.monotonic()
     machine.power_on(
         kernel=machine.kernels.normal.bzimage, initrd=initrd, cmdline=_cmdline(), logs=_LOGS
@@ -163,11 +167,11 @@ def _booted(machine: Parts, initrd: Path) -> _Came:
         raise _UnfitError
     if guestclock.timer_fault(machine.logs[0].path):
         raise _UnfitError
-    return _UNFIT
+    return False
 
 
-def _armed(machine: Parts, initrd: Path, arm: str) -> _Came:
-    """Start one that has done nothing yet, and have it run a command."""
+def _armed(machine: Parts, initrd: Path, arm: str) -> bool:
+    """Start one that has done nothing yet, and have it run a command; whether it was warm."""
     line = f"run {arm}\n".encode()
     came = _come(machine, initrd, "", line)
     if not came.fit:
@@ -178,7 +182,7 @@ def _armed(machine: Parts, initrd: Path, arm: str) -> _Came:
     done = machine.watch.wait_status("normal", "armed", deadline=deadline)
     if done["exit"]:
         raise _UnfitError  # who runs it as ever is told why
-    return came
+    return came.warm
 
 
 def _keep(machine: Parts, part: Path) -> None:

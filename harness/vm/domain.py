@@ -20,7 +20,7 @@ import libvirt_qemu
 from harness.base import processes
 from harness.base.deadline import Deadline
 from harness.base.errors import LostVMError
-from harness.vm.early import EarlyStart, tell
+from harness.vm.early import EarlyStart, take_state, tell
 from harness.vm.emulator import minded_emulator
 from harness.vm.spec import DomainSpec
 
@@ -66,6 +66,7 @@ class Domain:
             if self.spec.control is None:
                 self._create(flags)
                 self._connect_all()
+                self._take_state()
                 self._domain.resume()
                 tell(self.spec, self.sockets)
             else:
@@ -84,6 +85,13 @@ class Domain:
         for serial in self.spec.serials:
             if serial.socket is not None:
                 self.sockets[serial.socket] = self._connect(serial.socket)
+
+    def _take_state(self) -> None:
+        if self.spec.incoming is not None:
+            try:
+                take_state(self.command, self.spec.incoming, self._hypervisor.runtime / "state")
+            except OSError as exc:
+                raise LostVMError(f"QEMU does not take the state of a machine: {exc}") from exc
 
     @staticmethod
     def _connect(path: Path) -> socket.socket:
@@ -144,14 +152,26 @@ class Domain:
             LostVMError: QEMU does not do it.
         """
         backend = {"type": "file", "data": {"out": str(path)}}
-        arguments = {"id": f"charserial{port}", "backend": backend}
-        command = json.dumps({"execute": "chardev-change", "arguments": arguments})
+        self.command("chardev-change", id=f"charserial{port}", backend=backend)
+
+    def command(self, name: str, **arguments: Any) -> Any:
+        """Have QEMU do something, by the monitor that is libvirt's.
+
+        Args:
+            name: A command of docs/interop/qemu-qmp-ref of QEMU's source.
+            arguments: Of that command.
+
+        Raises:
+            LostVMError: QEMU does not do it, or is gone.
+        """
+        words = json.dumps({"execute": name, "arguments": arguments})
         try:
-            answer = json.loads(libvirt_qemu.qemuMonitorCommand(self._domain, command, 0))
+            answer = json.loads(libvirt_qemu.qemuMonitorCommand(self._domain, words, 0))
         except libvirt.libvirtError as exc:
             raise self._no_answer(exc) from exc
         if "error" in answer:
-            raise LostVMError(f"QEMU does not log to {path}: {answer['error'].get('desc')}")
+            raise LostVMError(f"QEMU does not do {name}: {answer['error'].get('desc')}")
+        return answer.get("return")
 
     @property
     def running(self) -> bool:

@@ -12,7 +12,8 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,7 @@ from harness.base.deadline import Deadline
 from harness.base.errors import LostVMError
 from harness.vm.spec import DomainSpec
 
-STATE_SECONDS = 120.0
+_STATE_SECONDS = 120.0
 _START_SECONDS = 30.0
 _POLL = 0.002
 
@@ -59,6 +60,36 @@ class _Monitor:
         """Leave it."""
         self._stream.close()
         self._client.close()
+
+
+def take_state(command: Callable[..., Any], source: Path, path: Path) -> None:
+    """Have a QEMU that waits for a state take it.
+
+    Args:
+        command: Has that QEMU do something: the name, and arguments by theirs.
+        source: The state, as `Domain.save_state` wrote it.
+        path: A socket, for as long as it takes.
+
+    Raises:
+        OSError: QEMU does not read it.
+        LostVMError: It is no state of such a machine.
+    """
+    try:
+        command("migrate-incoming", uri=f"unix:{path}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, source.open("rb") as file:
+            client.connect(str(path))
+            client.sendfile(file)
+    finally:
+        path.unlink(missing_ok=True)
+    deadline = Deadline(seconds=_STATE_SECONDS, what="the state of the machine")
+    while not deadline.expired:
+        status = command("query-migrate").get("status")
+        if status == "completed":
+            return
+        if status == "failed":
+            break
+        time.sleep(_POLL)
+    raise LostVMError("QEMU does not take the state of a machine")
 
 
 def tell(spec: DomainSpec, sockets: Mapping[Path, socket.socket]) -> None:
@@ -126,7 +157,7 @@ class EarlyStart(threading.Thread):
                 if serial.socket is not None:
                     self.sockets[serial.socket] = self._connected(serial.socket)
             if self._spec.incoming is not None:
-                self._take_state(monitor, self._spec.incoming)
+                take_state(monitor.command, self._spec.incoming, self._runtime / "state")
             monitor.command("cont")
             tell(self._spec, self.sockets)
         self.done = True
@@ -142,20 +173,3 @@ class EarlyStart(threading.Thread):
                 if deadline.expired or self._given_up.wait(_POLL):
                     client.close()
                     raise
-
-    def _take_state(self, monitor: _Monitor, source: Path) -> None:
-        path = self._runtime / "state"
-        try:
-            monitor.command("migrate-incoming", uri=f"unix:{path}")
-            with self._connected(path) as client, source.open("rb") as file:
-                client.sendfile(file)
-        finally:
-            path.unlink(missing_ok=True)
-        deadline = Deadline(seconds=STATE_SECONDS, what="the state of the machine")
-        while not deadline.expired and not self._given_up.wait(_POLL):
-            status = monitor.command("query-migrate").get("status")
-            if status == "completed":
-                return
-            if status == "failed":
-                break
-        raise LostVMError("QEMU does not take the state of a machine")

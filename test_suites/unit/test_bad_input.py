@@ -26,7 +26,7 @@ from harness.cli.main import main
 from harness.kernel.built import BuiltKernel
 from harness.vm import accel as kvm
 from harness.vm.hypervisor import Hypervisor, runtime_base
-from harness.vm.spec import DomainSpec
+from test_suites.unit.domains import specified
 
 CONFIGS = "configs: {normal: [normal.config], spawned: [spawned.config]}\n"
 DEBIAN = "source: {kind: debian, package: linux-source-6.12}\n"
@@ -409,22 +409,7 @@ def test_runtime_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
 
 def test_a_comma_in_the_folder_that_is_booted_from() -> None:
     """QEMU takes two commas for one."""
-    spec = DomainSpec(
-        name="x",
-        accel="tcg",
-        memory=1 << 26,
-        cpus=1,
-        machine="pc",
-        cpu="max",
-        features={},
-        kernel=Path("/a,b/bzImage"),
-        initrd=None,
-        cmdline="",
-        disk=Path("/a,b/disk"),
-        disk_bus="virtio",
-        serials=[],
-        netboot=Path("/a,b/tftp"),
-    )
+    spec = specified(kernel=Path("/a,b/bzImage"), disk=Path("/a,b/disk"), netboot=Path("/a,b/tftp"))
     xml = spec.xml(emulator="/usr/bin/qemu-system-x86_64")
     assert "tftp=/a,,b/tftp,bootfile=boot.ipxe" in xml
     assert '<source file="/a,b/disk"/>' in xml

@@ -10,31 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.vm.spec import FILTER, DomainSpec
+from harness.vm.spec import FILTER
 from test_suites.faults import disks
 from test_suites.faults.disks import SECTOR, Cut, Disk, Write
+from test_suites.unit.domains import specified
 
 QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 
 
 def domain(*, second_disk: Path | None = None, driver: str | None = "blkdebug") -> ET.Element:
-    spec = DomainSpec(
-        name="n",
-        accel="tcg",
-        memory=1 << 28,
-        cpus=1,
-        machine="pc",
-        cpu="max",
-        features={},
-        kernel=Path("/k"),
-        initrd=None,
-        cmdline="",
-        disk=Path("/d"),
-        disk_bus="virtio",
-        serials=[],
-        second_disk=second_disk,
-        disk_filter={"driver": driver} if driver else None,
-    )
+    spec = specified(second_disk=second_disk, disk_filter={"driver": driver} if driver else None)
     return ET.fromstring(spec.xml(emulator="/q"))
 
 

@@ -17,6 +17,7 @@ from harness.base.errors import LostVMError
 from harness.vm.early import EarlyStart
 from harness.vm.emulator import emulator_path
 from harness.vm.spec import DomainSpec, Serial
+from test_suites.unit.domains import specified
 
 LINE = b"what a machine is told\n"
 
@@ -31,20 +32,9 @@ def status(tmp_path: Path) -> Iterator[socket.socket]:
         yield server
 
 
-def specified(folder: Path, *, incoming: Path | None = None) -> DomainSpec:
-    return DomainSpec(
-        name="n",
-        accel="tcg",
-        memory=1 << 28,
-        cpus=1,
+def early_spec(folder: Path, *, incoming: Path | None = None) -> DomainSpec:
+    return specified(
         machine="none",
-        cpu="max",
-        features={},
-        kernel=Path("/k"),
-        initrd=None,
-        cmdline="",
-        disk=Path("/d"),
-        disk_bus="virtio",
         serials=[Serial(log=folder / "log"), Serial(socket=folder / "status", told=LINE)],
         incoming=incoming,
         control=folder / "control",
@@ -54,7 +44,7 @@ def specified(folder: Path, *, incoming: Path | None = None) -> DomainSpec:
 @pytest.fixture
 def qemu(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """QEMU as libvirt starts it: it stands still, with a monitor of ours."""
-    spec = specified(tmp_path, incoming=getattr(request, "param", None))
+    spec = early_spec(tmp_path, incoming=getattr(request, "param", None))
     command = [emulator_path(), "-S", "-machine", "none", "-nodefaults", "-display", "none"]
     other = ["-qmp", f"unix:{tmp_path / 'other'},server=on,wait=off"]
     with subprocess.Popen(
@@ -78,7 +68,7 @@ def state_of(path: Path) -> str:
 
 @pytest.mark.usefixtures("qemu")
 def test_machine_runs_and_is_told(tmp_path: Path, status: socket.socket) -> None:
-    with EarlyStart(specified(tmp_path), tmp_path) as early:
+    with EarlyStart(early_spec(tmp_path), tmp_path) as early:
         port, _ = status.accept()
         with port:
             assert port.recv(100) == LINE
@@ -93,7 +83,7 @@ def test_what_is_no_state(tmp_path: Path, status: socket.socket, qemu: object) -
     """QEMU refuses it, or ends: both are one line, and nobody is told anything."""
     state = tmp_path / "kept"
     state.write_bytes(b"no state of a machine" * 1000)
-    early = EarlyStart(specified(tmp_path, incoming=state), tmp_path)
+    early = EarlyStart(early_spec(tmp_path, incoming=state), tmp_path)
     with pytest.raises(LostVMError, match="QEMU does not"), early:
         pass
     assert early.sockets == {}
@@ -105,7 +95,7 @@ def test_what_is_no_state(tmp_path: Path, status: socket.socket, qemu: object) -
 def test_qemu_that_never_starts(tmp_path: Path) -> None:
     """What libvirt says of it comes through, and nothing waits for its sockets."""
     begun = time.monotonic()
-    with pytest.raises(ValueError, match="of libvirt"), EarlyStart(specified(tmp_path), tmp_path):
+    with pytest.raises(ValueError, match="of libvirt"), EarlyStart(early_spec(tmp_path), tmp_path):
         raise ValueError("the reason of libvirt")
     assert time.monotonic() - begun < 10
 
@@ -116,7 +106,7 @@ def test_qemu_that_ends(
     while not (tmp_path / "control").exists():
         time.sleep(0.01)
     qemu.send_signal(signal.SIGSTOP)
-    early = EarlyStart(specified(tmp_path), tmp_path)
+    early = EarlyStart(early_spec(tmp_path), tmp_path)
     with pytest.raises(LostVMError, match="QEMU does not answer"), early:
         time.sleep(0.1)
         qemu.kill()

@@ -15,7 +15,7 @@ from harness.cycle.witness import Process
 from harness.guest import debianimage, initramfs, rootdisk
 from harness.machine import keep
 from harness.machine.parts import overlay
-from harness.vm.spec import DomainSpec
+from test_suites.unit.domains import specified
 
 
 @pytest.fixture
@@ -91,22 +91,7 @@ def test_a_copy_takes_what_is_written(image: Path, tmp_path: Path) -> None:
 
 
 def test_a_machine_is_told_how_its_disks_are_written() -> None:
-    made = DomainSpec(
-        name="name",
-        accel="tcg",
-        memory=1 << 29,
-        cpus=1,
-        machine="pc",
-        cpu="max",
-        features={},
-        kernel=Path("/kernel"),
-        initrd=None,
-        cmdline="",
-        disk=Path("/image.raw"),
-        disk_bus="virtio",
-        serials=(),
-        second_disk=Path("/root.qcow2"),
-    ).xml(emulator="/qemu")
+    made = specified(disk=Path("/image.raw"), second_disk=Path("/root.qcow2")).xml(emulator="/qemu")
     assert made.index('type="raw"') < made.index("/image.raw") < made.index('type="qcow2"')
 
 

@@ -18,6 +18,7 @@ from harness.cycle import witness
 from harness.cycle.witness import Witness
 from harness.machine import warming
 from harness.machine.lab import Lab
+from harness.machine.lives import Lives
 from harness.machine.machine import Machine
 from harness.plugin.suite import NewCycle
 from harness.record.result import Verdict
@@ -152,6 +153,16 @@ def test_armed_machines_are_their_own_and_hold_what_they_were_armed_with(boot: B
     holders[1].damage("anonymous-memory")
     bad = [[check.name for check in holder.check() if not check.ok] for holder in holders]
     assert bad == [[], ["witness.anonymous-memory"], []]
+
+
+def test_where_qemu_has_only_the_monitor_of_libvirt(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with another URI than that of the embedded driver: it takes its state all the same."""
+    monkeypatch.setattr(Lives, "_control", None)
+    machines = [boot()[0] for _ in range(2)]
+    assert machines[1].started_warm
+    assert len({machine.host_key for machine in machines}) == 2
 
 
 def test_command_that_fails_arms_nothing(boot: Boot) -> None:
